@@ -1,0 +1,30 @@
+"""The errors that particle_nb raises on bad input.
+
+Every message says what was wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class ParticleError(ValueError):
+    """Base of every error that particle_nb raises on purpose; also a ``ValueError``."""
+
+
+class ImageError(ParticleError):
+    """A file or an array that cannot be read as a micrograph or a label image."""
+
+
+class CalibrationError(ParticleError):
+    """A missing, contradictory or unusable pixel size."""
+
+
+class PromptError(ParticleError):
+    """A prompt that lies outside the image or has no usable part."""
+
+
+class ModelError(ParticleError):
+    """A model, checkpoint or backend that is unknown, missing or damaged."""
+
+
+class DataError(ParticleError):
+    """Masks, tables, distributions or settings that a computation cannot use."""
