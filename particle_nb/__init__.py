@@ -1,0 +1,64 @@
+"""Particle size, shape and surface roughness from micrographs, in a notebook.
+
+The public names below are imported when they are first used, so that ``import particle_nb`` is
+quick and brings in neither torch nor the widgets.
+
+Examples
+--------
+>>> import particle_nb as pnb
+>>> pnb.Calibration(0.31, "um").to("nm")
+310.0
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_NAMES = {
+    "core.cascade": ("FilterSettings", "cascade", "mask_values"),
+    "core.distribution": ("SizeDistribution", "size_distribution"),
+    "core.errors": (
+        "CalibrationError",
+        "DataError",
+        "ImageError",
+        "ModelError",
+        "ParticleError",
+        "PromptError",
+    ),
+    "core.image": ("Calibration", "Image"),
+    "core.masks": ("Mask", "MaskSet"),
+    "core.prompt": ("Prompt",),
+    "core.reading": ("read_image",),
+    "core.reference": ("read_distribution",),
+    "core.roughness": ("roughness",),
+    "core.shape": ("DESCRIPTORS", "measure"),
+    "core.surface": ("DepthMap", "PointCloud", "point_cloud"),
+    "session": ("Session",),
+}
+_WHERE = {name: module for module, names in _NAMES.items() for name in names}
+_MODULES = {
+    "agreement": "core.agreement",
+    "exports": "core.exports",
+    "figures": "figures",
+    "matching": "core.matching",
+    "synthetic": "core.synthetic",
+}
+
+__all__ = ["__version__", *sorted([*_WHERE, *_MODULES])]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("particle_nb")
+    if name in _MODULES:
+        return importlib.import_module(f"particle_nb.{_MODULES[name]}")
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"particle_nb.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'particle_nb' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

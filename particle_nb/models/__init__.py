@@ -6,11 +6,14 @@ Nothing heavy is imported here; torch comes in when a model is loaded.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
@@ -116,6 +119,7 @@ class ModelEntry:
     """One line of `MODELS`: what a model is and how to get it.
 
     `loader` is ``"module:function"``; the function takes (source, device) and returns the model.
+    `hub` (start of the hub id), `package` or `file` (below this folder) says where to look for it.
     """
 
     kind: str
@@ -123,6 +127,9 @@ class ModelEntry:
     about: str
     get: str
     licence: str = ""
+    hub: str = ""
+    package: str = ""
+    file: str = ""
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -132,6 +139,7 @@ MODELS: dict[str, ModelEntry] = {
         "small promptable segmenter trained by this project; offline, on a CPU",
         "comes with the package",
         "MIT",
+        file="embedded/segmenter.safetensors",
     ),
     "classical": ModelEntry(
         "segmenter",
@@ -147,6 +155,7 @@ MODELS: dict[str, ModelEntry] = {
         "a local folder, or an official sam_vit_*.pth file",
         "hf download facebook/sam-vit-huge",
         "Apache-2.0",
+        hub="facebook/sam-vit",
     ),
     "segment-anything": ModelEntry(
         "segmenter",
@@ -154,6 +163,7 @@ MODELS: dict[str, ModelEntry] = {
         "the original segment-anything package on an official .pth file",
         "pip install segment-anything torchvision",
         "Apache-2.0",
+        package="segment_anything",
     ),
 }
 
@@ -199,3 +209,57 @@ def load_model(source: str, kind: str, device: str = "auto") -> Any:
             raise ModelError(f"no {kind} model {source!r}; known here: {known}.")
     module, function = entry.loader.split(":")
     return getattr(importlib.import_module(module), function)(rest, device)
+
+
+def describe_models() -> pd.DataFrame:
+    """List the models: what is here, where it was looked for, how to get the others.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``kind``, ``here`` (bool), ``where``, ``about``, ``get``, ``licence``.
+
+    Examples
+    --------
+    >>> describe_models().set_index("model").here["classical"]
+    np.True_
+    """
+    rows = []
+    for name, entry in MODELS.items():
+        here, where = _find(name, entry)
+        rows.append(
+            {
+                "model": name,
+                "kind": entry.kind,
+                "here": here,
+                "where": where,
+                "about": entry.about,
+                "get": "" if here else entry.get,
+                "licence": entry.licence,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _find(name: str, entry: ModelEntry) -> tuple[bool, str]:
+    """Where a model was looked for, and whether it is there."""
+    if entry.hub:
+        from huggingface_hub import constants, scan_cache_dir
+        from huggingface_hub.errors import CacheNotFound
+
+        try:
+            found = sorted(
+                repo.repo_id
+                for repo in scan_cache_dir().repos
+                if repo.repo_id.lower().startswith(entry.hub)
+            )
+        except CacheNotFound:
+            found = []
+        return bool(found), ", ".join(found) or constants.HF_HUB_CACHE
+    if entry.package:
+        spec = importlib.util.find_spec(entry.package)
+        return spec is not None, f"Python package {entry.package}"
+    if entry.file:
+        path = Path(__file__).parent / entry.file
+        return path.is_file(), str(path)
+    return True, "part of the code"

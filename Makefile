@@ -1,0 +1,48 @@
+# make demo   set up and run the main job on a real image (and on IMAGES="a.tif b.tif")
+# make test   set up and run every test
+# make lab    open JupyterLab on the quickstart notebook
+# make env    only make .venv
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+IMAGES ?=
+ARGS ?=
+
+.PHONY: help env demo test lint lab browser parity clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; install one or give PYTHON=/path/to/python"; exit 1; }
+	test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+demo: env
+	$(PY) -m particle_nb demo --out runs/demo $(IMAGES)
+
+test: env browser
+	$(PY) -m pytest -q -n auto --dist loadgroup $(ARGS)
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy particle_nb
+
+# the browser tests drive a Chromium of the system; where it can be installed, it is
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && { apt-get -qq update && apt-get -qq -y install chromium; } >/dev/null 2>&1; } || \
+	echo "no Chromium found: the browser tests will be skipped (install the package chromium)"
+
+lab: env
+	$(VENV)/bin/jupyter lab notebooks/quickstart.ipynb
+
+clean:
+	rm -rf $(VENV) .venv-parity runs build dist

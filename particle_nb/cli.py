@@ -1,0 +1,134 @@
+"""The command ``particle-nb``: thin verbs, each one library call."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from particle_nb.core.errors import DataError, ParticleError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 a report with an error in it, 2 bad input.
+
+    Examples
+    --------
+    >>> main(["--version"])  # doctest: +SKIP
+    particle_nb 0.1.0
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.verb is None:
+        parser.print_help()
+        return 2
+    try:
+        return given.run(given)
+    except ParticleError as error:
+        print(f"particle-nb: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    from particle_nb import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="particle-nb",
+        description="Particle size, shape and surface roughness from micrographs.",
+    )
+    parser.add_argument("--version", action="version", version=f"particle_nb {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+
+    report = verbs.add_parser("report", help="size-and-shape report of one or more micrographs")
+    report.add_argument("images", nargs="+", metavar="IMAGE")
+    _report_options(report)
+    report.set_defaults(run=_report)
+
+    demo = verbs.add_parser("demo", help="the report on scikit-image's photograph of coins")
+    demo.add_argument("images", nargs="*", metavar="IMAGE", help="more images of your own")
+    _report_options(demo)
+    demo.set_defaults(run=_demo)
+
+    models = verbs.add_parser("models", help="which models there are, where, how to get others")
+    models.set_defaults(run=_models)
+
+    validate = verbs.add_parser("validate", help="run a validation notebook into a report")
+    validate.add_argument("name", metavar="NAME", help="e.g. validate_metrology")
+    validate.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), dest="parameters"
+    )
+    validate.add_argument("--out", default="runs", help="folder of all runs (default: runs)")
+    validate.set_defaults(run=_validate)
+    return parser
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pixel-size", metavar="'0.31 um'", help="overrides the file's scale")
+    parser.add_argument("--segmenter", default="embedded", help="see `particle-nb models`")
+    parser.add_argument("--reference", metavar="CSV", help="reference size distribution")
+    parser.add_argument("--out", help="folder of the report (default: a new one below runs/)")
+
+
+def _report(given: argparse.Namespace) -> int:
+    from particle_nb.validation import report
+
+    reference = str(Path(given.reference).resolve()) if given.reference else None
+    run = report(
+        given.images,
+        folder=given.out,
+        pixel_size=given.pixel_size,
+        segmenter=given.segmenter,
+        reference=reference,
+    )
+    return _say(run)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from skimage import data, io
+
+    folder = Path(given.out or "runs/demo")
+    folder.mkdir(parents=True, exist_ok=True)
+    coins = folder / "coins.png"
+    io.imsave(coins, data.coins(), check_contrast=False)
+    given.images = [str(coins), *given.images]
+    given.out = str(folder)
+    return _report(given)
+
+
+def _models(given: argparse.Namespace) -> int:
+    from particle_nb.models import describe_models
+
+    print(describe_models().to_string(index=False))
+    return 0
+
+
+def _validate(given: argparse.Namespace) -> int:
+    from particle_nb.validation import validate
+
+    run = validate(
+        given.name, {key: _value(value) for key, value in given.parameters}, out=given.out
+    )
+    return _say(run)
+
+
+def _value(text: str) -> Any:
+    """Read a typed parameter: a JSON value where it is one, else the text itself."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _say(run: Any) -> int:
+    if not run.ok:
+        print(f"particle-nb: a cell failed: {run.error}", file=sys.stderr)
+    print(f"report  {run.html}")
+    for title, name in run.results.get("files", {}).items():
+        print(f"{title:<7} {run.folder / name}")
+    if not run.html.is_file():
+        raise DataError(f"the report {run.html} was not written.")
+    return 0 if run.ok else 1

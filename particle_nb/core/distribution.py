@@ -1,0 +1,600 @@
+"""Size distributions of measured particles: Q_r, q_r, percentiles, moments and intervals."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.image import METRES
+from particle_nb.core.sizefit import RRSB, LogNormal, fit_lognormal, fit_rrsb
+
+#: How a percentile is read between particles; see `SizeDistribution`.
+CONVENTIONS = ("midpoint", "step", "linear")
+#: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow.
+_TAIL = 20
+
+
+@dataclass(frozen=True)
+class Density:
+    """A log-binned density: what share of the quantity lies in each class of size.
+
+    Parameters
+    ----------
+    edges : float array (K + 1,)
+        Class limits, increasing, in `unit`.
+    density : float array (K,)
+        dQ_r / d ln x (or d log10 x, see `per`): class widths on a log axis make up for heights.
+    r : int
+        0 number, 3 volume.
+    unit : str
+    per : "ln x" or "log10 x"
+    """
+
+    edges: np.ndarray
+    density: np.ndarray
+    r: int
+    unit: str
+    per: str
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Geometric middle of each class, float (K,)."""
+        return np.sqrt(self.edges[1:] * self.edges[:-1])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share dQ_r of each class, float (K,); they sum to at most 1."""
+        return self.density * _log_widths(self.edges, self.per)
+
+
+def _log_widths(edges: np.ndarray, per: str) -> np.ndarray:
+    return np.diff(np.log(edges) if per == "ln x" else np.log10(edges))
+
+
+def log_density(edges: np.ndarray, shares: np.ndarray, r: int, unit: str, per: str) -> Density:
+    """Make a `Density` from class limits and the share of each class.
+
+    Raises
+    ------
+    DataError
+        If the limits do not increase or `per` is unknown.
+    """
+    if per not in ("ln x", "log10 x"):
+        raise DataError(f"per is 'ln x' or 'log10 x', not {per!r}.")
+    edges = np.asarray(edges, float)
+    if edges.ndim != 1 or len(edges) < 2 or not (edges[0] > 0 and (np.diff(edges) > 0).all()):
+        raise DataError("class limits are two or more increasing positive sizes.")
+    return Density(edges, shares / _log_widths(edges, per), r, unit, per)
+
+
+def percent(p: Any) -> np.ndarray:
+    """Return percentages as a float array after checking that they lie in 0..100.
+
+    Raises
+    ------
+    DataError
+        If one does not.
+    """
+    try:
+        values = np.asarray(p, float)
+    except (TypeError, ValueError):
+        raise DataError(f"percentiles are numbers from 0 to 100, not {p!r}.") from None
+    if values.ndim > 1 or not ((values >= 0) & (values <= 100)).all():
+        raise DataError(f"percentiles lie between 0 and 100 per cent, not {p!r}.")
+    return values
+
+
+def _steps(x: np.ndarray, v: np.ndarray, convention: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes and the cumulative share reached there, equal sizes taken as one."""
+    first = np.flatnonzero(np.r_[True, x[1:] > x[:-1]])
+    if len(first) < len(x):
+        x, v = x[first], np.add.reduceat(v, first)
+    c = np.cumsum(v)
+    return x, (c - v / 2 if convention == "midpoint" else c) / c[-1]
+
+
+def _read_off(
+    x: np.ndarray, v: np.ndarray, share: np.ndarray, convention: str
+) -> np.ndarray:
+    """Return the sizes at cumulative shares, of particles sorted by size with amounts v > 0."""
+    x, c = _steps(x, v, convention)
+    if convention == "step":
+        # a share that is reached up to rounding is reached
+        return x[np.minimum(np.searchsorted(c, share - 1e-12), len(x) - 1)]
+    return np.interp(share, c, x)
+
+
+@dataclass(frozen=True, eq=False)
+class SizeDistribution:
+    """The sizes of n particles and how they are counted; made by `size_distribution`.
+
+    Parameters
+    ----------
+    x : float array (N,)
+        Sizes in `unit`, increasing.
+    weights : float array (N,)
+        Number weight of each particle: 1, or its edge weight.
+    r : 0, 1, 2 or 3
+        Type of quantity: number, length, area, volume. A particle counts with weight * x^r.
+    unit : str
+        "px", "nm", "um", ...
+    size : str
+        Which size it is, e.g. "x_A".
+    convention : "midpoint", "step" or "linear"
+        With c the cumulative share up to a particle and w its own share, Q passes through
+        c - w/2 ("midpoint", the default), jumps to c ("step": the smallest size that reaches
+        the share), or runs straight between the c ("linear").
+
+    Raises
+    ------
+    DataError
+        If sizes or weights are not positive finite numbers, or a choice is unknown.
+
+    Examples
+    --------
+    >>> q3 = size_distribution([1.0, 2.0, 3.0, 4.0], unit="um")
+    >>> round(q3.percentile(50), 3), round(q3.mean(4, 3), 3)
+    (3.604, 3.54)
+
+    References
+    ----------
+    ISO 9276-1:1998 (Q_r, q_r), ISO 9276-2:2014 (moments).
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    r: int = 3
+    unit: str = "px"
+    size: str = "x"
+    convention: str = "midpoint"
+
+    def __post_init__(self) -> None:
+        x, weights = _positive(self.x, "sizes"), np.asarray(self.weights, float)
+        if weights.shape != x.shape or not np.isfinite(weights).all() or (weights < 0).any():
+            raise DataError("weights are one finite number >= 0 for every size.")
+        keep = weights > 0
+        if not keep.any():
+            raise DataError(
+                "no particle is left to count: every weight is 0 (all touch the rim of the frame)."
+            )
+        x, weights = x[keep], weights[keep]
+        order = np.argsort(x, kind="stable")
+        x, weights = x[order], weights[order]
+        if self.r not in (0, 1, 2, 3) or isinstance(self.r, bool):
+            raise DataError(f"r is 0 (number), 1, 2 or 3 (volume), not {self.r!r}.")
+        if self.unit != "px" and self.unit not in METRES:
+            raise DataError(f"unit is px or one of {', '.join(METRES)}, not {self.unit!r}.")
+        if self.convention not in CONVENTIONS:
+            raise DataError(
+                f"convention is one of {', '.join(CONVENTIONS)}, not {self.convention!r}."
+            )
+        for array in (x, weights):
+            array.flags.writeable = False
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "r", int(self.r))
+
+    @property
+    def n(self) -> int:
+        """Number of particles that count."""
+        return len(self.x)
+
+    @cached_property
+    def amounts(self) -> np.ndarray:
+        """Share of the quantity that each particle carries, float (N,), summing to 1."""
+        amounts = self.weights * (self.x / self.x[-1]) ** self.r
+        return amounts / amounts.sum()
+
+    def counted_by(self, r: int) -> SizeDistribution:
+        """Return the same particles weighted by another type of quantity.
+
+        Examples
+        --------
+        >>> size_distribution([1.0, 2.0, 9.0]).counted_by(0).percentile(50)
+        2.0
+        """
+        return replace(self, r=r)
+
+    def to(self, unit: str) -> SizeDistribution:
+        """Return the distribution in another unit of length.
+
+        Examples
+        --------
+        >>> size_distribution([1.0, 2.0], unit="um").to("nm").x.tolist()
+        [1000.0, 2000.0]
+        """
+        return replace(self, x=self.x * unit_factor(self.unit, unit), unit=unit)
+
+    def percentile(self, p: float | Sequence[float] | np.ndarray) -> Any:
+        """Return x_{p,r}, the size below which p per cent of the quantity lies.
+
+        Parameters
+        ----------
+        p : float or sequence of float
+            In per cent, 0 to 100. A number gives a float, a sequence an array.
+
+        Examples
+        --------
+        >>> size_distribution([1.0, 2.0, 3.0], r=0).percentile([0, 50, 100]).tolist()
+        [1.0, 2.0, 3.0]
+        """
+        share = percent(p) / 100
+        found = _read_off(self.x, self.amounts, np.atleast_1d(share), self.convention)
+        return found if share.ndim else float(found[0])
+
+    def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
+        """Return the cumulative share Q_r below x, 0 to 1: the inverse of `percentile`.
+
+        Examples
+        --------
+        >>> size_distribution([1.0, 2.0, 3.0], r=0).Q(2.0)
+        0.5
+        """
+        try:
+            at = np.asarray(x, float)
+        except (TypeError, ValueError):
+            raise DataError(f"Q is asked at sizes, not at {x!r}.") from None
+        sizes, c = _steps(self.x, self.amounts, self.convention)
+        if self.convention == "step":
+            found = np.r_[0.0, c][np.searchsorted(sizes, at, side="right")]
+        else:
+            found = np.interp(at, sizes, c, left=0.0, right=1.0)
+        return found if at.ndim else float(found)
+
+    def q(self, bins: int | Sequence[float] | np.ndarray | None = None, per: str = "ln x") -> Density:
+        """Return the density q_r over the logarithm of size, binned in equal classes of it.
+
+        Parameters
+        ----------
+        bins : int, class limits, or None
+            None takes 2 n^(1/3) classes (Rice), between 5 and 40.
+        per : "ln x" or "log10 x"
+            Which logarithm the density is per.
+
+        Examples
+        --------
+        >>> density = size_distribution([1.0, 2.0, 4.0], r=0).q(bins=2)
+        >>> density.shares.round(3).tolist()
+        [0.333, 0.667]
+        """
+        if bins is None:
+            bins = int(np.clip(round(2 * self.n ** (1 / 3)), 5, 40))
+        if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
+            if not 1 <= bins <= 100_000:
+                raise DataError(f"bins is a number of classes from 1 to 100000, not {bins!r}.")
+            low, high = math.log(self.x[0]), math.log(self.x[-1])
+            if high - low < 1e-9:  # all of one size: one class of some width around it
+                low, high = low - 0.05, high + 0.05
+            edges = np.exp(np.linspace(low, high, int(bins) + 1))
+            # exp(log(x)) may fall short of x: the extreme particles belong inside
+            edges[0], edges[-1] = min(edges[0], self.x[0]), max(edges[-1], self.x[-1])
+        else:
+            edges = _positive(bins, "class limits")
+        shares, _ = np.histogram(self.x, bins=edges, weights=self.amounts)
+        return log_density(edges, shares, self.r, self.unit, per)
+
+    def mean(self, p: int, q: int) -> float:
+        """Return the moment-ratio mean D[p, q] = (M_p / M_q)^(1 / (p - q)), M_k = sum w x^k.
+
+        It does not depend on `r`; D[p, p] is its limit, the geometric mean weighted by x^p.
+
+        Examples
+        --------
+        >>> size_distribution([1.0, 3.0]).mean(1, 0)
+        2.0
+
+        References
+        ----------
+        ISO 9276-2:2014; ASTM E799.
+        """
+        for name, value in (("p", p), ("q", q)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                raise DataError(f"D[p, q] takes two numbers, not {name} = {value!r}.")
+            if not math.isfinite(value) or abs(value) > 50:
+                raise DataError(f"D[p, q] takes powers from -50 to 50, not {name} = {value!r}.")
+        logs = np.log(self.x)
+        if p == q:
+            terms = self.weights * np.exp(p * (logs - logs.max()))
+            return float(np.exp((terms * logs).sum() / terms.sum()))
+        total = [
+            _log_sum(self.weights, power * logs) for power in (float(p), float(q))
+        ]
+        return float(np.exp((total[0] - total[1]) / (p - q)))
+
+    @property
+    def span(self) -> float:
+        """Width (x_90 - x_10) / x_50 of the distribution as it is counted."""
+        low, middle, high = self.percentile([10, 50, 90])
+        return float((high - low) / middle)
+
+    def counts_needed(self, p: float, relative: float = 0.05, level: float = 0.95) -> int:
+        """Return how many particles carry x_{p,r} to within ``+-relative``.
+
+        For a log-normal distribution as wide as this one; the large-sample variance of a
+        weighted percentile, which simulation confirms.
+
+        Parameters
+        ----------
+        p : float
+            In per cent, inside 0..100.
+        relative : float
+            Half-width of the interval, relative to the percentile.
+        level : float
+            Its confidence.
+
+        Examples
+        --------
+        >>> x = np.exp(np.log(1.6) * stats.norm.ppf((np.arange(999) + 0.5) / 999))
+        >>> size_distribution(x).counts_needed(50) // 100
+        40
+
+        References
+        ----------
+        H. Masuda, K. Iinoya, 1971, doi:10.1252/jcej.4.60, treat the same question for means.
+        """
+        share = float(percent(p)) / 100
+        _check_share("level", level)
+        _check_share("relative", relative)
+        if not 0 < share < 1:
+            raise DataError(f"no count settles the percentile {p!r}; take one inside 0..100.")
+        spread = self.lognormal().sigma
+        z = stats.norm.ppf(share)
+        below = stats.norm.cdf(z - self.r * spread)
+        variance = math.exp((self.r * spread) ** 2) * (below * (1 - 2 * share) + share**2)
+        scale = spread / stats.norm.pdf(z)
+        wanted = math.log1p(relative) / stats.norm.ppf((1 + level) / 2)
+        effective = variance * (scale / wanted) ** 2
+        # uneven weights make n particles count for fewer
+        return max(1, math.ceil(effective * self.n * (self.weights**2).sum() / self.weights.sum() ** 2))
+
+    def interval(
+        self,
+        p: float | Sequence[float],
+        level: float = 0.95,
+        method: str = "bootstrap",
+        rng: np.random.Generator | int | None = None,
+        resamples: int = 1000,
+    ) -> Any:
+        """Return the confidence interval of x_{p,r}.
+
+        Parameters
+        ----------
+        p : float or sequence of float
+            In per cent. A number gives (low, high), a sequence an array (K, 2).
+        level : float
+            Confidence, inside 0..1.
+        method : "bootstrap" or "parametric"
+            "bootstrap" draws particles with replacement; it warns where too few lie beyond the
+            percentile, for then it is too narrow. "parametric" takes the sizes for log-normal
+            and draws the two parameters from their sampling distribution: right for few
+            particles if the law holds, and centred on the fitted percentile.
+        rng : Generator, seed or None
+            None is the fixed seed 0: the same data give the same interval.
+        resamples : int
+            Draws, at least 100. The bootstrap takes time in proportion to n * resamples.
+
+        Warns
+        -----
+        UserWarning
+            Where the count does not carry a bootstrap interval: how many there are, how many
+            ±5 % would take.
+
+        Examples
+        --------
+        >>> x = np.exp(np.random.default_rng(1).normal(0, 0.2, 4000))
+        >>> low, high = size_distribution(x, r=0).interval(50)
+        >>> low < 1.0 < high
+        True
+        """
+        share = percent(p) / 100
+        _check_share("level", level)
+        if method not in ("bootstrap", "parametric"):
+            raise DataError(f"method is 'bootstrap' or 'parametric', not {method!r}.")
+        if isinstance(resamples, bool) or not isinstance(resamples, (int, np.integer)):
+            raise DataError(f"resamples is a whole number, not {resamples!r}.")
+        if not 100 <= resamples <= 1_000_000:
+            raise DataError(f"resamples lies between 100 and 1000000, not at {resamples}.")
+        rng = np.random.default_rng(0 if rng is None else rng)
+        shares = np.atleast_1d(share)
+        if self.n < 3:
+            raise DataError(f"{self.n} particles give no interval; it takes at least 3.")
+        if method == "parametric":
+            draws = self.lognormal().draw_percentiles(shares, rng, resamples)
+        else:
+            self._warn_if_few(shares)
+            draws = np.empty((resamples, len(shares)))
+            for k in range(resamples):
+                drawn = np.bincount(rng.integers(self.n, size=self.n), minlength=self.n)
+                keep = drawn > 0
+                amounts = self.amounts[keep] * drawn[keep]
+                draws[k] = _read_off(self.x[keep], amounts, shares, self.convention)
+        tail = (1 - level) / 2
+        found = np.quantile(draws, [tail, 1 - tail], axis=0).T
+        return found if share.ndim else (float(found[0, 0]), float(found[0, 1]))
+
+    def _warn_if_few(self, shares: np.ndarray) -> None:
+        spread = self.lognormal().sigma
+        for share in shares[(shares > 0) & (shares < 1)]:
+            z = stats.norm.ppf(share) + self.r * spread
+            beyond = self.n * min(stats.norm.cdf(z), stats.norm.sf(z))
+            if beyond < _TAIL:
+                needed = self.counts_needed(100 * share)
+                warnings.warn(
+                    f"x_{100 * share:g},{self.r} from {self.n} particles: only about "
+                    f"{beyond:.1f} of them are expected beyond it, so the bootstrap interval is "
+                    f"too narrow. About {needed:,} particles carry it to 5 %; measure more, or "
+                    "use method='parametric' if the sizes are log-normal.",
+                    stacklevel=3,
+                )
+
+    def lognormal(self) -> LogNormal:
+        """Fit a log-normal distribution to the number-weighted sizes (maximum likelihood)."""
+        return fit_lognormal(self.x, self.weights, self.r, self.unit)
+
+    def rrsb(self, smallest: float | None = None) -> RRSB:
+        """Fit an RRSB (Rosin-Rammler) distribution of Q_r to the particles by likelihood.
+
+        Parameters
+        ----------
+        smallest : float or None
+            Size from which on particles were seen; None is the smallest one measured.
+        """
+        return fit_rrsb(self.x, self.weights, self.r, self.unit, smallest)
+
+    def __repr__(self) -> str:
+        low, middle, high = self.percentile([10, 50, 90])
+        return (
+            f"<SizeDistribution Q_{self.r} of {self.size}, {self.n} particles, "
+            f"x_10 {low:.4g}, x_50 {middle:.4g}, x_90 {high:.4g} {self.unit}>"
+        )
+
+
+def _log_sum(weights: np.ndarray, exponents: np.ndarray) -> float:
+    top = exponents.max()
+    return float(top + np.log((weights * np.exp(exponents - top)).sum()))
+
+
+def _check_share(name: str, value: Any) -> None:
+    if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
+        raise DataError(f"{name} lies between 0 and 1, both excluded, not at {value!r}.")
+
+
+def unit_factor(unit: str, to: str) -> float:
+    """Return what a length in one unit is multiplied with to have it in another.
+
+    Raises
+    ------
+    DataError
+        If there is no way between them, as from px to um without a calibration.
+    """
+    if unit == to:
+        return 1.0
+    if unit not in METRES or to not in METRES:
+        raise DataError(
+            f"a length in {unit} cannot be given in {to}; units of length are {', '.join(METRES)}."
+        )
+    return float(f"{METRES[unit] / METRES[to]:.12g}")
+
+
+def _positive(values: Any, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise DataError(f"{what} are numbers, not {type(values).__name__} {values!r:.80}.") from None
+    if array.ndim != 1 or array.size == 0:
+        raise DataError(f"{what} are a non-empty sequence of numbers, not of shape {array.shape}.")
+    bad = ~(np.isfinite(array) & (array > 0))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{what} are positive finite numbers; {int(bad.sum())} are not, the first is "
+            f"{array[first]} at position {first}. Drop those rows (see the column 'flag')."
+        )
+    return array.copy()
+
+
+def _column(table: pd.DataFrame, size: str) -> tuple[str, str]:
+    """Return the one column that holds a size, and its unit."""
+    columns = [str(name) for name in table.columns]
+    units = ["px", *METRES]
+    ending = re.fullmatch(rf"(.+)_({'|'.join(units)})", size)
+    if ending and size in columns:
+        return size, ending[2]
+    found = [(name, unit) for unit in units for name in columns if name == f"{size}_{unit}"]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"the table has {size!r} in several units ({', '.join(name for name, _ in found)}); "
+            "measure all images with the same unit=, or name the column."
+        )
+    sizes = [name for name in columns if re.search(rf"_({'|'.join(units)})$", name)]
+    raise DataError(
+        f"the table has no size {size!r}; its lengths are {', '.join(sizes) or 'none'}."
+    )
+
+
+def size_distribution(
+    table: pd.DataFrame | Sequence[float] | np.ndarray,
+    size: str = "x_A",
+    r: int = 3,
+    weights: str | Sequence[float] | np.ndarray | None = None,
+    *,
+    unit: str | None = None,
+) -> SizeDistribution:
+    """Make a size distribution from a table of `measure` or from bare sizes.
+
+    Parameters
+    ----------
+    table : DataFrame, or sequence of float
+        Sizes of single particles.
+    size : str
+        ``"x_A"`` finds ``x_A_um``, ``x_A_nm`` or ``x_A_px`` by itself.
+    r : 0, 1, 2 or 3
+        Weighted by number (0) to volume (3).
+    weights : None, "miles_lantuejoul", or sequence of float
+        "miles_lantuejoul" takes the table's ``edge_weight``: particles at the rim drop out and
+        large ones count more, which makes up for it. A sequence gives number weights, one each,
+        such as the counts of classes.
+    unit : str or None
+        Unit of bare sizes (default "px"); with a table, the unit to convert to.
+
+    Raises
+    ------
+    DataError
+        If the size is missing, in mixed units, NaN or not positive, or nothing is left.
+
+    Warns
+    -----
+    UserWarning
+        Where particles cut by the rim of the frame are counted at the size that is left of them.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"x_A_um": [1.0, 2.0, 4.0]})
+    >>> size_distribution(table, size="x_A", r=0)
+    <SizeDistribution Q_0 of x_A, 3 particles, x_10 1, x_50 2, x_90 4 um>
+    """
+    if not isinstance(size, str):
+        raise DataError(f"size is the name of a column such as 'x_A', not {size!r}.")
+    if not isinstance(table, pd.DataFrame):
+        if isinstance(weights, str):
+            raise DataError(f"weights={weights!r} needs a table of measure, not bare sizes.")
+        x = _positive(table, "sizes")
+        counted = np.ones(len(x)) if weights is None else weights
+        return SizeDistribution(x, np.asarray(counted, float), r, unit or "px", size)
+    if table.empty:
+        raise DataError("the table has no rows: no particle was measured or kept.")
+    column, found_unit = _column(table, size)
+    x = _positive(table[column].to_numpy(), f"sizes in column {column!r}")
+    if isinstance(weights, str):
+        if weights != "miles_lantuejoul":
+            raise DataError(f"weights is None, 'miles_lantuejoul' or numbers, not {weights!r}.")
+        if "edge_weight" not in table:
+            raise DataError("weights='miles_lantuejoul' needs the column 'edge_weight' of measure.")
+        counted = table["edge_weight"].to_numpy(float)
+    elif weights is not None:
+        counted = np.asarray(weights, float)
+    else:
+        counted = np.ones(len(x))
+        touching = int(table["touches_edge"].sum()) if "touches_edge" in table else 0
+        if touching:
+            warnings.warn(
+                f"{touching} of {len(x)} particles are cut by the rim of the frame and counted at "
+                "the size that is left of them; use weights='miles_lantuejoul', which drops them "
+                "and corrects for it.",
+                stacklevel=2,
+            )
+    name = column[: -len(found_unit) - 1]
+    made = SizeDistribution(x, counted, r, found_unit, name)
+    return made if unit is None else made.to(unit)

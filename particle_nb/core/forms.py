@@ -1,0 +1,410 @@
+"""Particle forms: from a shape class and a size to the parts that `solids.draw` rasterises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.imaging import check_number
+from particle_nb.core.solids import (
+    CAPSULE,
+    CYLINDER,
+    ELLIPSOID,
+    POLYHEDRON,
+    Part,
+    compiled,
+    draw,
+)
+
+SHAPES = (
+    "sphere",
+    "ellipsoid",
+    "polyhedron",
+    "cube",
+    "rod",
+    "triangle",
+    "hexagon",
+    "blob",
+    "agglomerate",
+)
+SIZES = ("lognormal", "rrsb", "uniform", "mono", "given")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A number distribution of x_A, the diameter of the circle as large as the outline.
+
+    Parameters
+    ----------
+    kind : str
+        ``"lognormal"`` (median `x_nm`, geometric standard deviation `spread`), ``"rrsb"``
+        (x' = `x_nm`, uniformity n = `spread`; here the NUMBER follows RRSB), ``"uniform"``
+        (`x_nm` / `spread` to `x_nm` * `spread`), ``"mono"`` or ``"given"``.
+    x_nm, spread : float
+        Location in nm and width.
+    values : tuple of float
+        Sizes in nm for ``"given"``; used in turn.
+
+    Raises
+    ------
+    DataError
+        If the kind is unknown or a number is out of range.
+
+    Examples
+    --------
+    >>> Sizes("given", values=(10.0, 20.0)).draw(3, np.random.default_rng(0)).tolist()
+    [10.0, 20.0, 10.0]
+    """
+
+    kind: str = "lognormal"
+    x_nm: float = 400.0
+    spread: float = 1.3
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in SIZES:
+            raise DataError(f"unknown size distribution {self.kind!r}; use one of {SIZES}.")
+        check_number("Sizes.x_nm", self.x_nm, 1e-3, 1e9)
+        check_number("Sizes.spread", self.spread, 1.0 if self.kind != "rrsb" else 0.3, 50)
+        if self.kind == "given":
+            if not self.values:
+                raise DataError("Sizes('given') needs values=(...) in nm.")
+            for value in self.values:
+                check_number("Sizes.values", value, 1e-3, 1e9)
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return `count` sizes in nm, float (count,)."""
+        if self.kind == "given":
+            return np.resize(np.array(self.values, float), count)
+        if self.kind == "lognormal":
+            sizes = np.exp(math.log(self.spread) * rng.standard_normal(count)) * self.x_nm
+        elif self.kind == "rrsb":
+            sizes = self.x_nm * (-np.log1p(-rng.random(count))) ** (1.0 / self.spread)
+        elif self.kind == "uniform":
+            low, high = self.x_nm / self.spread, self.x_nm * self.spread
+            sizes = low + (high - low) * rng.random(count)
+        else:
+            sizes = np.full(count, float(self.x_nm))
+        # nine digits: the last bits of exp and log differ between machines
+        return np.array([float(f"{size:.9g}") for size in sizes])
+
+
+@dataclass(frozen=True)
+class Population:
+    """One kind of particle in a scene.
+
+    Parameters
+    ----------
+    shape : str
+        One of `SHAPES`.
+    share : float
+        Share of the number of particles, relative to the other populations.
+    sizes : Sizes
+        Of x_A of the whole particle; for an agglomerate the primaries follow from their number.
+    aspect : (float, float)
+        Range of the axis ratio, smallest over largest: ellipsoid, rod (width over length), plate
+        (thickness over width), cube (shortest over longest edge).
+    rounding : float
+        Radius of edges and corners, share of x_A.
+    irregularity : float
+        Standard deviation of the outline, share of the radius; ``"blob"`` uses at least 0.08.
+    sq_nm, correlation_nm : float
+        Roughness along the surface normal and its correlation length.
+    flat : bool
+        Lies on its largest side; False for any orientation.
+    primaries : (int, int)
+        Number of primaries of an agglomerate.
+    compactness : float
+        0 for a chain-like agglomerate to 1 for a dense one.
+    hollow : float
+        Radius of a void inside, share of the particle's; seen in transmission only.
+    material : str
+        A key of `synthetic.MATERIALS`.
+
+    Raises
+    ------
+    DataError
+        If the shape is unknown or a number is out of range.
+
+    Examples
+    --------
+    >>> Population("cube").shape
+    'cube'
+    """
+
+    shape: str = "sphere"
+    share: float = 1.0
+    sizes: Sizes = Sizes()
+    aspect: tuple[float, float] = (0.5, 0.9)
+    rounding: float = 0.0
+    irregularity: float = 0.0
+    sq_nm: float = 0.0
+    correlation_nm: float = 30.0
+    flat: bool = True
+    primaries: tuple[int, int] = (8, 30)
+    compactness: float = 0.5
+    hollow: float = 0.0
+    material: str = "silica"
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise DataError(f"unknown shape {self.shape!r}; use one of {', '.join(SHAPES)}.")
+        if not isinstance(self.sizes, Sizes):
+            raise DataError(f"Population.sizes must be Sizes(...), not {self.sizes!r}.")
+        for name, low, high in (
+            ("share", 1e-9, 1e9),
+            ("rounding", 0, 0.5),
+            ("irregularity", 0, 0.4),
+            ("sq_nm", 0, 1e8),
+            ("correlation_nm", 1e-3, 1e9),
+            ("compactness", 0, 1),
+            ("hollow", 0, 0.98),
+        ):
+            check_number(f"Population.{name}", getattr(self, name), low, high)
+        for name, low, high in (("aspect", 0.02, 1), ("primaries", 1, 2000)):
+            pair = getattr(self, name)
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise DataError(f"Population.{name} must be (low, high), not {pair!r}.")
+            check_number(f"Population.{name}[0]", pair[0], low, high)
+            check_number(f"Population.{name}[1]", pair[1], pair[0], high)
+
+
+def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.ndarray:
+    """Return a random world-to-local rotation (3, 3).
+
+    `flat` keeps the local z axis vertical (or horizontal when not `axis_up`).
+    """
+    if not flat:
+        q = rng.standard_normal(4)
+        w, x, y, z = q / math.sqrt(float(q @ q))
+        return np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+    c, s = rng.standard_normal(2)
+    n = math.hypot(c, s)
+    c, s = c / n, s / n
+    turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
+    if axis_up:
+        return turn
+    return np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ turn
+
+
+def _corners(planes: np.ndarray) -> np.ndarray:
+    """Vertices (N, 3) of the polyhedron n.p <= d."""
+    count = len(planes)
+    i, j, k = (v.ravel() for v in np.meshgrid(*[np.arange(count)] * 3, indexing="ij"))
+    keep = (i < j) & (j < k)
+    triples = planes[np.stack([i[keep], j[keep], k[keep]], axis=1)]
+    volume = np.einsum(
+        "ni,ni->n", triples[:, 0, :3], np.cross(triples[:, 1, :3], triples[:, 2, :3])
+    )
+    triples, volume = triples[np.abs(volume) > 1e-6], volume[np.abs(volume) > 1e-6]
+    n, d = triples[..., :3], triples[..., 3]
+    corners = (
+        d[:, 0, None] * np.cross(n[:, 1], n[:, 2])
+        + d[:, 1, None] * np.cross(n[:, 2], n[:, 0])
+        + d[:, 2, None] * np.cross(n[:, 0], n[:, 1])
+    ) / volume[:, None]
+    inside = (corners @ planes[:, :3].T <= planes[:, 3] + 1e-7).all(axis=1)
+    return corners[inside]
+
+
+def _prism(sides: int, half: float) -> np.ndarray:
+    """A right prism, inradius 1, half height `half`: planes (sides + 2, 4)."""
+    angle = 2 * np.pi * (np.arange(sides) + 0.5) / sides
+    ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle, 0 * angle + 1.0], axis=1)
+    return np.vstack([ring, [0, 0, 1, half], [0, 0, -1, half]])
+
+
+def _facets(rng: np.random.Generator) -> np.ndarray:
+    """Planes of a grown crystal (cube and octahedron faces) or of a broken grain."""
+    if rng.random() < 0.5:
+        cube = np.vstack([np.eye(3), -np.eye(3)])
+        octa = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) / 3**0.5
+        # between the octahedron (1.73) and the cube (0.58) every truncation
+        ratio = 0.62 + 1.05 * rng.random()
+        d = np.concatenate([np.full(6, ratio), np.ones(8)])
+        normals = np.vstack([cube, octa])
+        d *= 1 + 0.06 * (rng.random(14) - 0.5)
+    else:
+        count = int(rng.integers(7, 15))
+        index = np.arange(count) + 0.5
+        z = 1 - 2 * index / count
+        golden = np.pi * (1 + 5**0.5) * index
+        ring = np.sqrt(1 - z * z)
+        normals = np.stack([ring * np.cos(golden), ring * np.sin(golden), z], axis=1)
+        normals = normals + 0.28 * rng.standard_normal((count, 3))
+        normals /= np.sqrt((normals**2).sum(axis=1, keepdims=True))
+        d = 1 + 0.45 * (rng.random(count) - 0.5)
+        # six sides of a box keep the body closed whatever the random faces do
+        normals = np.vstack([normals, np.eye(3), -np.eye(3)])
+        d = np.concatenate([d, np.full(6, 1.35)])
+    return np.column_stack([normals, d])
+
+
+@compiled
+def _stick(radii, hosts, normals, compactness):  # type: ignore[no-untyped-def]
+    """Centres of primaries that touch an earlier one, chosen close to the middle if compact."""
+    count, tries = hosts.shape
+    centres = np.zeros((count, 3))
+    spot, best_spot, middle = np.zeros(3), np.zeros(3), np.zeros(3)
+    for i in range(1, count):
+        best = 1e30
+        for t in range(tries):
+            host = int(hosts[i, t] * i)
+            distance = 0.0
+            for axis in range(3):
+                spot[axis] = centres[host, axis] + normals[i, t, axis] * 0.93 * (
+                    radii[host] + radii[i]
+                )
+                distance += (spot[axis] - middle[axis] / i) ** 2
+            cost = compactness * math.sqrt(distance)
+            for j in range(i):
+                reach = radii[j] + radii[i]
+                square = 0.0
+                for axis in range(3):
+                    square += (spot[axis] - centres[j, axis]) ** 2
+                if square < reach * reach:
+                    # sintered necks are allowed, deeper overlap costs
+                    cost += 8.0 * max((reach - math.sqrt(square)) / radii[i] - 0.25, 0.0)
+                    if cost >= best:
+                        break
+            if cost < best - 1e-6:
+                best = cost
+                best_spot[:] = spot
+        centres[i] = best_spot
+        middle += best_spot
+    return centres
+
+
+def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
+    """Primaries stuck together one by one."""
+    low, high = population.primaries
+    low_ratio, high_ratio = population.aspect
+    count = int(rng.integers(low, high + 1))
+    radii = np.exp(0.12 * rng.standard_normal(count))
+    tries = 4 + int(150 * population.compactness**2)
+    hosts = rng.random((count, tries))
+    normals = rng.standard_normal((count, tries, 3))
+    normals /= np.sqrt((normals**2).sum(axis=2, keepdims=True))
+    centres = _stick(radii, hosts, normals, population.compactness)
+    centres -= centres.mean(axis=0)
+    parts = []
+    for radius, centre in zip(radii, centres, strict=True):
+        semi = np.full(3, radius)
+        if low_ratio < 1:
+            squash = low_ratio + (high_ratio - low_ratio) * rng.random(3)
+            semi = radius * squash / squash.max()
+        parts.append(_part(ELLIPSOID, rotation(rng, False), semi, centre=centre))
+    return parts
+
+
+def _part(
+    kind: int,
+    turn: np.ndarray,
+    semi: np.ndarray,
+    planes: np.ndarray | None = None,
+    rounding: float = 0.0,
+    centre: np.ndarray | None = None,
+    extent: np.ndarray | None = None,
+) -> Part:
+    return Part(
+        kind,
+        turn,
+        np.zeros(3) if centre is None else centre,
+        np.asarray(semi, float),
+        np.zeros((1, 4)) if planes is None else planes,
+        rounding,
+        np.zeros((2, 5)),
+        2.0 * np.asarray(semi, float) if extent is None else extent,
+    )
+
+
+def _crystal(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
+    corners = _corners(planes)
+    reach = float(np.sqrt((corners**2).sum(axis=1).max()))
+    semi = np.array([0.0, 0.0, reach])
+    return _part(POLYHEDRON, turn, semi, planes, rounding, extent=np.ptp(corners, axis=0))
+
+
+def build(
+    population: Population,
+    size: float,
+    pixel_nm: float,
+    volume: np.ndarray,
+    rng: np.random.Generator,
+) -> list[Part]:
+    """Return the parts of one particle whose outline has x_A = `size` px, in pixels."""
+    shape, flat = population.shape, population.flat
+    low, high = population.aspect
+    ratio = low + (high - low) * float(rng.random())
+    rounding = 2.0 * population.rounding
+    if shape in ("sphere", "blob"):
+        semi = np.ones(3) if shape == "sphere" else 1 - (1 - low) * rng.random(3)
+        parts = [_part(ELLIPSOID, rotation(rng, False), semi)]
+    elif shape == "ellipsoid":
+        middle = ratio + (1 - ratio) * float(rng.random())
+        parts = [_part(ELLIPSOID, rotation(rng, flat), np.array([1.0, middle, ratio]))]
+    elif shape == "rod":
+        kind = CAPSULE if population.rounding >= 0.2 else CYLINDER
+        half = 1.0 / ratio
+        turn = rotation(rng, flat, False)
+        if kind == CYLINDER and rng.random() < 0.5:
+            parts = [_crystal(_prism(6, half), turn, rounding)]
+        else:
+            parts = [_part(kind, turn, np.array([1.0, 1.0, half]), rounding=rounding)]
+    elif shape == "agglomerate":
+        parts = _aggregate(population, rng)
+    else:
+        if shape == "cube":
+            edges = np.array([1.0, ratio + (1 - ratio) * float(rng.random()), ratio])
+            planes = np.column_stack([np.vstack([np.eye(3), -np.eye(3)]), np.tile(edges, 2)])
+        elif shape == "polyhedron":
+            planes = _facets(rng)
+        else:
+            planes = _prism(3 if shape == "triangle" else 6, ratio)
+            if shape == "triangle":  # corners cut off, as grown plates have them
+                cut = _prism(3, ratio)[:3]
+                cut[:, :2] *= -1
+                cut[:, 3] = 1.35 + 0.6 * float(rng.random())
+                planes = np.vstack([planes, cut])
+        parts = [_crystal(planes, rotation(rng, flat and shape != "polyhedron"), rounding)]
+    irregular = population.irregularity
+    if shape == "blob":
+        irregular = max(irregular, 0.08)
+    if irregular:
+        for part in parts:
+            radius = float(part.semi.max()) if part.kind != POLYHEDRON else 1.0
+            part.fields[0] = irregular * radius, (0.45 + 0.5 * rng.random()) * radius, 0, 0, 0
+            part.fields[0, 2:] = rng.random(3) * 64
+    factor = _scale(parts, size, volume)
+    parts = [part.scaled(factor) for part in parts]
+    if population.sq_nm:
+        for part in parts:
+            part.fields[1, :2] = population.sq_nm / pixel_nm, population.correlation_nm / pixel_nm
+            part.fields[1, 2:] = rng.random(3) * 64
+    return parts
+
+
+def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
+    """Factor that gives the outline x_A = `size`."""
+    if len(parts) == 1 and parts[0].kind == ELLIPSOID and not parts[0].fields[0, 0]:
+        a, r = parts[0].semi, parts[0].rotation
+        # area of an ellipsoid's shadow along z: pi sqrt(sum of (b c n_a)^2)
+        n = r[:, 2]
+        area = math.pi * math.sqrt(
+            (a[1] * a[2] * n[0]) ** 2 + (a[0] * a[2] * n[1]) ** 2 + (a[0] * a[1] * n[2]) ** 2
+        )
+        return size / math.sqrt(4 * area / math.pi)
+    extent = max(float(np.abs(part.centre).max()) + part.reach - 0.5 for part in parts)
+    # rays through a displaced surface cost more: a coarser grid, still 0.3 % of x_A
+    coarse = (15.0 if parts[0].fields[0, 0] else 26.0) / extent
+    crop = draw([part.scaled(coarse) for part in parts], volume)
+    return size * coarse / math.sqrt(4 * np.count_nonzero(crop.inside) / math.pi)

@@ -1,0 +1,172 @@
+"""Taking the form off a cloud: normal residuals, area weights and what was thrown out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.formfit import Form, fit_form, robust_sigma
+from particle_nb.core.surface import PointCloud
+
+#: Points treated at a time, so that the temporaries stay in the processor's cache.
+BLOCK = 1 << 16
+_SPIKE = 4.0  # robust deviations of a point from its neighbours' median that make it a spike
+_FAR = 2.5  # and from the form, in robust deviations of the whole
+_OUTLYING = 6.0  # beyond this a whole patch is called outlying, and reported
+
+
+@dataclass(frozen=True, eq=False)
+class Levelled:
+    """A cloud with its form taken off.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    form : Form
+    residual : float32 (N,)
+        Distance from the form along its normal, nm; not yet centred.
+    area : float32 (N,)
+        Surface that each point stands for, in projected pixels: 1 / normal_z.
+    kept : bool (N,)
+        Points that are no spikes.
+    sigma : float
+        Robust standard deviation of the residuals, nm.
+    outlying : float
+        Share of the kept points farther than six robust deviations from the form.
+    """
+
+    cloud: PointCloud
+    form: Form
+    residual: np.ndarray
+    area: np.ndarray
+    kept: np.ndarray
+    sigma: float
+    outlying: float
+
+    @property
+    def rejected(self) -> int:
+        """Number of spikes."""
+        return int(self.kept.size - np.count_nonzero(self.kept))
+
+
+def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
+    """Fit a form to a cloud and return the residuals along its normal.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+        In nm.
+    form : str
+        See `particle_nb.core.formfit.fit_form`.
+    outliers : str
+        ``"spikes"`` drops single points that leave both the form and their neighbours,
+        ``"far"`` drops everything six robust deviations from the form as well, ``"keep"`` nothing.
+        The fit of the form is robust in every case.
+
+    Raises
+    ------
+    CalibrationError
+        If z has no scale.
+    DataError
+        If the form cannot be fitted or `outliers` is unknown.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[-60:61, -60:61].reshape(2, -1).astype(float)
+    >>> sphere = np.stack([x, y, np.sqrt(100.0**2 - x**2 - y**2)], axis=1)
+    >>> bool(np.abs(level(PointCloud(sphere), "sphere").residual).max() < 1e-4)
+    True
+    """
+    if not isinstance(cloud, PointCloud):
+        raise DataError(f"a surface is a PointCloud, not {type(cloud).__name__}; use point_cloud.")
+    if outliers not in ("spikes", "far", "keep"):
+        raise DataError(f"outliers is 'spikes', 'far' or 'keep', not {outliers!r}.")
+    require_nm(cloud)
+    fitted = fit_form(cloud.xyz[cloud.sample()], form)
+    count = len(cloud)
+    residual, area = np.empty(count, np.float32), np.empty(count, np.float32)
+    for start in range(0, count, BLOCK):
+        part = slice(start, start + BLOCK)
+        x, y, z = np.ascontiguousarray(cloud.xyz[part].T, np.float64)
+        residual[part], normal = fitted.residual(x, y, z)
+        np.divide(1, normal, out=area[part], casting="unsafe")
+    probe = residual[cloud.sample()]
+    centre, sigma = float(np.median(probe)), robust_sigma(probe)
+    floor = 1e-6 * float(np.ptp(probe)) + 1e-30
+    far = np.abs(residual - np.float32(centre)) > np.float32(_FAR * max(sigma, floor))
+    kept = np.ones(count, bool)
+    if outliers != "keep":
+        suspects = np.flatnonzero(far)
+        if suspects.size:
+            kept[suspects[_is_spike(cloud, residual, suspects, max(sigma, floor))]] = False
+    limit = np.float32(_OUTLYING * max(sigma, 1e-6 * _extent(cloud)))
+    beyond = kept & far & (np.abs(residual - np.float32(centre)) > limit)
+    outlying = float(np.count_nonzero(beyond) / max(np.count_nonzero(kept), 1))
+    if outliers == "far":
+        kept &= ~beyond
+    return Levelled(cloud, fitted, residual, area, kept, sigma, outlying)
+
+
+def require_nm(cloud: PointCloud) -> None:
+    """Raise CalibrationError unless z is in nm.
+
+    Roughness in units of a model's relative depth would look like a number in nm and be none:
+    it is refused rather than returned.
+    """
+    if cloud.unit != "nm":
+        raise CalibrationError(
+            "this cloud's z is relative depth without a scale; make it with "
+            "point_cloud(..., height='hemisphere') or a known height in nm."
+        )
+
+
+def _extent(cloud: PointCloud) -> float:
+    return float(np.ptp(cloud.xyz[cloud.sample(1000)], axis=0).max())
+
+
+def _is_spike(
+    cloud: PointCloud, residual: np.ndarray, suspects: np.ndarray, sigma: float
+) -> np.ndarray:
+    """Tell which of the suspects stand alone: far from the median of their 24 neighbours.
+
+    A real summit brings its neighbours along, so that it stays; a spike does not.
+    """
+    probe = cloud.sample(4000)
+    if cloud.pitch is not None:
+        rows, cols, shape = cloud.grid_index()
+        frame = np.full((shape[0] + 4, shape[1] + 4), np.nan, np.float32)
+        frame[rows + 2, cols + 2] = residual
+        flat, width = frame.reshape(-1), frame.shape[1]
+        steps = [dr * width + dc for dr in range(-2, 3) for dc in range(-2, 3) if dr or dc]
+
+        def neighbours(points: np.ndarray) -> np.ndarray:
+            here = (rows[points] + 2).astype(np.int64) * width + cols[points] + 2
+            return _median_of(np.stack([flat[here + step] for step in steps], axis=1))
+    else:
+        tree = cKDTree(cloud.xyz[:, :2])
+
+        def neighbours(points: np.ndarray) -> np.ndarray:
+            near = tree.query(cloud.xyz[points, :2], k=min(13, len(cloud)))[1][:, 1:]
+            return _median_of(residual[near])
+
+    local = robust_sigma(residual[probe] - neighbours(probe))
+    limit = max(_SPIKE * local, _FAR * sigma)
+    found = np.zeros(suspects.size, bool)
+    for start in range(0, suspects.size, BLOCK):
+        part = suspects[start : start + BLOCK]
+        found[start : start + BLOCK] = np.abs(residual[part] - neighbours(part)) > limit
+    return found
+
+
+def _median_of(values: np.ndarray) -> np.ndarray:
+    """Median along axis 1 that passes over NaN; where all are NaN, 0 (the form itself)."""
+    ordered = np.sort(values, axis=1)  # NaN goes last
+    count = np.count_nonzero(np.isfinite(ordered), axis=1)
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[:, None] // 2, 1)[:, 0]
+    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[1] - 1)[:, None], 1)[
+        :, 0
+    ]
+    return np.where(count > 0, (low + high) / 2, 0.0)

@@ -1,0 +1,200 @@
+"""Packing: particles dropped onto a substrate one after the other, none inside another."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from particle_nb.core.solids import Crop, compiled
+
+
+@compiled
+def _rest(ground, bottom, row, col, limit):  # type: ignore[no-untyped-def]
+    """Height at which the crop comes to rest on `ground`; early exit above `limit`."""
+    height = 0.0
+    r0, r1 = max(0, -row), min(bottom.shape[0], ground.shape[0] - row)
+    c0, c1 = max(0, -col), min(bottom.shape[1], ground.shape[1] - col)
+    for r in range(r0, r1):
+        for c in range(c0, c1):
+            gap = ground[row + r, col + c] - bottom[r, c]
+            if gap > height:
+                height = gap
+                if height > limit:
+                    return height
+    return height
+
+
+@compiled
+def _free(ground, inside, row, col, gap):  # type: ignore[no-untyped-def]
+    """Whether nothing lies under the outline, nor within `gap` pixels of it along the axes."""
+    rows, cols = ground.shape
+    for r in range(inside.shape[0]):
+        for c in range(inside.shape[1]):
+            if inside[r, c]:
+                for step in range(5):
+                    dr = gap if step == 1 else (-gap if step == 2 else 0)
+                    dc = gap if step == 3 else (-gap if step == 4 else 0)
+                    y, x = row + r + dr, col + c + dc
+                    if 0 <= y < rows and 0 <= x < cols and ground[y, x] > 0.0:
+                        return False
+    return True
+
+
+@compiled
+def _roll(ground, bottom, row, col, stride, moves, low, high):  # type: ignore[no-untyped-def]
+    """Roll downhill in steps from (row, col) while that lowers the rest height."""
+    best = _rest(ground, bottom, row, col, 1e30)
+    for _ in range(moves):
+        found, r_best, c_best = best - 1e-3, row, col
+        for dr in (-stride, 0, stride):
+            for dc in (-stride, 0, stride):
+                r, c = row + dr, col + dc
+                if (dr == 0 and dc == 0) or r < low[0] or c < low[1] or r > high[0] or c > high[1]:
+                    continue
+                height = _rest(ground, bottom, r, c, found)
+                if height < found:
+                    found, r_best, c_best = height, r, c
+        if r_best == row and c_best == col:
+            if stride == 1:
+                break
+            stride = max(1, stride // 2)
+        else:
+            row, col, best = r_best, c_best, found
+    return row, col, best
+
+
+@compiled
+def _approach(ground, bottom, row, col, to_row, to_col, limit):  # type: ignore[no-untyped-def]
+    """Slide along the substrate towards a target until something is in the way."""
+    steps = max(abs(to_row - row), abs(to_col - col))
+    r_last, c_last, ok = row, col, False
+    for step in range(0, steps + 1, 1):
+        r = row + int(math.floor((to_row - row) * step / max(steps, 1) + 0.5))
+        c = col + int(math.floor((to_col - col) * step / max(steps, 1) + 0.5))
+        if _rest(ground, bottom, r, c, limit) > limit:
+            break
+        r_last, c_last, ok = r, c, True
+    return r_last, c_last, ok
+
+
+@compiled
+def _lay(
+    ground,
+    labels,
+    parts,
+    relief,
+    crop_top,
+    crop_bottom,
+    crop_relief,
+    crop_parts,
+    row,
+    col,
+    height,
+    number,
+    first_part,
+):  # type: ignore[no-untyped-def]
+    """Put a particle into the scene: the higher surface wins."""
+    for r in range(max(0, -row), min(crop_top.shape[0], ground.shape[0] - row)):
+        for c in range(max(0, -col), min(crop_top.shape[1], ground.shape[1] - col)):
+            if crop_parts[r, c] < 0:
+                continue
+            z = crop_top[r, c] + height
+            if z > ground[row + r, col + c]:
+                ground[row + r, col + c] = z
+                labels[row + r, col + c] = number
+                parts[row + r, col + c] = first_part + crop_parts[r, c]
+                relief[row + r, col + c] = crop_relief[r, c]
+
+
+class Bed:
+    """The scene while it is being filled: heights in pixels, labels from 1, parts from 1.
+
+    Parameters
+    ----------
+    shape : (H, W)
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.ground = np.zeros(shape, np.float32)
+        self.labels = np.zeros(shape, np.int32)
+        self.parts = np.zeros(shape, np.int32)
+        self.relief = np.zeros(shape, np.float32)
+        self.centres: list[tuple[float, float]] = []
+        self.count = 0
+        self.part_count = 0
+
+    def lay(self, crop: Crop, row: int, col: int, height: float) -> None:
+        """Add a particle whose crop begins at (row, col) at rest at a height."""
+        self.count += 1
+        _lay(
+            self.ground,
+            self.labels,
+            self.parts,
+            self.relief,
+            crop.top,
+            crop.bottom,
+            crop.relief,
+            crop.parts,
+            row,
+            col,
+            np.float32(height),
+            self.count,
+            self.part_count + 1,
+        )
+        self.part_count += int(crop.parts.max()) + 1
+        h, w = crop.top.shape
+        self.centres.append((row + (h - 1) / 2, col + (w - 1) / 2))
+
+    def place(
+        self, crop: Crop, packing: str, rng: np.random.Generator, inside: bool, gap: int
+    ) -> tuple[int, int, float] | None:
+        """Find where a particle comes to lie: (row, col, height), or None if there is no room."""
+        rows, cols = self.ground.shape
+        h, w = crop.top.shape
+        if inside:
+            if h + 2 > rows or w + 2 > cols:
+                return None
+            low, high = (1, 1), (rows - h - 1, cols - w - 1)
+        else:  # the centre may lie a third of the particle outside
+            low, high = (-h * 2 // 3, -w * 2 // 3), (rows - h // 3 - 1, cols - w // 3 - 1)
+        draws = rng.random((48, 2))
+        starts = [
+            (low[0] + int(u * (high[0] - low[0] + 1)), low[1] + int(v * (high[1] - low[1] + 1)))
+            for u, v in draws
+        ]
+        if packing == "sparse":
+            for row, col in starts:
+                if _free(self.ground, crop.inside, row, col, gap):
+                    return row, col, 0.0
+            return None
+        touch = 0.02 * float(crop.top.max())
+        if packing in ("monolayer", "clusters"):
+            for (row, col), (u, v) in zip(starts[:24], draws[24:], strict=True):
+                if not self.centres or _rest(self.ground, crop.bottom, row, col, touch) > touch:
+                    if not self.centres:
+                        return row, col, 0.0
+                    continue
+                if packing == "clusters":
+                    target = self.centres[int(u * u * len(self.centres))]
+                    goal = int(target[0] - h / 2), int(target[1] - w / 2)
+                else:  # drift together in some direction
+                    goal = row + int((u - 0.5) * 4 * h), col + int((v - 0.5) * 4 * w)
+                goal = (min(max(goal[0], low[0]), high[0]), min(max(goal[1], low[1]), high[1]))
+                row, col, ok = _approach(self.ground, crop.bottom, row, col, *goal, touch)
+                if ok:
+                    return row, col, _rest(self.ground, crop.bottom, row, col, 1e30)
+            return None
+        if packing == "overlap":
+            row, col = starts[0]
+            return row, col, _rest(self.ground, crop.bottom, row, col, 1e30)
+        best = None
+        limit = 1e30
+        for row, col in starts[:6]:
+            height = _rest(self.ground, crop.bottom, row, col, limit)
+            if height < limit:
+                best, limit = (row, col), height
+        assert best is not None
+        stride = max(1, min(h, w) // 5)
+        row, col, height = _roll(self.ground, crop.bottom, *best, stride, 14, low, high)
+        return row, col, height

@@ -1,0 +1,430 @@
+"""Size and shape of particles: `DESCRIPTORS`, `Region` and `measure`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from particle_nb.core.contour import ESTIMATOR, measure_crops, outline
+from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.image import Calibration
+from particle_nb.core.masks import Mask, MaskSet
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What a descriptor is given: the measured quantities of one particle, in pixels.
+
+    The built-in descriptors are plain arithmetic and are called once for all particles, with
+    arrays (N,) in place of the numbers; a descriptor of your own is called particle by particle.
+
+    Parameters
+    ----------
+    area : float
+        Pixel count.
+    perimeter : float
+        Length of the outer sub-pixel contour of the largest part.
+    hull_perimeter, hull_area : float
+        Of the convex hull of that contour.
+    feret_min, feret_max : float
+        Least and greatest distance of parallel tangents to it.
+    mask : Mask or None
+        The particle itself; None where the numbers are arrays.
+
+    Examples
+    --------
+    >>> Region.of(Mask((0, 0), np.ones((30, 30), bool), (40, 40))).area
+    900.0
+    """
+
+    area: Any
+    perimeter: Any
+    hull_perimeter: Any
+    hull_area: Any
+    feret_min: Any
+    feret_max: Any
+    mask: Mask | None = None
+
+    @classmethod
+    def of(cls, mask: Mask) -> Region:
+        """Measure one mask."""
+        row = measure_crops([mask.crop])[0]
+        return cls(*(float(row[k]) for k in (0, 3, 4, 5, 6, 7)), mask)
+
+    @property
+    def contour(self) -> np.ndarray:
+        """The sub-pixel contour as (x, y) in image pixels, float64 (M, 2), not closed."""
+        if self.mask is None:
+            raise DataError("this Region stands for many particles and has no single contour.")
+        row, col = self.mask.origin
+        return outline(self.mask.crop) + np.array([col, row], float)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One line of `DESCRIPTORS`: a function of a `Region`, and what the number means.
+
+    Parameters
+    ----------
+    function : callable Region -> float
+        In pixels; NaN where it cannot be told.
+    symbol : str
+        As on an axis.
+    dimension : int
+        0 for a ratio, 1 for a length, 2 for an area; decides the scale and the column's ending.
+    source : str
+        Clause, paper or DOI of the definition.
+    columnar : bool
+        True where the function also works on arrays and ignores ``region.mask``.
+    """
+
+    function: Callable[[Region], Any]
+    symbol: str
+    dimension: int = 0
+    source: str = ""
+    columnar: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise DataError(f"a descriptor needs a function Region -> float, not {self.function!r}.")
+        if self.dimension not in (0, 1, 2):
+            raise DataError(
+                f"dimension is 0 (ratio), 1 (length) or 2 (area), not {self.dimension!r}."
+            )
+
+
+def _circularity(r: Region) -> Any:
+    return np.sqrt(4 * math.pi * r.area) / r.perimeter
+
+
+def _roundness(r: Region) -> Any:
+    return 4 * r.area / (math.pi * r.feret_max**2)
+
+
+_ISO = "ISO 9276-6:2008"
+_PAPER = "main paper, table 3"
+
+#: The built-in descriptors: name -> function, symbol, dimension, source, columnar.
+DESCRIPTORS: Mapping[str, Descriptor] = MappingProxyType(
+    {
+        "area": Descriptor(lambda r: r.area, "A", 2, "pixel count", True),
+        "perimeter": Descriptor(lambda r: r.perimeter, "P", 1, ESTIMATOR, True),
+        "x_A": Descriptor(lambda r: np.sqrt(4 * r.area / math.pi), "x_A", 1, _ISO, True),
+        "x_Fmin": Descriptor(lambda r: r.feret_min, "x_Fmin", 1, _ISO, True),
+        "x_Fmax": Descriptor(lambda r: r.feret_max, "x_Fmax", 1, _ISO, True),
+        "aspect_ratio": Descriptor(
+            lambda r: r.feret_min / r.feret_max, "x_Fmin/x_Fmax", 0, _ISO, True
+        ),
+        "elongation": Descriptor(
+            lambda r: 1 - r.feret_min / r.feret_max, "1 - x_Fmin/x_Fmax", 0, _PAPER, True
+        ),
+        "circularity": Descriptor(_circularity, "sqrt(4 pi A)/P", 0, _ISO, True),
+        "form_factor": Descriptor(
+            lambda r: _circularity(r) ** 2, "4 pi A/P^2", 0, "ISO 9276-6:2008, squared", True
+        ),
+        "roundness": Descriptor(_roundness, "4A/(pi x_Fmax^2)", 0, _ISO, True),
+        "convexity": Descriptor(
+            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True
+        ),
+        "solidity": Descriptor(lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True),
+    }
+)
+
+#: The main paper's seven names (table 3) -> the descriptor with that formula.
+PAPER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "Aspect Ratio": "aspect_ratio",
+        "Sphericity": "circularity",
+        "Convexity": "convexity",
+        "Elongation": "elongation",
+        "Roundness": "roundness",
+        "Circularity": "form_factor",
+        "Perimeter Regularity": "circularity",
+    }
+)
+
+_LENGTH_UNITS = ("px", "nm", "um")
+#: Fewer grid cells across than this and the grid, not the image, limits a particle.
+_CELLS_ACROSS = 10
+#: Smoothing that changes the contour's area by this share has removed details of the mask,
+_FINE_DETAIL = 0.02
+#: and by this share it has removed the particle.
+_UNMEASURABLE = 0.25
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How `measure` reports.
+
+    Parameters
+    ----------
+    unit : "px", "nm", "um" or None
+        None takes the calibration's own unit if it is nm or um, nm for pm, um for larger ones,
+        and px without a calibration.
+    names : "iso" or "paper"
+        "paper" gives the main paper's seven columns under its names, beside the sizes.
+    grid_px : float
+        Size in image pixels of one cell of the grid that the masks were made on: 1 for masks
+        drawn on pixels, max(H, W) / 256 for SAM on an untiled image. Particles less than ten
+        cells across are flagged ``too_small``.
+    descriptors : mapping of str to Descriptor or function
+        More columns; a bare function ``Region -> float`` gives a ratio.
+
+    Raises
+    ------
+    DataError
+        If a field has no such choice.
+
+    Examples
+    --------
+    >>> MeasureSettings(names="paper").names
+    'paper'
+    """
+
+    unit: str | None = None
+    names: str = "iso"
+    grid_px: float = 1.0
+    descriptors: Mapping[str, Descriptor | Callable[[Region], float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.unit is not None:
+            unit = {"µm": "um", "μm": "um"}.get(str(self.unit), self.unit)
+            if unit not in _LENGTH_UNITS:
+                raise DataError(f"unit is one of {', '.join(_LENGTH_UNITS)}, not {self.unit!r}.")
+            object.__setattr__(self, "unit", unit)
+        if self.names not in ("iso", "paper"):
+            raise DataError(f"names is 'iso' or 'paper', not {self.names!r}.")
+        try:
+            grid = float(self.grid_px)
+        except (TypeError, ValueError):
+            grid = math.nan
+        if not (math.isfinite(grid) and grid > 0):
+            raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
+        object.__setattr__(self, "grid_px", grid)
+        try:
+            given = dict(self.descriptors)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"descriptors is a mapping of names to functions, not {self.descriptors!r}."
+            ) from None
+        for name, entry in given.items():
+            if not isinstance(name, str) or not name or name in DESCRIPTORS or name in PAPER_NAMES:
+                raise DataError(f"{name!r} cannot name a descriptor; use a new, non-empty name.")
+            if not isinstance(entry, Descriptor):
+                given[name] = Descriptor(entry, name)
+        object.__setattr__(self, "descriptors", MappingProxyType(given))
+
+
+def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
+    """Return the unit of the columns and the pixel size in it."""
+    if calibration is None:
+        if unit not in (None, "px"):
+            raise CalibrationError(
+                f"lengths in {unit} need a pixel size and there is none: pass one, e.g. "
+                "measure(masks, Calibration(0.31, 'um')), or leave unit out to measure in px."
+            )
+        return "px", 1.0
+    if not isinstance(calibration, Calibration):
+        raise CalibrationError(
+            f"calibration must be a Calibration or None, not {type(calibration).__name__}; "
+            "write Calibration(0.31, 'um')."
+        )
+    if unit is None:
+        unit = {"nm": "nm", "pm": "nm"}.get(calibration.unit, "um")
+    return unit, 1.0 if unit == "px" else calibration.to(unit)
+
+
+def _flags(quantities: np.ndarray, grid_px: float) -> list[str]:
+    """Name what keeps each particle from being measured as the estimator promises."""
+    area, kept = quantities[:, 0], quantities[:, 8]
+    found = {
+        "no_contour": ~(np.abs(kept - 1) <= _UNMEASURABLE),
+        "too_small": np.sqrt(4 * area / math.pi) < _CELLS_ACROSS * grid_px,
+        "fine_detail": np.abs(kept - 1) > _FINE_DETAIL,
+        "parts": quantities[:, 9] > 1,
+        "holes": quantities[:, 10] > 0,
+    }
+    table = np.stack(list(found.values()), axis=1)
+    names = list(found)
+    return [";".join(names[k] for k in np.flatnonzero(row)) if row.any() else "" for row in table]
+
+
+def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the Miles-Lantuejoul weight of each bounding box, float64 (N,).
+
+    A particle that is wide or high is less likely to lie whole within the frame; its weight is
+    the inverse of that chance, ``W H / ((W - Fx)(H - Fy))``, and 0 for one that touches the rim.
+    On a pixel grid a mask of w columns has W - 1 - w places that keep clear of both rims, and
+    that is what stands for W - Fx here.
+
+    Parameters
+    ----------
+    boxes : int array (N, 4)
+        First row, first column, one past the last row, one past the last column.
+    shape : (H, W)
+        Size of the frame.
+
+    Examples
+    --------
+    >>> edge_weights(np.array([[0, 3, 5, 9], [40, 40, 49, 49]]), (100, 100)).round(3).tolist()
+    [0.0, 1.235]
+
+    References
+    ----------
+    R. E. Miles, 1974; C. Lantuejoul, 1980; ISO 13322-1:2014, 8.
+    """
+    boxes = np.asarray(boxes, np.int64).reshape(-1, 4)
+    height, width = shape
+    r0, c0, r1, c1 = boxes.T
+    inside = (r0 > 0) & (c0 > 0) & (r1 < height) & (c1 < width)
+    places = (height - 1.0 - (r1 - r0)) * (width - 1.0 - (c1 - c0))
+    weights = np.zeros(len(boxes))
+    np.divide(height * width, places, out=weights, where=inside & (places > 0))
+    return weights
+
+
+def measure(
+    masks: MaskSet | np.ndarray,
+    calibration: Calibration | None = None,
+    image: str = "",
+    settings: MeasureSettings | None = None,
+    **changes: Any,
+) -> pd.DataFrame:
+    """Measure size and shape of every mask: one row each, with the unit in the column's name.
+
+    Area is the pixel count, holes left out and all parts counted. Perimeter, hull and Feret
+    diameters belong to one sub-pixel contour, the outer one of the largest part (`ESTIMATOR`);
+    they are NaN, with the flag ``no_contour``, for a mask of a few pixels that has none.
+
+    Parameters
+    ----------
+    masks : MaskSet, or int label image (H, W)
+    calibration : Calibration or None
+        None measures in pixels.
+    image : str
+        Name written into the column ``image``; stack several images with `pandas.concat`.
+    settings : MeasureSettings or None
+    **changes
+        Fields of `MeasureSettings` by name: ``measure(masks, scale, unit="nm", names="paper")``.
+
+    Returns
+    -------
+    DataFrame
+        ``label`` (mask index + 1), ``image`` where named, centroid ``x_px y_px``, ``area_um2``,
+        ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``, ``x_Fmax_um`` (or ``_nm``, ``_px``), the
+        ratios, ``touches_edge``, ``n_parts``, ``n_holes``, ``edge_weight`` (Miles-Lantuejoul),
+        ``predicted_iou``, ``stability_score``, ``class_name`` and ``flag``. A flag names what
+        limits the row: ``too_small`` (see `MeasureSettings.grid_px`), ``fine_detail`` (the
+        smoothing changes the contour's area by over 2 %), ``no_contour`` (by over 25 %),
+        ``parts``, ``holes``. ``attrs`` says
+        estimator, unit, frame, source of the scale and digest of the masks.
+
+    Raises
+    ------
+    CalibrationError
+        If a physical unit is asked for without a calibration.
+    DataError
+        If `masks` is no MaskSet, or a setting is unknown.
+
+    Examples
+    --------
+    >>> labels = np.zeros((40, 40), int)
+    >>> labels[5:25, 5:35] = 1
+    >>> table = measure(MaskSet.from_labels(labels), Calibration(0.5, "um"))
+    >>> float(table.area_um2[0]), round(float(table.aspect_ratio[0]), 2)
+    (150.0, 0.58)
+    """
+    if isinstance(masks, np.ndarray):
+        masks = MaskSet.from_labels(masks)
+    if not isinstance(masks, MaskSet):
+        raise DataError(
+            f"measure needs a MaskSet, not {type(masks).__name__}; for one mask write "
+            "MaskSet((mask,)), for a label image MaskSet.from_labels(labels)."
+        )
+    try:
+        settings = dataclasses.replace(settings or MeasureSettings(), **changes)
+    except TypeError:
+        known = ", ".join(item.name for item in dataclasses.fields(MeasureSettings))
+        raise DataError(
+            f"no such setting of measure among {sorted(changes)}; it has {known}."
+        ) from None
+    unit, pixel = _choose_unit(calibration, settings.unit)
+    shape = masks.shape
+    assert shape is not None  # MaskSet guarantees it; this is for the type checker
+    boxes = masks.boxes
+    quantities = measure_crops([mask.crop for mask in masks])
+    quantities[~(np.abs(quantities[:, 8] - 1) <= _UNMEASURABLE), 3:8] = math.nan
+    everything = Region(*(quantities[:, k] for k in (0, 3, 4, 5, 6, 7)))
+
+    columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
+    if image:
+        columns["image"] = [str(image)] * len(masks)
+    columns["x_px"] = quantities[:, 1] + boxes[:, 1]
+    columns["y_px"] = quantities[:, 2] + boxes[:, 0]
+
+    ratios = [name for name in DESCRIPTORS if DESCRIPTORS[name].dimension == 0]
+    wanted = {name: DESCRIPTORS[name] for name in DESCRIPTORS if name not in ratios}
+    if settings.names == "paper":
+        wanted |= {name: DESCRIPTORS[iso] for name, iso in PAPER_NAMES.items()}
+    else:
+        wanted |= {name: DESCRIPTORS[name] for name in ratios}
+    wanted |= settings.descriptors  # type: ignore[arg-type]
+    regions: list[Region] | None = None
+    for name, entry in wanted.items():
+        if entry.columnar:
+            values = np.asarray(entry.function(everything), float)
+        else:
+            if regions is None:
+                regions = _regions(masks, quantities)
+            values = np.array([_value(entry, name, region) for region in regions], float)
+        ending = ("", f"_{unit}", f"_{unit}2")[entry.dimension]
+        columns[name + ending] = values * pixel**entry.dimension
+
+    columns |= {
+        "touches_edge": _touches(boxes, shape),
+        "n_parts": quantities[:, 9].astype(np.int64),
+        "n_holes": quantities[:, 10].astype(np.int64),
+        "edge_weight": edge_weights(boxes, shape),
+        "predicted_iou": masks.predicted_iou,
+        "stability_score": masks.stability_score,
+        "class_name": [mask.label for mask in masks],
+        "flag": _flags(quantities, settings.grid_px),
+    }
+    table = pd.DataFrame(columns)
+    table.attrs.update(
+        estimator=ESTIMATOR,
+        unit=unit,
+        pixel_size=pixel,
+        calibration="none" if calibration is None else str(calibration),
+        shape=list(shape),
+        masks=masks.digest,
+        grid_px=settings.grid_px,
+    )
+    return table
+
+
+def _touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    r0, c0, r1, c1 = boxes.T
+    return (r0 == 0) | (c0 == 0) | (r1 == shape[0]) | (c1 == shape[1])
+
+
+def _regions(masks: MaskSet, quantities: np.ndarray) -> list[Region]:
+    chosen = quantities[:, (0, 3, 4, 5, 6, 7)].tolist()
+    return [Region(*row, mask) for row, mask in zip(chosen, masks, strict=True)]
+
+
+def _value(entry: Descriptor, name: str, region: Region) -> float:
+    value = entry.function(region)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"descriptor {name!r} returned {value!r}; it has to return one number."
+        ) from None

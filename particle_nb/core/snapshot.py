@@ -1,0 +1,113 @@
+"""Masks drawn onto pixels: thumbnails and the still picture of an annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from particle_nb.core.history import Particle
+from particle_nb.core.masks import Mask
+
+#: Colour-blind-safe colours (Okabe and Ito 2008), without black.
+OKABE_ITO = np.array(
+    [
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (240, 228, 66),
+        (0, 114, 178),
+        (213, 94, 0),
+        (204, 121, 167),
+    ],
+    np.uint8,
+)
+
+
+def thumbnail(grey: np.ndarray, masks: Sequence[Mask], side: int) -> np.ndarray:
+    """Return a square picture of some masks with a margin, uint8 (side, side, 3).
+
+    Parameters
+    ----------
+    grey : uint8 array (H, W)
+    masks : sequence of Mask
+        The whole image is shown where there is none.
+    side : int
+        Pixels.
+
+    Examples
+    --------
+    >>> thumbnail(np.zeros((20, 30), np.uint8), (), 16).shape
+    (16, 16, 3)
+    """
+    height, width = grey.shape
+    if masks:
+        boxes = np.array([mask.bbox for mask in masks])
+        r0, c0 = boxes[:, :2].min(axis=0)
+        r1, c1 = boxes[:, 2:].max(axis=0)
+    else:
+        r0, c0, r1, c1 = 0, 0, height, width
+    reach = max(r1 - r0, c1 - c0) * (0.65 if masks else 0.5) + (2 if masks else 0)
+    y = (r0 + r1) / 2 - reach + (np.arange(side) + 0.5) * 2 * reach / side
+    x = (c0 + c1) / 2 - reach + (np.arange(side) + 0.5) * 2 * reach / side
+    rows, cols = np.floor(y).astype(int), np.floor(x).astype(int)
+    inside = ((rows >= 0) & (rows < height))[:, None] & ((cols >= 0) & (cols < width))[None, :]
+    safe_rows, safe_cols = np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)
+    picture = np.where(inside, grey[np.ix_(safe_rows, safe_cols)], 40).astype(np.uint8)
+    picture = np.repeat(picture[..., None], 3, axis=2)
+    for number, mask in enumerate(masks):
+        a0, b0, a1, b1 = mask.bbox
+        in_rows = (rows >= a0) & (rows < a1)
+        in_cols = (cols >= b0) & (cols < b1)
+        if not in_rows.any() or not in_cols.any():
+            continue
+        cover = np.zeros((side, side), bool)
+        cover[np.ix_(in_rows, in_cols)] = mask.crop[np.ix_(rows[in_rows] - a0, cols[in_cols] - b0)]
+        _draw(picture, cover, OKABE_ITO[number % 7 if len(masks) > 1 else 3], fill=0.15)
+    return picture
+
+
+def still(grey: np.ndarray, particles: Mapping[int, Particle], most: int = 1200) -> np.ndarray:
+    """Return the image with fills and contours of its kept particles, uint8 (h, w, 3).
+
+    Parameters
+    ----------
+    grey : uint8 array (H, W)
+    particles : mapping of int to Particle
+    most : int
+        The longer side of the picture in pixels; larger images are reduced.
+
+    Examples
+    --------
+    >>> still(np.zeros((20, 30), np.uint8), {}).shape
+    (20, 30, 3)
+    """
+    height, width = grey.shape
+    step = max(1, -(-max(height, width) // most))
+    rows = np.arange(step // 2, height, step)
+    cols = np.arange(step // 2, width, step)
+    if step == 1:
+        small = grey
+    else:
+        small = ndimage.uniform_filter(grey, step)[np.ix_(rows, cols)]
+    picture = np.repeat(small[..., None], 3, axis=2)
+    for number, particle in particles.items():
+        if not (particle.kept and particle.visible):
+            continue
+        r0, c0, r1, c1 = particle.mask.bbox
+        i0, i1 = np.searchsorted(rows, (r0, r1))
+        j0, j1 = np.searchsorted(cols, (c0, c1))
+        if i0 == i1 or j0 == j1:
+            continue
+        cover = particle.mask.crop[np.ix_(rows[i0:i1] - r0, cols[j0:j1] - c0)]
+        _draw(picture[i0:i1, j0:j1], cover, OKABE_ITO[(number - 1) % 7], fill=0.3)
+    return picture
+
+
+def _draw(picture: np.ndarray, cover: np.ndarray, colour: np.ndarray, fill: float) -> None:
+    """Blend a colour into the covered pixels and draw their rim solid, in place."""
+    inner = np.pad(cover, 1)
+    rim = cover & ~(inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:])
+    picture[cover] = (picture[cover] * (1 - fill) + colour * fill).astype(np.uint8)
+    picture[rim] = colour

@@ -1,0 +1,446 @@
+"""From relative depth to a surface in nanometres: `DepthMap`, `PointCloud`, `point_cloud`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from particle_nb.core.contour import QUANTITIES, measure_crops
+from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.image import Calibration
+from particle_nb.core.masks import Mask
+
+#: Points looked at to find the scale and the form; more would not move the fourth digit.
+SAMPLE = 40_000
+_FEWEST = 16  # pixels of a particle below which no height scale can be read off it
+
+
+@dataclass(frozen=True, eq=False)
+class DepthMap:
+    """Relative heights seen by a model: larger is nearer to the detector, that is higher.
+
+    Parameters
+    ----------
+    relative : float array (h, w)
+        Heights up to an unknown scale and offset; NaN where unknown. Kept in float32 or float64.
+    model, weights, image : str
+        Provenance: name of the model, digest of its weights, digest of the image.
+    window : (x0, y0, x1, y1) or None
+        The part of the image that was looked at, ends exclusive; None is the whole image.
+
+    Raises
+    ------
+    DataError
+        If the array is not numeric, not 2-D, empty or nowhere finite, or does not fit the window.
+
+    Examples
+    --------
+    >>> DepthMap([[0.0, 1.0], [1.0, 2.0]], model="example").shape
+    (2, 2)
+    """
+
+    relative: np.ndarray
+    model: str = ""
+    weights: str = ""
+    image: str = ""
+    window: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        relative = _numbers(self.relative, "relative depth")
+        if relative.ndim != 2 or relative.size == 0:
+            raise DataError(
+                f"relative depth is one number a pixel, (H, W) and not empty, not {relative.shape}."
+            )
+        if not np.isfinite(relative).any():
+            raise DataError("relative depth holds no finite number; look at the model's output.")
+        if self.window is not None:
+            x0, y0, x1, y1 = (int(v) for v in self.window)
+            if (y1 - y0, x1 - x0) != relative.shape or x0 < 0 or y0 < 0:
+                raise DataError(
+                    f"depth of {relative.shape} does not fill the window {self.window} "
+                    f"of {(y1 - y0, x1 - x0)} pixels."
+                )
+            object.__setattr__(self, "window", (x0, y0, x1, y1))
+        relative = relative.view()
+        relative.flags.writeable = False
+        object.__setattr__(self, "relative", relative)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the map in pixels."""
+        return int(self.relative.shape[0]), int(self.relative.shape[1])
+
+    def patch(self, mask: Mask) -> np.ndarray:
+        """Return the heights in the bounding box of a mask, a view (h, w).
+
+        Raises
+        ------
+        DataError
+            If the mask belongs to a frame of another size or leaves the window.
+
+        Examples
+        --------
+        >>> DepthMap(np.eye(3)).patch(Mask((1, 1), np.ones((2, 2), bool), (3, 3))).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
+        r0, c0, r1, c1 = mask.bbox
+        if self.window is None:
+            if mask.shape != self.shape:
+                raise DataError(
+                    f"a mask of a frame {mask.shape} does not fit a depth map of {self.shape}; "
+                    "both must come from the same image."
+                )
+            return self.relative[r0:r1, c0:c1]
+        x0, y0, x1, y1 = self.window
+        if c0 < x0 or r0 < y0 or c1 > x1 or r1 > y1:
+            raise DataError(f"the mask at rows {r0}-{r1}, columns {c0}-{c1} leaves {self.window}.")
+        return self.relative[r0 - y0 : r1 - y0, c0 - x0 : c1 - x0]
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """Points of a particle's upper side in nanometres.
+
+    Parameters
+    ----------
+    xyz : float array (N, 3)
+        x to the right and y down as in the image, z up towards the detector; nm.
+    pixel_size : float or None
+        Pitch of the square grid that the points lie on, nm; None is found out when needed.
+    unit : str
+        ``"nm"``, or ``"relative"`` where z has no scale (``point_cloud(height="none")``).
+    height : float
+        Height of the top above the base that z was scaled to, nm; NaN where unknown.
+    percentile : float
+        Share of points below the cut-off that were taken for substrate, 0 to 100; NaN if unknown.
+    info : dict
+        Provenance: x_Fmax in nm, how the relief was found, model, flags.
+
+    Raises
+    ------
+    DataError
+        If the array is not (N, 3), empty, or holds NaN or infinite numbers.
+
+    Examples
+    --------
+    >>> len(PointCloud(np.zeros((5, 3))))
+    5
+    """
+
+    xyz: np.ndarray
+    pixel_size: float | None = None
+    unit: str = "nm"
+    height: float = math.nan
+    percentile: float = math.nan
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        xyz = _numbers(self.xyz, "a point cloud")
+        if xyz.ndim != 2 or xyz.shape[1] != 3 or not len(xyz):
+            raise DataError(f"a point cloud is an array (N, 3) of x, y, z in nm, not {xyz.shape}.")
+        if not np.isfinite(xyz).all():
+            raise DataError("a point cloud holds NaN or infinite numbers; drop those points first.")
+        if self.unit not in ("nm", "relative"):
+            raise DataError(f"the unit of a cloud is 'nm' or 'relative', not {self.unit!r}.")
+        if self.pixel_size is not None and not (0 < self.pixel_size < math.inf):
+            raise DataError(f"the pitch of a cloud is a positive number, not {self.pixel_size!r}.")
+        xyz = xyz.view()
+        xyz.flags.writeable = False
+        object.__setattr__(self, "xyz", xyz)
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def sample(self, count: int = SAMPLE) -> np.ndarray:
+        """Return the indices of at most `count` points, spread evenly and without a stride.
+
+        A golden-ratio jitter inside equal strata keeps a row-major grid from being sampled
+        along a few of its columns.
+        """
+        n = len(self)
+        if n <= count:
+            return np.arange(n)
+        strata = np.arange(count)
+        jitter = (strata * 0.6180339887498949) % 1.0
+        return ((strata + jitter) * (n / count)).astype(np.int64)
+
+    @cached_property
+    def pitch(self) -> float | None:
+        """Pitch of the square grid under the points in nm; None for scattered points."""
+        if self.pixel_size is not None:
+            return float(self.pixel_size)
+        return _pitch(self.xyz[: 4 * SAMPLE].astype(np.float64), self.xyz)
+
+    def grid_index(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Return row and column of every point, int32 (N,), and the size of the grid.
+
+        Raises
+        ------
+        DataError
+            If the points lie on no regular grid.
+        """
+        pitch = self.pitch
+        if pitch is None:
+            raise DataError(
+                "these points lie on no regular grid; filters, spatial parameters and profiles "
+                "need one. Make the cloud with point_cloud, or resample it."
+            )
+        x, y = self.xyz[:, 0], self.xyz[:, 1]
+        cols = np.rint((x - x.min()) / pitch).astype(np.int32)
+        rows = np.rint((y - y.min()) / pitch).astype(np.int32)
+        return rows, cols, (int(rows.max()) + 1, int(cols.max()) + 1)
+
+    def grid(self, values: np.ndarray | None = None) -> np.ndarray:
+        """Return z, or one value a point, as a map float32 (h, w); NaN where there is no point.
+
+        Raises
+        ------
+        DataError
+            If the points lie on no regular grid.
+
+        Examples
+        --------
+        >>> PointCloud([[0, 0, 5], [1, 0, 6], [1, 1, 7.0]], pixel_size=1).grid().tolist()
+        [[5.0, 6.0], [nan, 7.0]]
+        """
+        rows, cols, shape = self.grid_index()
+        heights = np.full(shape, np.nan, np.float32)
+        heights[rows, cols] = self.xyz[:, 2] if values is None else values
+        return heights
+
+    def __repr__(self) -> str:
+        return f"<PointCloud of {len(self):,} points, z in {self.unit}>"
+
+
+def parse_height(height: float | str) -> float:
+    """Read a known height in nm, given as a number (nm) or as text such as ``"0.5 um"``.
+
+    Raises
+    ------
+    CalibrationError
+        If it is not a finite positive length.
+
+    Examples
+    --------
+    >>> parse_height("0.5 um")
+    500.0
+    """
+    try:
+        if isinstance(height, str):
+            return Calibration.parse(height).to("nm")
+        value = math.nan if isinstance(height, bool) else float(height)
+    except (CalibrationError, TypeError, ValueError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise CalibrationError(
+            f"cannot use {height!r} as a height; give nm as a number, text such as '500 nm', "
+            "'hemisphere' (half the greatest Feret diameter) or 'none'."
+        )
+    return value
+
+
+def point_cloud(
+    depth: DepthMap,
+    mask: Mask,
+    calibration: Calibration | None,
+    height: float | str = "hemisphere",
+    substrate_percentile: float = 40,
+) -> PointCloud:
+    """Scale one particle's relative depth to nm and drop its lowest points.
+
+    The scale hangs on the particle, never on the frame: its base at the outline gets z = 0 and
+    its top gets `height`. The relief that this divides is read off the distribution of depths
+    inside the mask, because pixels stop short of a steep limb and single maxima are noise: on a
+    half-ellipsoid the share q of the outline lies below ``z = height * sqrt(q)``, which fits the
+    middle quantiles; where the limb does not fall away so steeply, the extrapolated 2 % range is
+    taken. Which one was used stands in ``info["relief"]``.
+
+    Parameters
+    ----------
+    depth : DepthMap
+        Heights of the image, or of a window that holds the particle.
+    mask : Mask
+        The particle. A bool array (H, W) is taken too.
+    calibration : Calibration or None
+        Pixel size. None is possible with ``height="none"`` only; x and y are then in pixels.
+    height : str or float
+        ``"hemisphere"`` (x_Fmax / 2, the main paper's assumption), a known height in nm or as
+        text (``"500 nm"``), or ``"none"``: z stays relative and `roughness` refuses it.
+    substrate_percentile : float
+        Points below this percentile of z are taken for substrate and rim, 0 to under 100.
+
+    Returns
+    -------
+    PointCloud
+        ``xyz`` float32 (N, 3) in nm.
+
+    Raises
+    ------
+    CalibrationError
+        If there is no pixel size or the height is unusable.
+    DataError
+        If depth and mask do not fit, the particle is too small or the depth is constant there.
+
+    Notes
+    -----
+    Table 1 of the main paper: xy scale, z scale by the hemisphere assumption, 40th percentile.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[-50:51, -50:51]
+    >>> dome = np.sqrt(np.maximum(49.7**2 - x**2 - y**2, 0))
+    >>> cloud = point_cloud(DepthMap(dome), Mask.from_full(dome > 0), Calibration(10, "nm"))
+    >>> round(float(cloud.xyz[:, 2].max()), -1)
+    500.0
+    """
+    if not isinstance(depth, DepthMap):
+        raise DataError(f"depth is a DepthMap, not {type(depth).__name__}; write DepthMap(array).")
+    mask = _one_mask(mask)
+    cut = _percentile(substrate_percentile)
+    relative_only = isinstance(height, str) and height == "none"
+    if calibration is None and not relative_only:
+        raise CalibrationError(
+            "heights in nm need a pixel size; pass a Calibration, or height='none' to look at "
+            "relative depth only."
+        )
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CalibrationError(f"calibration is a Calibration, not {type(calibration).__name__}.")
+    pixel = calibration.to("nm") if calibration is not None else 1.0
+    patch = depth.patch(mask)
+    inside = mask.crop & np.isfinite(patch)
+    index = np.flatnonzero(inside).astype(np.int32)
+    if index.size < _FEWEST:
+        raise DataError(
+            f"only {index.size} pixels with a depth; a height scale needs {_FEWEST}. "
+            "Look at the particle at a higher magnification."
+        )
+    z = patch.reshape(-1)[index] if patch.flags.c_contiguous else patch[inside]
+    feret = float(measure_crops([mask.crop])[0, QUANTITIES.index("feret_max")]) * pixel
+    info: dict[str, Any] = {"x_Fmax": feret, "model": depth.model, "weights": depth.weights}
+    target = math.nan
+    if not relative_only:
+        if isinstance(height, str) and height == "hemisphere":
+            target = feret / 2
+            if not math.isfinite(target):
+                raise DataError("the mask has no outline to take its Feret diameter from.")
+        else:
+            target = parse_height(height)
+        base, relief, info["relief"] = relief_of(patch, inside)
+        z = (z - base) * (target / relief)
+    if cut > 0:
+        order = min(int(cut / 100 * z.size), z.size - 1)
+        keep = z >= np.partition(z, order)[order]
+        z, index = z[keep], index[keep]
+    row0, col0 = mask.origin
+    width = patch.shape[1]
+    rows = index // width
+    xyz = np.empty((z.size, 3), np.float32)
+    xyz[:, 0] = (index - rows * width + col0) * np.float32(pixel)
+    xyz[:, 1] = (rows + row0) * np.float32(pixel)
+    xyz[:, 2] = z
+    unit = "relative" if relative_only else "nm"
+    return PointCloud(xyz, pixel, unit, target, cut, info)
+
+
+def relief_of(patch: np.ndarray, inside: np.ndarray) -> tuple[float, float, str]:
+    """Return base, relief (top minus base) in depth units, and how they were found.
+
+    Parameters
+    ----------
+    patch : float array (h, w)
+        Relative heights around a particle.
+    inside : bool array (h, w)
+        Its pixels.
+
+    Raises
+    ------
+    DataError
+        If the depth inside is constant.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[-60:61, -60:61]
+    >>> dome = np.sqrt(np.maximum(57.3**2 - x**2 - y**2, 0))
+    >>> base, relief, how = relief_of(3 * dome + 7, dome > 0)
+    >>> round(base), round(relief / 3), how
+    (7, 57, 'half-ellipsoid law')
+    """
+    rows, cols = np.nonzero(inside)
+    if rows.size > SAMPLE:
+        pick = PointCloud(np.zeros((rows.size, 3), np.float32)).sample()
+        rows, cols = rows[pick], cols[pick]
+    # a 3 x 3 median takes single outliers off; outside the mask the pixel stands for itself
+    centre = patch[rows, cols].astype(np.float64)
+    stack = [centre]
+    height, width = patch.shape
+    for dr, dc in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        r, c = np.clip(rows + dr, 0, height - 1), np.clip(cols + dc, 0, width - 1)
+        stack.append(np.where(inside[r, c], patch[r, c], centre))
+    levels = np.sort(np.median(stack, axis=0))
+    share = (np.arange(levels.size) + 0.5) / levels.size
+    middle = (share > 0.2) & (share < 0.9)
+    slope, base = np.polyfit(np.sqrt(share[middle]), levels[middle], 1)
+    low, high = np.interp([0.02, 0.98], share, levels)
+    spread = float(np.abs(levels).max())
+    if not high - low > 1e-6 * spread:
+        raise DataError(
+            "the depth is constant inside the mask, so that no height can be read off it; "
+            "check that the depth map belongs to this image."
+        )
+    if slope > 0 and low < base + slope * (math.sqrt(0.02) + 0.2):
+        return float(base), float(slope), "half-ellipsoid law"
+    return float(low - (high - low) / 48), float((high - low) * 50 / 48), "2 % range"
+
+
+def _one_mask(mask: Mask | np.ndarray) -> Mask:
+    if isinstance(mask, Mask):
+        return mask
+    if isinstance(mask, np.ndarray) and mask.dtype == bool:
+        return Mask.from_full(mask)
+    raise DataError(
+        f"mask is one Mask or a bool array (H, W), not {type(mask).__name__}; "
+        "pick one of a MaskSet, e.g. masks[0]."
+    )
+
+
+def _percentile(value: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number < 100:
+        raise DataError(f"substrate_percentile lies in [0, 100), not {value!r}; the paper has 40.")
+    return number
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """Return a float32 or float64 array, or say what is wrong."""
+    try:
+        array = np.asarray(values)
+        if array.dtype not in (np.float32, np.float64):
+            if array.dtype.kind not in "iufb":
+                raise TypeError(f"its type is {array.dtype}")
+            array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} must be an array of real numbers: {error}.") from None
+    return array
+
+
+def _pitch(head: np.ndarray, xyz: np.ndarray) -> float | None:
+    """Return the pitch of a square grid under points in row- or column-major order, or None."""
+    if len(head) < 9:
+        return None
+    steps = np.abs(np.diff(head[:, :2], axis=0))
+    extent = float(np.ptp(head[:, :2], axis=0).max())
+    steps = steps[steps > 1e-4 * extent / math.sqrt(len(head))]
+    if not steps.size:
+        return None
+    pitch = float(np.median(steps))
+    check = xyz[:: max(1, len(xyz) // SAMPLE), :2].astype(np.float64)
+    offset = (check - check.min(axis=0)) / pitch
+    slack = 0.02 + 1e-6 * float(np.abs(check).max()) / pitch
+    return pitch if np.abs(offset - np.rint(offset)).max() < slack else None

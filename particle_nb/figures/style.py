@@ -1,0 +1,114 @@
+"""Colours, fonts and layout that every figure shares."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image as PILImage
+
+#: Okabe and Ito's colours, told apart with any kind of colour vision; black last.
+PALETTE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#000000",
+)
+INK = "#1f2933"
+GRID = "#e4e7eb"
+
+#: Column name -> (symbol, words) for axis titles.
+SYMBOLS = {
+    "x_A": ("x<sub>A</sub>", "equivalent circle diameter"),
+    "x_Fmin": ("x<sub>Fmin</sub>", "minimum Feret diameter"),
+    "x_Fmax": ("x<sub>Fmax</sub>", "maximum Feret diameter"),
+    "area": ("A", "area"),
+    "perimeter": ("P", "perimeter"),
+    "aspect_ratio": ("x<sub>Fmin</sub>/x<sub>Fmax</sub>", "aspect ratio"),
+    "elongation": ("1 − x<sub>Fmin</sub>/x<sub>Fmax</sub>", "elongation"),
+    "circularity": ("√(4πA)/P", "circularity"),
+    "form_factor": ("4πA/P²", "form factor"),
+    "roundness": ("4A/(πx<sub>Fmax</sub>²)", "roundness"),
+    "convexity": ("P<sub>convex</sub>/P", "convexity"),
+    "solidity": ("A/A<sub>convex</sub>", "solidity"),
+}
+_UNITS = {"um": "µm", "um2": "µm²", "nm2": "nm²", "px2": "px²", "mm2": "mm²"}
+
+
+def unit_text(unit: str) -> str:
+    """Return how a unit is written in a figure.
+
+    Examples
+    --------
+    >>> unit_text("um")
+    'µm'
+    """
+    return _UNITS.get(unit, unit)
+
+
+def axis_title(name: str, unit: str = "") -> str:
+    """Return "words symbol / unit" for a column stem such as ``"x_A"``.
+
+    Examples
+    --------
+    >>> axis_title("x_A", "um")
+    'equivalent circle diameter x<sub>A</sub> / µm'
+    """
+    symbol, words = SYMBOLS.get(name, ("", name.replace("_", " ")))
+    text = f"{words} {symbol}".strip()
+    return f"{text} / {unit_text(unit)}" if unit else text
+
+
+def layout(fig: go.Figure, title: str = "", **changes: Any) -> go.Figure:
+    """Give a figure the house's look; returns it."""
+    fig.update_layout(
+        template="none",
+        font={"family": "Inter, Segoe UI, Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        title={"text": title, "x": 0.01, "xanchor": "left", "font": {"size": 16}},
+        colorway=PALETTE,
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        margin={"l": 70, "r": 25, "t": 60 if title else 30, "b": 60},
+        hoverlabel={"bgcolor": "white", "bordercolor": GRID, "font": {"size": 12, "color": INK}},
+        legend={"bgcolor": "rgba(255,255,255,0.8)", "bordercolor": GRID, "borderwidth": 1},
+    )
+    fig.update_xaxes(gridcolor=GRID, linecolor=INK, ticks="outside", tickcolor=INK, zeroline=False)
+    fig.update_yaxes(gridcolor=GRID, linecolor=INK, ticks="outside", tickcolor=INK, zeroline=False)
+    fig.update_layout(**changes)
+    return fig
+
+
+def png_uri(picture: np.ndarray, longest: int = 1600) -> str:
+    """Return a uint8 picture (H, W), (H, W, 3) or (H, W, 4) as a data URI, downscaled for show."""
+    image = PILImage.fromarray(np.ascontiguousarray(picture))
+    if max(image.size) > longest:
+        scale = longest / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, PILImage.Resampling.LANCZOS if image.mode != "P" else 0)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def instance_colours(count: int, seed: int = 7) -> np.ndarray:
+    """Return `count` distinguishable colours, uint8 (count, 3), the same ones every time.
+
+    Examples
+    --------
+    >>> instance_colours(3).shape
+    (3, 3)
+    """
+    golden = 0.6180339887498949
+    hue = (seed * golden + np.arange(count) * golden) % 1.0
+    light = np.array([0.95, 0.75, 0.85])[np.arange(count) % 3]
+    chroma = np.array([0.65, 0.85, 0.75])[np.arange(count) % 3]
+    sector = (hue[:, None] * 6 + np.array([0, 4, 2])) % 6
+    rgb = light[:, None] * (1 - chroma[:, None] * (1 - np.clip(abs(sector - 3) - 1, 0, 1)))
+    return np.round(rgb * 255).astype(np.uint8)

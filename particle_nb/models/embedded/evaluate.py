@@ -1,0 +1,296 @@
+"""Score the embedded segmenter, or any segmenter, on micrographs with label maps.
+
+    python -m particle_nb.models.embedded.evaluate --data DIR --out report.json
+
+By default on the validation split of the training data: images chosen by a hash of their names and
+never trained on. Every number is a mean over images of the mean over an image's particles, unless
+it says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as PilImage
+from scipy import ndimage
+
+from particle_nb.core.image import Image
+from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.matching import best_iou, calibration
+from particle_nb.core.prompt import Prompt
+from particle_nb.core.scores import score
+from particle_nb.models import Segmenter, load_model
+from particle_nb.models.embedded.training_data import is_validation
+
+Truth = tuple[Image, MaskSet]
+
+
+def read_folder(folder: Path, split: str = "validation") -> Iterable[Truth]:
+    """Images and true masks of a folder with images/ and labels/, in the order of their names."""
+    for path in sorted((folder / "images").glob("*.png")):
+        if split != "all" and is_validation(path.name) != (split == "validation"):
+            continue
+        with PilImage.open(path) as opened:
+            pixels = np.asarray(opened.convert("L"))
+        with PilImage.open(folder / "labels" / path.name) as opened:
+            labels = np.asarray(opened).astype(np.int64)
+        if labels.any():
+            yield Image(pixels, name=path.stem), MaskSet.from_labels(labels)
+
+
+def middle(mask: np.ndarray) -> tuple[float, float]:
+    """The (x, y) deepest inside a bool array (h, w)."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), mask.shape)
+    return float(column), float(row)
+
+
+def correction(predicted: Mask | None, truth: Mask) -> tuple[tuple[float, float], int] | None:
+    """The click that corrects most: (x, y) and its label, in the larger of missed and false area."""
+    wanted = truth.full()
+    given = np.zeros_like(wanted) if predicted is None else predicted.full()
+    missed, false = wanted & ~given, given & ~wanted
+    label = int(missed.sum() >= false.sum())
+    error = _largest(missed if label else false)
+    if error is None:
+        return None
+    row, column, crop = error
+    x, y = middle(crop)
+    return (x + column, y + row), label
+
+
+def false_click(predicted: Mask, truth: Mask) -> tuple[float, float] | None:
+    """The middle of the largest falsely covered part, if that is a tenth of the mask or more."""
+    error = _largest(predicted.full() & ~truth.full())
+    if error is None or np.count_nonzero(error[2]) < 0.1 * predicted.area:
+        return None
+    x, y = middle(error[2])
+    return x + error[1], y + error[0]
+
+
+def _largest(error: np.ndarray) -> tuple[int, int, np.ndarray] | None:
+    parts, count = ndimage.label(error)
+    if not count:
+        return None
+    best = int(np.argmax(np.bincount(parts.ravel())[1:])) + 1
+    rows, columns = ndimage.find_objects(parts)[best - 1]
+    return rows.start, columns.start, parts[rows, columns] == best
+
+
+def shape_class(mask: Mask) -> str:
+    """``compact``, ``elongated``, ``rod`` or ``irregular``, from second moments and solidity."""
+    from skimage.measure import regionprops
+
+    region = regionprops(mask.crop.astype(np.uint8))[0]
+    ratio = region.axis_minor_length / max(region.axis_major_length, 1e-6)
+    if region.area_convex and region.area / region.area_convex < 0.85:
+        return "irregular"
+    return "rod" if ratio < 0.4 else "elongated" if ratio < 0.7 else "compact"
+
+
+def size_class(mask: Mask) -> str:
+    """Class of the equivalent diameter in pixels."""
+    diameter = 2.0 * np.sqrt(mask.area / np.pi)
+    for limit, name in ((10, "< 10 px"), (20, "10-20 px"), (40, "20-40 px"), (100, "40-100 px")):
+        if diameter < limit:
+            return name
+    return ">= 100 px"
+
+
+def score_prompts(
+    segmenter: Segmenter, image: Image, truth: MaskSet, most: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """One row per particle: IoU of clicks, boxes, corrections, and the predicted IoU."""
+    embedding = segmenter.encode(image)
+    able = np.flatnonzero(truth.areas >= 20)
+    rows = []
+    for index in rng.permutation(able)[:most]:
+        mask = truth[int(index)]
+        x, y = middle(mask.crop)
+        spot = (x + mask.origin[1], y + mask.origin[0])
+        candidates = segmenter.predict(embedding, Prompt(points=(spot,)))
+        ious = [candidate.iou(mask) for candidate in candidates]
+        first = candidates[0] if len(candidates) else None
+        row: dict[str, Any] = {
+            "image": image.name,
+            "area": mask.area,
+            "shape": shape_class(mask),
+            "size": size_class(mask),
+            "click": ious[0] if ious else 0.0,
+            "best": max(ious, default=0.0),
+            "predicted": first.predicted_iou if first else 0.0,
+        }
+        fix = correction(first, mask)
+        if fix is not None and row["click"] < 0.98:
+            points, labels = (spot, fix[0]), (1, fix[1])
+            row["second_plain"] = _first_iou(segmenter, embedding, Prompt(points, labels), mask)
+            sketch = first.full() if first else None
+            row["second"] = _first_iou(
+                segmenter, embedding, Prompt(points, labels, sketch=sketch), mask
+            )
+        else:
+            row["second"] = row["second_plain"] = row["click"]
+        negative = false_click(first, mask) if first else None
+        if negative is not None and first is not None:
+            points, labels = (spot, negative), (1, 0)
+            row["negative_before"] = row["click"]
+            row["negative_plain"] = _first_iou(segmenter, embedding, Prompt(points, labels), mask)
+            row["negative"] = _first_iou(
+                segmenter, embedding, Prompt(points, labels, sketch=first.full()), mask
+            )
+        r0, c0, r1, c1 = mask.bbox
+        box = np.array([c0, r0, c1 - 1, r1 - 1], float)
+        extent = np.array([c1 - c0, r1 - r0] * 2, float)
+        noisy = box + rng.uniform(-0.1, 0.1, 4) * extent
+        if noisy[2] <= noisy[0] or noisy[3] <= noisy[1]:
+            noisy = box + np.array([-0.5, -0.5, 0.5, 0.5])
+        answer = segmenter.predict(embedding, Prompt(box=tuple(noisy)))
+        row["box"] = answer[0].iou(mask) if len(answer) else 0.0
+        row["box_best"] = max((a.iou(mask) for a in answer), default=0.0)
+        row["box_predicted"] = answer[0].predicted_iou if len(answer) else 0.0
+        rows.append(row)
+    return rows
+
+
+def _first_iou(segmenter: Segmenter, embedding: Any, prompt: Prompt, truth: Mask) -> float:
+    answer = segmenter.predict(embedding, prompt)
+    return answer[0].iou(truth) if len(answer) else 0.0
+
+
+def score_automatic(segmenter: Segmenter, image: Image, truth: MaskSet) -> dict[str, Any]:
+    """F1 at IoU 0.5, AJI, counts and seconds of the automatic mode on one image."""
+    begin = time.perf_counter()
+    masks = segmenter.generate(image)
+    seconds = time.perf_counter() - begin
+    result = score(masks, truth)
+    tp = int(result.tp[0])
+    return {
+        "image": image.name,
+        "f1": result.f1 if np.isfinite(result.f1) else 0.0,
+        "aji": result.aji if np.isfinite(result.aji) else 0.0,
+        "tp": tp,
+        "fp": result.n_predicted - tp,
+        "fn": result.n_truth - tp,
+        "seconds": seconds,
+        "predicted": [round(float(v), 4) for v in masks.predicted_iou],
+        "real": [round(float(v), 4) for v in best_iou(masks, truth)] if len(masks) else [],
+    }
+
+
+def by_class(table: pd.DataFrame, column: str, values: list[str]) -> dict[str, dict[str, float]]:
+    """Mean over particles of each class, with its count."""
+    out = {}
+    for name, group in table.groupby(column):
+        out[str(name)] = {"count": len(group)} | {
+            v: round(float(group[v].mean()), 4) for v in values
+        }
+    return out
+
+
+def evaluate(
+    segmenter: Segmenter,
+    images: Iterable[Truth],
+    most: int = 25,
+    seed: int = 1,
+    automatic: bool = True,
+    prompts: bool = True,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Score a segmenter on images with true masks; returns what the model card quotes."""
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    autos: list[dict[str, Any]] = []
+    for image, truth in images:
+        if prompts:
+            rows += score_prompts(segmenter, image, truth, most, rng)
+        if automatic:
+            autos.append(score_automatic(segmenter, image, truth))
+        if report is not None:
+            report(f"{image.name} {len(truth)} particles")
+    out: dict[str, Any] = {"model": segmenter.name, "weights": segmenter.digest}
+    if rows:
+        table = pd.DataFrame(rows)
+        values = ["click", "best", "box", "box_best", "second_plain", "second"]
+        means = table.groupby("image")[values].mean()
+        out["images"], out["particles"] = len(means), len(table)
+        out |= {v: round(float(means[v].mean()), 4) for v in values}
+        if "negative" in table:
+            some = table.dropna(subset=["negative"])
+            out["negative"] = {
+                "count": len(some),
+                "before": round(float(some["negative_before"].mean()), 4),
+                "after_plain": round(float(some["negative_plain"].mean()), 4),
+                "after": round(float(some["negative"].mean()), 4),
+            }
+        real = np.concatenate([table["click"], table["box"]])
+        predicted = np.concatenate([table["predicted"], table["box_predicted"]])
+        for name, p, r in (
+            ("click", table["predicted"].to_numpy(), table["click"].to_numpy()),
+            ("box", table["box_predicted"].to_numpy(), table["box"].to_numpy()),
+            ("both", predicted, real),
+        ):
+            checked = calibration(p, r)
+            out["ece_" + name] = round(checked.expected_error, 4)
+            if name == "both":
+                out["reliability"] = checked.table.round(4).to_dict("records")
+        out["by_shape"] = by_class(table, "shape", ["click", "best", "box"])
+        out["by_size"] = by_class(table, "size", ["click", "best", "box"])
+        out["per_image"] = means.round(4).to_dict("index")
+        out["pairs"] = [predicted.round(4).tolist(), real.round(4).tolist()]
+    if autos:
+        out["f1"] = round(float(np.mean([a["f1"] for a in autos])), 4)
+        out["aji"] = round(float(np.mean([a["aji"] for a in autos])), 4)
+        out["seconds_automatic"] = round(float(np.mean([a["seconds"] for a in autos])), 3)
+        predicted = np.concatenate([a["predicted"] for a in autos])
+        real = np.concatenate([a["real"] for a in autos])
+        out["ece_automatic"] = (
+            round(calibration(predicted, real).expected_error, 4) if len(real) else None
+        )
+        out["automatic"] = autos
+    return out
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder with images/ and labels/")
+    parser.add_argument("--split", choices=("validation", "train", "all"), default="validation")
+    parser.add_argument("--model", default="embedded", help="a segmenter as Session takes it")
+    parser.add_argument("--most", type=int, default=25, help="particles prompted per image")
+    parser.add_argument("--every", type=int, default=1, help="score every n-th image only")
+    parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--only", choices=("prompts", "automatic"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", help="JSON report")
+    args = parser.parse_args(argv)
+    import torch
+
+    torch.set_num_threads(args.threads)
+    segmenter = load_model(args.model, "segmenter", "cpu")
+    images = list(read_folder(Path(args.data), args.split))[args.offset :: args.every]
+    result = evaluate(
+        segmenter,
+        images,
+        args.most,
+        automatic=args.only != "prompts",
+        prompts=args.only != "automatic",
+    )
+    if args.out:
+        Path(args.out).write_text(json.dumps(result, indent=1))
+    brief = {k: v for k, v in result.items() if k not in ("per_image", "pairs", "automatic")}
+    import sys
+
+    sys.stdout.write(json.dumps(brief, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

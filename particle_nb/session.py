@@ -1,0 +1,417 @@
+"""A working session: models loaded when first needed, what they computed kept by bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
+from particle_nb.core.image import Image
+from particle_nb.core.masks import MaskSet
+from particle_nb.core.prompt import Prompt
+from particle_nb.models import (
+    DepthEstimator,
+    Embedding,
+    FeatureExtractor,
+    Progress,
+    Segmenter,
+    Window,
+    load_model,
+)
+
+if TYPE_CHECKING:
+    from particle_nb.core.surface import DepthMap
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What the session keeps: counts of answers, entries and bytes."""
+
+    hits: int
+    misses: int
+    disk_hits: int
+    entries: int
+    nbytes: int
+    max_bytes: int
+
+
+class Session:
+    """Models and what they have computed, for a notebook, a script or a batch.
+
+    Nothing is loaded until it is used. Embeddings, proposals and depth maps are kept on the
+    model's device under (model, weights digest, image digest, window) and dropped least recently
+    used first when `cache_bytes` is exceeded. There is no current image: every call names its own.
+
+    Parameters
+    ----------
+    segmenter : str or Segmenter
+        ``"embedded"`` (default), ``"classical"``, a hub id (``"facebook/sam-vit-huge"``), a local
+        folder, an official ``sam_vit_*.pth``, or an object that follows
+        `particle_nb.models.Segmenter`.
+    depth, features : str or object
+        Likewise for depth maps and particle features.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    cache_bytes : int
+        Budget of the cache in bytes; one entry larger than that is not kept.
+    cache_dir : path or None
+        Where embeddings are also written (safetensors), so that they outlive the kernel.
+
+    Raises
+    ------
+    ModelError
+        When a model that is needed cannot be loaded (at first use, not here).
+
+    Examples
+    --------
+    >>> session = Session(segmenter="classical")
+    >>> picture = np.zeros((64, 64), np.uint8); picture[20:40, 20:40] = 200
+    >>> len(session.propose(Image(picture)))
+    1
+    """
+
+    def __init__(
+        self,
+        segmenter: str | Segmenter = "embedded",
+        depth: str | DepthEstimator = "embedded-depth",
+        features: str | FeatureExtractor = "embedded-features",
+        *,
+        device: str = "auto",
+        cache_bytes: int = 2 << 30,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
+            raise DataError(f"cache_bytes is a number of bytes, not {cache_bytes!r}.")
+        if not isinstance(device, str):
+            raise ModelError(f"device is 'auto', 'cpu', 'cuda' or 'mps', not {device!r}.")
+        self.device = device
+        self.cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self._sources: dict[str, Any] = {
+            "segmenter": segmenter,
+            "depth": depth,
+            "features": features,
+        }
+        self._models: dict[str, Any] = {}
+        self._cache: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
+        self._max_bytes = cache_bytes
+        self._counts = {"hits": 0, "misses": 0, "disk_hits": 0}
+        self._lock = threading.RLock()
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """The segmenter, loaded at first use."""
+        return self._model("segmenter")
+
+    @property
+    def depth_model(self) -> DepthEstimator:
+        """The depth model, loaded at first use."""
+        return self._model("depth")
+
+    @property
+    def feature_model(self) -> FeatureExtractor:
+        """The feature model, loaded at first use."""
+        return self._model("features")
+
+    def encode(self, image: Image, window: Window | None = None) -> Embedding:
+        """Return the embedding of the image or of a window of it, from the cache where it is there.
+
+        Parameters
+        ----------
+        image : Image
+        window : (x0, y0, x1, y1) or None
+            Pixels, ends exclusive; clipped to the image. A window is encoded at full resolution.
+
+        Raises
+        ------
+        ImageError
+            If `image` is no `Image`.
+        PromptError
+            If the window does not overlap the image.
+        ModelError
+            If the model cannot be loaded.
+        """
+        image = _image(image)
+        x0, y0, x1, y1 = window = _window(image, window)
+        whole = (x1 - x0, y1 - y0) == image.shape[::-1]
+        model = self.segmenter
+        key = ("embedding", model.name, model.digest, image.digest, *map(str, window))
+
+        def compute() -> Embedding:
+            path = self._path(key)
+            found = _load_embedding(path, key, str(getattr(model, "device", "cpu")))
+            if found is not None:
+                self._counts["disk_hits"] += 1
+                return found
+            fresh = model.encode(image, None if whole else window)
+            if path is not None:
+                _save_embedding(path, key, fresh)
+            return fresh
+
+        return self._cached(key, compute, lambda embedding: embedding.nbytes)
+
+    def predict(self, image: Image, prompt: Prompt, window: Window | None = None) -> MaskSet:
+        """Answer a prompt with up to three candidates, best predicted IoU first.
+
+        Masks lie in the frame of the whole image, also when a window was encoded.
+
+        Raises
+        ------
+        PromptError
+            If the prompt is none, or lies outside the image.
+        """
+        image = _image(image)
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"a prompt is a particle_nb.Prompt, not {type(prompt).__name__}; "
+                "write Prompt(points=((x, y),))."
+            )
+        prompt.check(image.shape)
+        return self.segmenter.predict(self.encode(image, window), prompt)
+
+    def propose(self, image: Image, *, progress: bool = True) -> MaskSet:
+        """Return the automatic mode's masks of the whole image; slow once, cached afterwards.
+
+        Interrupting it leaves the cache as it was.
+
+        Raises
+        ------
+        ImageError
+            If `image` is no `Image`.
+        ModelError
+            If the model cannot be loaded.
+        """
+        image = _image(image)
+        model = self.segmenter
+        settings = repr(getattr(model, "settings", None))
+        key = ("proposals", model.name, model.digest, image.digest, settings)
+
+        def compute() -> MaskSet:
+            with _bar("segmenting", progress) as report:
+                return model.generate(image, self.encode, report)
+
+        return self._cached(
+            key, compute, lambda masks: sum(mask.crop.nbytes + 256 for mask in masks)
+        )
+
+    def depth(self, image: Image, window: Window | None = None) -> DepthMap:
+        """Return relative heights of the image, larger is nearer to the detector.
+
+        Raises
+        ------
+        ImageError, PromptError, ModelError
+            As in `encode`.
+        """
+        from particle_nb.core.surface import DepthMap
+
+        image = _image(image)
+        whole = window is None
+        window = _window(image, window)
+        model = self.depth_model
+        key = ("depth", model.name, model.digest, image.digest, *map(str, window))
+
+        def compute() -> DepthMap:
+            relative = model.estimate(image, None if whole else window)
+            return DepthMap(relative, model=model.name, weights=model.digest, window=window)
+
+        return self._cached(key, compute, lambda depth: depth.relative.nbytes)
+
+    def features(self, image: Image, masks: MaskSet) -> np.ndarray:
+        """Return one feature vector per mask, float32 (N, D).
+
+        Raises
+        ------
+        DataError
+            If the masks are of another frame.
+        """
+        image = _image(image)
+        if not isinstance(masks, MaskSet) or masks.shape != image.shape:
+            raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
+        model = self.feature_model
+        key = ("features", model.name, model.digest, image.digest, masks.digest)
+        return self._cached(key, lambda: model.extract(image, masks), lambda rows: rows.nbytes)
+
+    def cache_info(self) -> CacheInfo:
+        """Return counts of hits, misses, entries and bytes."""
+        with self._lock:
+            total = sum(size for _, size in self._cache.values())
+            return CacheInfo(
+                **self._counts,
+                entries=len(self._cache),
+                nbytes=total,
+                max_bytes=self._max_bytes,
+            )
+
+    def cache_clear(self) -> None:
+        """Drop everything kept in memory; files in `cache_dir` stay."""
+        with self._lock:
+            self._cache.clear()
+            self._counts = {"hits": 0, "misses": 0, "disk_hits": 0}
+
+    def __repr__(self) -> str:
+        names = {kind: getattr(source, "name", source) for kind, source in self._sources.items()}
+        shown = ", ".join(f"{kind}={name!r}" for kind, name in names.items())
+        return f"Session({shown}, device={self.device!r})"
+
+    def _model(self, kind: str) -> Any:
+        with self._lock:
+            if kind not in self._models:
+                source = self._sources[kind]
+                self._models[kind] = (
+                    load_model(source, kind, self.device) if isinstance(source, str) else source
+                )
+            return self._models[kind]
+
+    def _cached(self, key: Key, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """Return the value under the key; an exception on the way leaves the cache untouched."""
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                self._counts["hits"] += 1
+                return self._cache[key][0]
+            self._counts["misses"] += 1
+            value = compute()
+            nbytes = int(size(value))
+            if nbytes <= self._max_bytes:
+                self._cache[key] = (value, nbytes)
+                total = sum(kept for _, kept in self._cache.values())
+                while total > self._max_bytes:
+                    total -= self._cache.popitem(last=False)[1][1]
+            return value
+
+    def _path(self, key: Key) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+        return self.cache_dir / f"{name}.safetensors"
+
+
+def _image(image: Any) -> Image:
+    if not isinstance(image, Image):
+        raise ImageError(
+            f"expected a particle_nb.Image, not {type(image).__name__}; "
+            "use read_image(path) or Image(array)."
+        )
+    return image
+
+
+def _window(image: Image, window: Window | None) -> Window:
+    height, width = image.shape
+    if window is None:
+        return 0, 0, width, height
+    try:
+        x0, y0, x1, y1 = (int(v) for v in window)
+    except (TypeError, ValueError):
+        raise PromptError(f"a window is (x0, y0, x1, y1) in pixels, not {window!r}.") from None
+    clipped = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
+    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+        raise PromptError(f"the window {window!r} does not overlap the image {width} x {height}.")
+    return clipped
+
+
+@contextmanager
+def _bar(text: str, show: bool) -> Iterator[Progress | None]:
+    if not show:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=text, leave=False, delay=1.0) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+
+
+def _save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
+    """Write to a temporary file beside the target and rename it: never half a file."""
+    tensors = any(hasattr(array, "detach") for array in embedding.arrays.values())
+    header = {
+        "key": json.dumps(key),
+        "arrays": "torch" if tensors else "numpy",
+        "embedding": json.dumps(
+            {
+                "model": embedding.model,
+                "weights": embedding.weights,
+                "image": embedding.image,
+                "shape": list(embedding.shape),
+                "window": list(embedding.window),
+                "meta": dict(embedding.meta),
+            }
+        ),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(suffix=".part", dir=path.parent)
+        os.close(handle)
+        try:
+            if tensors:
+                from safetensors.torch import save_file as save_tensors
+
+                save_tensors(
+                    {k: v.detach().cpu().contiguous() for k, v in embedding.arrays.items()},
+                    temporary,
+                    header,
+                )
+            else:
+                from safetensors.numpy import save_file as save_arrays
+
+                arrays = {k: np.ascontiguousarray(v) for k, v in embedding.arrays.items()}
+                save_arrays(arrays, temporary, header)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"the embedding cache {path.parent} cannot be written ({error}); going on without it.",
+            stacklevel=2,
+        )
+
+
+def _load_embedding(path: Path | None, key: Key, device: str) -> Embedding | None:
+    """Return what was written under this key, or None where it is missing or damaged."""
+    if path is None or not path.exists():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            header = file.metadata() or {}
+        if json.loads(header["key"]) != list(key):
+            return None
+        about = json.loads(header["embedding"])
+        if header["arrays"] == "torch":
+            from safetensors.torch import load_file as load_tensors
+
+            arrays: dict[str, Any] = load_tensors(path, device=device)
+        else:
+            from safetensors.numpy import load_file as load_arrays
+
+            arrays = load_arrays(path)
+        return Embedding(
+            about["model"],
+            about["weights"],
+            about["image"],
+            tuple(about["shape"]),
+            tuple(about["window"]),
+            arrays,
+            about["meta"],
+        )
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        # a damaged entry is as good as none: it is computed again and written over
+        return None

@@ -1,0 +1,130 @@
+"""The history of an annotation as a strip of thumbnails on an ipycanvas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipywidgets
+import numpy as np
+from ipycanvas import MultiCanvas, hold_canvas
+
+from particle_nb.core.history import History, Step
+from particle_nb.core.image import Image
+from particle_nb.core.snapshot import thumbnail
+
+_SIDE = 56
+_GAP = 6
+_TEXT = 16
+_SLOTS = 15
+_LATE = "#9aa3ab"
+
+
+class HistoryStrip(ipywidgets.HBox):
+    """Thumbnails of the last steps; a click jumps to the state after one.
+
+    Only new steps are drawn, each cropped to what it changed; a move in the history draws nothing
+    but the frame around the present.
+
+    Parameters
+    ----------
+    image : Image
+    jump : callable
+        Takes the number of steps that shall be in force.
+    """
+
+    def __init__(self, image: Image, jump: Callable[[int], None]) -> None:
+        self._picture = image.to_uint8()
+        self._jump = jump
+        self._drawn: list[Step | None] = []
+        self._first = 0
+        self._history: History | None = None
+        width, height = _SLOTS * (_SIDE + _GAP) + _GAP, _SIDE + _TEXT + 2 * _GAP
+        self.canvas = MultiCanvas(2, width=width, height=height)
+        self.canvas.layout.width = f"{width}px"
+        self.canvas.layout.height = f"{height}px"
+        self.canvas.on_mouse_down(self._clicked)
+        button = {"width": "28px", "height": f"{_SIDE}px", "padding": "0"}
+        self._back = ipywidgets.Button(description="‹", tooltip="earlier steps", layout=button)
+        self._on = ipywidgets.Button(description="›", tooltip="later steps", layout=button)
+        self._back.on_click(lambda _: self._scroll(-_SLOTS + 1))
+        self._on.on_click(lambda _: self._scroll(_SLOTS - 1))
+        super().__init__(
+            [self._back, self.canvas, self._on],
+            layout=ipywidgets.Layout(align_items="center", overflow="hidden"),
+        )
+
+    def show(self, history: History, again: bool = False) -> None:
+        """Draw what is new in the history, or everything (`again`) after a reload of the page."""
+        self._history = history
+        total = len(history.steps) + 1
+        if not self._first <= history.position < self._first + _SLOTS or again:
+            self._first = max(0, min(history.position - _SLOTS + 3, total - _SLOTS))
+            self._drawn = []
+        self._paint()
+
+    def _scroll(self, by: int) -> None:
+        if self._history is None:
+            return
+        total = len(self._history.steps) + 1
+        self._first = max(0, min(self._first + by, total - _SLOTS))
+        self._drawn = []
+        self._paint()
+
+    def _shown(self) -> list[Step | None]:
+        """The steps in the slots; None stands for the beginning."""
+        assert self._history is not None
+        steps: list[Step | None] = [None, *self._history.steps]
+        return steps[self._first : self._first + _SLOTS]
+
+    def _paint(self) -> None:
+        assert self._history is not None
+        pictures, frame = self.canvas[0], self.canvas[1]
+        shown = self._shown()
+        with hold_canvas():
+            if not self._drawn:
+                pictures.clear()
+            for slot, step in enumerate(shown):
+                if slot < len(self._drawn) and self._drawn[slot] is step:
+                    continue
+                self._paint_step(slot, step)
+            for slot in range(len(shown), len(self._drawn)):
+                pictures.clear_rect(self._left(slot) - 2, 0, _SIDE + _GAP, self.canvas.height)
+            self._drawn = shown
+            frame.clear()
+            for slot in range(len(shown)):
+                late = self._first + slot > self._history.position
+                if late:
+                    frame.global_alpha = 0.55
+                    frame.fill_style = "#808080"
+                    frame.fill_rect(self._left(slot), _GAP, _SIDE, _SIDE)
+                    frame.global_alpha = 1.0
+            here = self._history.position - self._first
+            if 0 <= here < len(shown):
+                frame.stroke_style = "#0072B2"
+                frame.line_width = 3
+                frame.stroke_rect(self._left(here) - 1, _GAP - 1, _SIDE + 2, _SIDE + 2)
+        total = len(self._history.steps) + 1
+        self._back.disabled = self._first == 0
+        self._on.disabled = self._first + _SLOTS >= total
+
+    def _paint_step(self, slot: int, step: Step | None) -> None:
+        pictures, left = self.canvas[0], self._left(slot)
+        pictures.clear_rect(left - 2, 0, _SIDE + _GAP, self.canvas.height)
+        focus = step.focus if step is not None else ()
+        pictures.put_image_data(
+            np.ascontiguousarray(thumbnail(self._picture, focus, _SIDE)), left, _GAP
+        )
+        pictures.font = "10px sans-serif"
+        pictures.text_align = "center"
+        pictures.fill_style = _LATE
+        text = "start" if step is None else str(step.record["action"])
+        pictures.fill_text(text, left + _SIDE / 2, _SIDE + _GAP + 12)
+
+    @staticmethod
+    def _left(slot: int) -> int:
+        return _GAP + slot * (_SIDE + _GAP)
+
+    def _clicked(self, x: float, y: float) -> None:
+        slot = int((x - _GAP) // (_SIDE + _GAP))
+        if self._history is not None and 0 <= slot < len(self._shown()):
+            self._jump(self._first + slot)

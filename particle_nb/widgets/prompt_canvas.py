@@ -1,0 +1,179 @@
+"""The canvas in the cell: transport between the kernel and ``prompt_canvas.js``."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+from PIL import Image as PillowImage
+
+from particle_nb.core.errors import ParticleError
+from particle_nb.core.history import Draft, Particle
+from particle_nb.core.image import Image
+from particle_nb.core.masks import Mask
+
+_HERE = Path(__file__).parent
+_TILE = 2048
+#: What one image message carries at most, in bytes; proxies in front of a hub refuse much more.
+_MESSAGE = 6 * 2**20
+
+Answer = Callable[[str, str, Mapping[str, Any]], None]
+
+
+class PromptCanvas(anywidget.AnyWidget):
+    """An anywidget that shows an image and masks and reports what a person does.
+
+    Every message from the browser carries a request id; `answer` is called with (id, kind,
+    content) and replies with `reply`. An error goes back to the request that caused it.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes the request id, its kind and its content.
+    """
+
+    _esm = _HERE / "prompt_canvas.js"
+    _css = _HERE / "prompt_canvas.css"
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self._answer = answer
+        self.on_msg(self._received)
+
+    def reply(
+        self, request: str | None, kind: str, content: Mapping[str, Any], buffers: Any = ()
+    ) -> None:
+        """Send one message; `request` is the id it answers, or None."""
+        self.send({"re": request, "kind": kind, **content}, list(buffers))
+
+    def _received(self, _: Any, content: Any, __: Any) -> None:
+        if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
+            return
+        request, kind = str(content.get("id", "")), content["kind"]
+        try:
+            self._answer(request, kind, content)
+        except ParticleError as error:
+            self._fail(request, kind, str(error))
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            RuntimeError,
+            MemoryError,
+            OSError,
+            ArithmeticError,
+            AttributeError,
+        ) as error:
+            # a bug must show in the cell, not in a log that nobody reads, and must not end there
+            self._fail(request, kind, f"{type(error).__name__}: {error}")
+            raise
+
+    def _fail(self, request: str, kind: str, text: str) -> None:
+        self.reply(request, "error", {"of": kind, "message": text})
+
+
+def mask_message(mask: Mask, buffers: list[bytes]) -> dict[str, Any]:
+    """Return box and scores of a mask and append its pixels, one bit each, to `buffers`."""
+    buffers.append(np.packbits(mask.crop).tobytes())
+    return {
+        "box": list(mask.bbox),
+        "buffer": len(buffers) - 1,
+        "iou": _number(mask.predicted_iou),
+        "stability": _number(mask.stability_score),
+    }
+
+
+def particle_message(
+    number: int, particle: Particle, row: tuple[float, ...], buffers: list[bytes] | None
+) -> dict[str, Any]:
+    """Return what the browser knows of a particle; pixels only if `buffers` is given."""
+    mask = particle.mask
+    message = (
+        {"iou": _number(mask.predicted_iou), "stability": _number(mask.stability_score)}
+        if buffers is None
+        else mask_message(mask, buffers)
+    )
+    message.update(
+        id=number,
+        name=particle.name,
+        note=particle.note,
+        label=mask.label,
+        visible=particle.visible,
+        locked=particle.locked,
+        kept=particle.kept,
+        review=particle.review,
+        area=mask.area,
+        centre=list(mask.centroid),
+        row=[_number(value) for value in row],
+    )
+    return message
+
+
+def draft_message(draft: Draft | None, buffers: list[bytes]) -> dict[str, Any] | None:
+    """Return the draft with its candidates, their pixels appended to `buffers`."""
+    if draft is None:
+        return None
+    return {
+        "points": [list(point) for point in draft.points],
+        "labels": list(draft.labels),
+        "box": None if draft.box is None else list(draft.box),
+        "window": None if draft.window is None else list(draft.window),
+        "target": draft.target,
+        "choice": draft.choice,
+        "refines": draft.refines,
+        "candidates": [mask_message(mask, buffers) for mask in draft.candidates],
+    }
+
+
+def image_messages(image: Image) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    """Yield messages that carry the image once: lossless PNG tiles with their places.
+
+    8-bit images travel as they are, so that the browser knows their grey values; others travel
+    stretched to 8 bits, and the browser asks for values.
+    """
+    pixels = image.pixels
+    exact = pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] in (1, 3, 4))
+    if exact:
+        shown = pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 1 else pixels
+        shown = shown[..., 0] if shown.ndim == 3 and shown.shape[2] == 1 else shown
+        low, high = (float(v) for v in np.percentile(shown[::4, ::4], (0.1, 99.9)))
+        if high - low < 1:
+            low, high = 0.0, 255.0
+    else:
+        shown, low, high = image.to_uint8(), 0.0, 255.0
+    height, width = image.shape
+    scale = image.calibration
+    places = [(x, y) for y in range(0, height, _TILE) for x in range(0, width, _TILE)]
+    head = {
+        "width": width,
+        "height": height,
+        "channels": 1 if shown.ndim == 2 else 3,
+        "exact": exact,
+        "low": low,
+        "high": high,
+        "total": len(places),
+        "pixel": None if scale is None else [scale.pixel_size, scale.unit],
+        "grey": f"({pixels.dtype})",
+        "name": image.name,
+    }
+    tiles: list[tuple[int, int]] = []
+    buffers: list[bytes] = []
+    first = True
+    for number, (x, y) in enumerate(places, start=1):
+        file = io.BytesIO()
+        part = np.ascontiguousarray(shown[y : y + _TILE, x : x + _TILE])
+        PillowImage.fromarray(part).save(file, "PNG", compress_level=1)
+        tiles.append((x, y))
+        buffers.append(file.getvalue())
+        if sum(map(len, buffers)) > _MESSAGE or number == len(places):
+            yield {**head, "first": first, "tiles": tiles}, buffers
+            tiles, buffers, first = [], [], False
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

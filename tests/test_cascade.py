@@ -1,0 +1,164 @@
+"""The cascade on masks whose fate is known by construction."""
+
+import numpy as np
+import pytest
+
+from particle_nb import (
+    DataError,
+    FilterSettings,
+    Image,
+    ImageError,
+    Mask,
+    MaskSet,
+    cascade,
+    mask_values,
+)
+
+SHAPE = (200, 300)
+ROWS, COLS = np.mgrid[: SHAPE[0], : SHAPE[1]]
+
+
+def disc(x: float, y: float, r: float, **scores: float) -> Mask:
+    return Mask.from_full((COLS - x) ** 2 + (ROWS - y) ** 2 <= r * r, **scores)
+
+
+def picture(masks: list[Mask], level: float = 100) -> Image:
+    pixels = np.zeros(SHAPE)
+    for mask in masks:
+        pixels[mask.full()] = level
+    return Image(pixels)
+
+
+def verdicts(audit, index: int) -> dict[str, str]:
+    rows = audit[audit["mask"] == index]
+    return dict(zip(rows["stage"], rows["verdict"], strict=True))
+
+
+def test_each_stage_removes_what_it_should_and_says_so() -> None:
+    good = disc(60, 60, 20, predicted_iou=0.95, stability_score=0.97)
+    doubtful = disc(120, 60, 20, predicted_iou=0.4, stability_score=0.97)
+    shaky = disc(180, 60, 20, predicted_iou=0.95, stability_score=0.5)
+    speck = disc(240, 60, 2, predicted_iou=0.95, stability_score=0.97)
+    ghost = disc(60, 140, 20, predicted_iou=0.95, stability_score=0.97)
+    full = np.zeros(SHAPE, bool)
+    full[130:136, 110:200] = True
+    rod = Mask.from_full(full, predicted_iou=0.95, stability_score=0.97)
+    cut = disc(295, 140, 20, predicted_iou=0.95, stability_score=0.97)
+    masks = [good, doubtful, shaky, speck, ghost, rod, cut]
+    image = picture([good, doubtful, shaky, speck, rod, cut])
+    settings = FilterSettings(0.88, 0.9, 30, None, 0.05, 0.8, edge="exclude")
+    kept, audit = cascade(MaskSet(masks), image, settings)
+    assert [mask.digest for mask in kept] == [good.digest]
+    removed = audit[audit.verdict == "removed"].set_index("mask")["stage"].to_dict()
+    assert removed == {
+        1: "confidence",
+        2: "stability",
+        3: "area",
+        4: "contrast",
+        5: "form_factor",
+        6: "edge",
+    }
+    assert verdicts(audit, 1) == {"confidence": "removed"}
+    row = audit[(audit["mask"] == 3) & (audit["stage"] == "area")].iloc[0]
+    assert (row["value"], row["threshold"]) == (speck.area, ">= 30")
+
+
+def test_every_switch_is_independent() -> None:
+    masks = MaskSet([disc(60, 60, 20, predicted_iou=0.1), disc(295, 140, 20, predicted_iou=0.9)])
+    off = FilterSettings(None, None, None, None, None, None, None, "keep", "keep")
+    kept, audit = cascade(masks, picture(list(masks)), off)
+    assert len(kept) == 2
+    assert set(audit["verdict"]) == {"off"}
+    assert len(audit) == 2 * 7
+
+
+def test_a_mask_without_a_score_is_not_held_against_it() -> None:
+    masks = MaskSet([disc(60, 60, 20)])
+    kept, _ = cascade(masks, picture(list(masks)), FilterSettings(min_predicted_iou=0.9))
+    assert len(kept) == 1
+
+
+def test_of_two_duplicates_the_more_confident_stays() -> None:
+    masks = MaskSet([disc(60, 60, 20, predicted_iou=0.7), disc(61, 60, 20, predicted_iou=0.9)])
+    kept, audit = cascade(masks, picture(list(masks)), FilterSettings())
+    assert [mask.predicted_iou for mask in kept] == [0.9]
+    reason = audit[(audit.stage == "duplicates") & (audit.verdict == "removed")].iloc[0]
+    assert "duplicate of mask 1" in reason["threshold"]
+    assert reason["value"] == pytest.approx(masks[0].iou(masks[1]))
+
+
+def test_a_feature_on_a_particle_goes_and_the_particle_stays() -> None:
+    whole, spot = disc(100, 100, 40, predicted_iou=0.9), disc(110, 95, 9, predicted_iou=0.95)
+    kept, audit = cascade(MaskSet([spot, whole]), picture([whole]), FilterSettings())
+    assert [mask.area for mask in kept] == [whole.area]
+    assert "inside mask 1" in audit[audit.verdict == "removed"]["threshold"].iloc[0]
+
+
+@pytest.mark.parametrize(("confidence", "left"), [(0.6, 2), (0.95, 1)])
+def test_a_particle_split_in_two_and_an_agglomerate_are_told_apart_by_confidence(
+    confidence: float, left: int
+) -> None:
+    # two halves inside one outline: confident whole -> whole, confident halves -> halves
+    whole = disc(100, 100, 40, predicted_iou=confidence)
+    half = whole.full() & (COLS < 100)
+    parts = [Mask.from_full(half, predicted_iou=0.85)]
+    parts += [Mask.from_full(whole.full() & ~half, predicted_iou=0.85)]
+    kept, _ = cascade(MaskSet([whole, *parts]), picture([whole]), FilterSettings())
+    assert len(kept) == left
+
+
+def test_overlaps_may_be_kept() -> None:
+    whole, spot = disc(100, 100, 40), disc(110, 95, 9)
+    settings = FilterSettings(nested="keep", duplicate_iou=None, min_contrast=None)
+    assert len(cascade(MaskSet([whole, spot]), picture([whole]), settings)[0]) == 2
+
+
+def test_thresholds_move_without_measuring_again() -> None:
+    masks = MaskSet([disc(40 + 50 * i, 60, 10 + 2 * i, predicted_iou=0.9) for i in range(5)])
+    image = picture(list(masks))
+    values = mask_values(masks, image)
+    for least in (0, 400, 800, 5000):
+        settings = FilterSettings(min_area=least)
+        fresh, audit = cascade(masks, image, settings)
+        quick, same = cascade(masks, image, settings, values)
+        assert fresh.digest == quick.digest
+        assert audit.equals(same)
+
+
+def test_the_papers_defaults_remove_half_of_real_particles() -> None:
+    paper = FilterSettings.paper()
+    assert (paper.min_area, paper.max_area, paper.min_form_factor) == (10, 1000, 0.8)
+    masks = MaskSet([disc(60, 60, r, predicted_iou=0.95, stability_score=0.99) for r in (17, 19)])
+    kept, _ = cascade(masks[:1], picture(list(masks)), paper)
+    assert len(kept) == 1
+    assert len(cascade(masks[1:], picture(list(masks)), paper)[0]) == 0, "37 px across is too large"
+
+
+def test_an_empty_set_passes_through() -> None:
+    kept, audit = cascade(MaskSet((), SHAPE), Image(np.zeros(SHAPE)), FilterSettings())
+    assert len(kept) == 0
+    assert len(audit) == 0
+
+
+def test_bad_input_is_named() -> None:
+    masks, image = MaskSet([disc(60, 60, 20)]), Image(np.zeros(SHAPE))
+    for bad in (-0.1, 1.5, np.nan, "high"):
+        with pytest.raises(DataError, match="min_predicted_iou"):
+            FilterSettings(min_predicted_iou=bad)
+    with pytest.raises(DataError, match="exceeds"):
+        FilterSettings(min_area=50, max_area=10)
+    for bad in ({"nested": "maybe"}, {"edge": "cut"}):
+        with pytest.raises(DataError):
+            FilterSettings(**bad)
+    with pytest.raises(TypeError):
+        FilterSettings(min_circularity=0.8)
+    with pytest.raises(DataError, match="no min_circularity"):
+        FilterSettings().replace(min_circularity=0.8)
+    with pytest.raises(DataError, match="frame"):
+        cascade(masks, Image(np.zeros((5, 5))))
+    with pytest.raises(DataError):
+        cascade(np.zeros(SHAPE), image)
+    with pytest.raises(ImageError):
+        cascade(masks, np.zeros(SHAPE))
+    with pytest.raises(DataError):
+        cascade(masks, image, {"min_area": 3})
