@@ -30,7 +30,7 @@ _NAMES = {
     "core.masks": ("Mask", "MaskSet"),
     "core.prompt": ("Prompt",),
     "core.reading": ("read_image",),
-    "core.reference": ("read_distribution",),
+    "core.psd_reference": ("read_distribution",),
     "core.roughness": ("roughness",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.surface": ("DepthMap", "PointCloud", "point_cloud"),

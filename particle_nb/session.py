@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import warnings
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from particle_nb.core.errors import DataError, ImageError, ModelError, PromptErr
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.prompt import Prompt
+from particle_nb.core.writing import atomic
 from particle_nb.models import (
     DepthEstimator,
     Embedding,
@@ -339,7 +339,6 @@ def _bar(text: str, show: bool) -> Iterator[Progress | None]:
 
 
 def _save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
-    """Write to a temporary file beside the target and rename it: never half a file."""
     tensors = any(hasattr(array, "detach") for array in embedding.arrays.values())
     header = {
         "key": json.dumps(key),
@@ -357,26 +356,18 @@ def _save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=".part", dir=path.parent)
-        os.close(handle)
-        try:
+        with atomic(path) as stream:
             if tensors:
-                from safetensors.torch import save_file as save_tensors
+                from safetensors.torch import save as save_tensors
 
-                save_tensors(
-                    {k: v.detach().cpu().contiguous() for k, v in embedding.arrays.items()},
-                    temporary,
-                    header,
-                )
+                held = {k: v.detach().cpu().contiguous() for k, v in embedding.arrays.items()}
+                stream.write(save_tensors(held, header))
             else:
-                from safetensors.numpy import save_file as save_arrays
+                from safetensors.numpy import save as save_arrays
 
                 arrays = {k: np.ascontiguousarray(v) for k, v in embedding.arrays.items()}
-                save_arrays(arrays, temporary, header)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
+                stream.write(save_arrays(arrays, header))
+    except (OSError, DataError) as error:
         warnings.warn(
             f"the embedding cache {path.parent} cannot be written ({error}); going on without it.",
             stacklevel=2,

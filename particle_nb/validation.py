@@ -9,7 +9,6 @@ import math
 import os
 import platform
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import pandas as pd
 
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.image import Image
+from particle_nb.core.writing import atomic
 
 if TYPE_CHECKING:
     from particle_nb.session import Session
@@ -171,6 +171,8 @@ def validate(
             log_output=False,
             kernel_name="python3",
             cwd=os.getcwd(),
+            # what the kernel says of its transport is no news to the reader of a report
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
@@ -354,23 +356,15 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     body = re.sub(r"<script[^>]*\ssrc=\"(?:https?:)?//[^>]*></script>", "", body)
     body = re.sub(r"<script[^>]*\ssrc=\"\"[^>]*></script>", "", body)
     target = path.with_suffix(".html")
-    _write_text(target, body)
+    with atomic(target) as stream:
+        stream.write(body.encode("utf-8"))
     return target
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, whole or not at all; numpy values, NaN and paths are made plain."""
-    _write_text(Path(path), json.dumps(_plain(dict(values)), indent=1, allow_nan=False))
-
-
-def _write_text(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic(path) as stream:
+        stream.write(json.dumps(_plain(dict(values)), indent=1, allow_nan=False).encode("utf-8"))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

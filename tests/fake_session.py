@@ -86,7 +86,7 @@ class FakeSession:
 
 
 def squares(rows: int = 3, cols: int = 4, side: int = 40, gap: int = 24) -> Image:
-    """Bright squares of `side` px on a dark ground; square (i, j) begins at gap + i (side + gap)."""
+    """Bright squares of `side` px on a dark ground; (i, j) begins at gap + i (side + gap)."""
     step = side + gap
     pixels = np.full((rows * step + gap, cols * step + gap), 30, np.uint8)
     for i in range(rows):

@@ -89,7 +89,7 @@ def test_of_two_duplicates_the_more_confident_stays() -> None:
 
 def test_a_feature_on_a_particle_goes_and_the_particle_stays() -> None:
     whole, spot = disc(100, 100, 40, predicted_iou=0.9), disc(110, 95, 9, predicted_iou=0.95)
-    kept, audit = cascade(MaskSet([spot, whole]), picture([whole]), FilterSettings())
+    kept, audit = cascade(MaskSet([spot, whole]), picture([whole]), FilterSettings(min_contrast=None))
     assert [mask.area for mask in kept] == [whole.area]
     assert "inside mask 1" in audit[audit.verdict == "removed"]["threshold"].iloc[0]
 
@@ -103,7 +103,7 @@ def test_a_particle_split_in_two_and_an_agglomerate_are_told_apart_by_confidence
     half = whole.full() & (COLS < 100)
     parts = [Mask.from_full(half, predicted_iou=0.85)]
     parts += [Mask.from_full(whole.full() & ~half, predicted_iou=0.85)]
-    kept, _ = cascade(MaskSet([whole, *parts]), picture([whole]), FilterSettings())
+    kept, _ = cascade(MaskSet([whole, *parts]), picture([whole]), FilterSettings(min_contrast=None))
     assert len(kept) == left
 
 

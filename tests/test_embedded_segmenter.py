@@ -107,17 +107,12 @@ def test_resampling_a_mask_on_another_roi_moves_it_by_the_difference() -> None:
     assert float((zoomed > 0.5).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
-def test_a_decoded_disc_becomes_the_same_disc_in_image_pixels(scale: float) -> None:
+def test_a_decoded_disc_becomes_the_same_disc_in_image_pixels() -> None:
     x, y, radius = 71.3, 52.8, 22.0
-    empty = torch.zeros(1, 1, 32, 32)
-    view = inference.View(empty, empty, (32, 32), (10.0, 20.0), scale)
-    centre = view.into(np.array([x, y]))
-    extent = 2.9 * radius * scale
-    roi = torch.tensor([centre[0], centre[1], extent, extent], dtype=torch.float32)
+    roi = torch.tensor([x + 3, y - 2, 3.0 * radius, 2.7 * radius])
     at_x, at_y = network.roi_coordinates(roi[None, None], network.MASK)
-    distance = torch.hypot(at_x[0, 0][None, :] - centre[0], at_y[0, 0][:, None] - centre[1])
-    made = inference.pixel_mask(radius * scale - distance, roi, view, (0, 0, 200, 150))
+    distance = torch.hypot(at_x[0, 0][None, :] - x, at_y[0, 0][:, None] - y)
+    made = inference.pixel_mask(radius - distance, roi, (0, 0, 200, 150))
     assert made is not None
     mask = Mask(made[0], made[1], (150, 200))
     rows, columns = np.mgrid[:150, :200]
@@ -128,10 +123,27 @@ def test_a_decoded_disc_becomes_the_same_disc_in_image_pixels(scale: float) -> N
 def test_view_coordinates_there_and_back() -> None:
     empty = torch.zeros(1, 1, 32, 32)
     view = inference.View(empty, empty, (32, 32), (7.0, 3.0), 0.37)
-    points = np.array([[0.0, 0.0], [55.25, 12.5]])
-    np.testing.assert_allclose(view.out(view.into(points)), points, atol=1e-9)
+    points = torch.tensor([[0.0, 0.0], [55.25, 12.5]])
+    np.testing.assert_allclose(view.out(view.into(points)), points, atol=1e-4)
     # The left edge of the window is the left edge of the view.
-    assert view.into(np.array([6.5, 2.5])).tolist() == pytest.approx([-0.5, -0.5])
+    assert view.into(torch.tensor([6.5, 2.5])).tolist() == pytest.approx([-0.5, -0.5])
+
+
+def test_cells_under_a_mask_are_covered_at_every_scale() -> None:
+    """A stride-2 cell of a view is covered if its centre lies in the mask."""
+    full = np.zeros((120, 160), bool)
+    full[30:90, 50:130] = True
+    proposal = automatic_mode.Proposal(Mask.from_full(full), 1.0)
+    for scale, origin in ((1.0, (0.0, 0.0)), (0.5, (0.0, 0.0)), (2.0, (40.0, 20.0))):
+        maps = torch.zeros(1, 32, 48, 64)
+        view = inference.View(torch.zeros(1, 1, 96, 128), maps, (96, 128), origin, scale)
+        covered = automatic_mode.coverage(view, [proposal])
+        rows, columns = np.mgrid[:48, :64]
+        x = (2 * columns + 1) / scale - 0.5 + origin[0]
+        y = (2 * rows + 1) / scale - 0.5 + origin[1]
+        truth = (x > 50) & (x < 129) & (y > 30) & (y < 89)
+        assert covered[truth].all()
+        assert covered.sum() <= 1.15 * truth.sum()
 
 
 def test_training_targets_of_a_disc() -> None:
@@ -333,7 +345,7 @@ def test_a_window_answers_in_the_frame_of_the_whole_image(
     assert answer.shape == image.shape
     assert answer[0].iou(truth[2]) > 0.85
     assert embedding.window == (100, 90, 250, 250)
-    assert json.loads(json.dumps(dict(embedding.meta)))["scale"] > 0
+    assert json.loads(json.dumps(dict(embedding.meta)))["scales"][0] > 0
 
 
 def test_the_same_prompt_gives_the_same_mask(

@@ -18,6 +18,7 @@ import math
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core import rle
-from particle_nb.core.editing import pack, unpack
 from particle_nb.core.errors import DataError, ParticleError
 from particle_nb.core.history import Draft, History, Particle, State, Step
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask
+from particle_nb.core.packed import pack, unpack
 
 FORMAT = "particle_nb.annotation"
 VERSION = 1
@@ -205,7 +206,7 @@ def _coco_part(mask: Mask) -> dict[str, Any]:
 def _particle_out(particle: Particle, index: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"mask": index(particle.mask)}
     for key, usual in (
-        *(((key, key != "locked") for key in _FLAGS)),
+        *((key, key != "locked") for key in _FLAGS),
         *((key, "") for key in _TEXTS),
     ):
         if getattr(particle, key) != usual:
@@ -254,7 +255,8 @@ def _replace(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
         _sweep(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
         raise DataError(f"cannot write {path}: {error}. Give another path to save to.") from None
 
 
@@ -294,7 +296,13 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
             members = _read_members(archive, path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; check the path.") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zipfile.zlib.error) as error:
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path} is damaged or no .pnb file: {error}") from None
     manifest = _manifest(members, path)
     try:
@@ -364,18 +372,14 @@ def _manifest(members: Mapping[str, bytes], path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _history(
-    members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Path
-) -> History:
+def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Path) -> History:
     height, width = manifest["shape"]
     shape = (int(height), int(width))
     if min(shape) < 1 or shape[0] * shape[1] > _MOST_PIXELS:
         raise DataError(f"an image of {shape[0]} x {shape[1]} pixels is not possible.")
     content = _json(members["history.json"], "history.json", path)
     masks = [unpack(packed, shape) for packed in content["masks"]]
-    lines = [
-        _json(line, "log.jsonl", path) for line in members["log.jsonl"].splitlines() if line
-    ]
+    lines = [_json(line, "log.jsonl", path) for line in members["log.jsonl"].splitlines() if line]
     if len(lines) != len(content["steps"]):
         raise DataError(f"{len(lines)} log lines do not fit {len(content['steps'])} steps.")
     history = History(shape)

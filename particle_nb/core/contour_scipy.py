@@ -14,11 +14,13 @@ from skimage.measure import find_contours
 
 
 def _area(points: np.ndarray) -> float:
-    x, y = points.T
-    return 0.5 * float(np.dot(np.roll(x, 1), y) - np.dot(x, np.roll(y, 1)))
+    x, y = np.concatenate([points, points[:1]]).T
+    return 0.5 * float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]))
 
 
-def smoothed_outline(crop: np.ndarray, sigma: float, reach: int) -> tuple[np.ndarray, float, int, int]:
+def smoothed_outline(
+    crop: np.ndarray, sigma: float, reach: int
+) -> tuple[np.ndarray, float, int, int]:
     """Return the smoothed largest outer loop (M, 2) as (x, y), its raw area, parts and holes."""
     # joined over corners as in the compiled tracer; row and column become (x, y) of the crop
     found = find_contours(np.pad(crop, 1).astype(float), 0.5, fully_connected="high")
@@ -46,9 +48,9 @@ def measure_crop(crop: np.ndarray, sigma: float, reach: int) -> list[float]:
         hull = points
     sides = np.roll(hull, -1, axis=0) - hull
     lengths = np.hypot(*sides.T)
-    normals = (np.stack([-sides[:, 1], sides[:, 0]], axis=1) / np.maximum(lengths, 1e-300)[:, None])[
-        lengths > 0
-    ]
+    normals = (
+        np.stack([-sides[:, 1], sides[:, 0]], axis=1) / np.maximum(lengths, 1e-300)[:, None]
+    )[lengths > 0]
     widths = np.ptp(hull @ normals.T, axis=0)
     return [
         float(len(rows)),

@@ -16,102 +16,21 @@ from scipy import stats
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
+from particle_nb.core.size_curve import (
+    CONVENTIONS,
+    Density,
+    class_limits,
+    log_density,
+    percent,
+    positive,
+    read_off,
+    steps,
+    unit_factor,
+)
 from particle_nb.core.sizefit import RRSB, LogNormal, fit_lognormal, fit_rrsb
 
-#: How a percentile is read between particles; see `SizeDistribution`.
-CONVENTIONS = ("midpoint", "step", "linear")
 #: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow.
 _TAIL = 20
-
-
-@dataclass(frozen=True)
-class Density:
-    """A log-binned density: what share of the quantity lies in each class of size.
-
-    Parameters
-    ----------
-    edges : float array (K + 1,)
-        Class limits, increasing, in `unit`.
-    density : float array (K,)
-        dQ_r / d ln x (or d log10 x, see `per`): class widths on a log axis make up for heights.
-    r : int
-        0 number, 3 volume.
-    unit : str
-    per : "ln x" or "log10 x"
-    """
-
-    edges: np.ndarray
-    density: np.ndarray
-    r: int
-    unit: str
-    per: str
-
-    @property
-    def centres(self) -> np.ndarray:
-        """Geometric middle of each class, float (K,)."""
-        return np.sqrt(self.edges[1:] * self.edges[:-1])
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Share dQ_r of each class, float (K,); they sum to at most 1."""
-        return self.density * _log_widths(self.edges, self.per)
-
-
-def _log_widths(edges: np.ndarray, per: str) -> np.ndarray:
-    return np.diff(np.log(edges) if per == "ln x" else np.log10(edges))
-
-
-def log_density(edges: np.ndarray, shares: np.ndarray, r: int, unit: str, per: str) -> Density:
-    """Make a `Density` from class limits and the share of each class.
-
-    Raises
-    ------
-    DataError
-        If the limits do not increase or `per` is unknown.
-    """
-    if per not in ("ln x", "log10 x"):
-        raise DataError(f"per is 'ln x' or 'log10 x', not {per!r}.")
-    edges = np.asarray(edges, float)
-    if edges.ndim != 1 or len(edges) < 2 or not (edges[0] > 0 and (np.diff(edges) > 0).all()):
-        raise DataError("class limits are two or more increasing positive sizes.")
-    return Density(edges, shares / _log_widths(edges, per), r, unit, per)
-
-
-def percent(p: Any) -> np.ndarray:
-    """Return percentages as a float array after checking that they lie in 0..100.
-
-    Raises
-    ------
-    DataError
-        If one does not.
-    """
-    try:
-        values = np.asarray(p, float)
-    except (TypeError, ValueError):
-        raise DataError(f"percentiles are numbers from 0 to 100, not {p!r}.") from None
-    if values.ndim > 1 or not ((values >= 0) & (values <= 100)).all():
-        raise DataError(f"percentiles lie between 0 and 100 per cent, not {p!r}.")
-    return values
-
-
-def _steps(x: np.ndarray, v: np.ndarray, convention: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return sizes and the cumulative share reached there, equal sizes taken as one."""
-    first = np.flatnonzero(np.r_[True, x[1:] > x[:-1]])
-    if len(first) < len(x):
-        x, v = x[first], np.add.reduceat(v, first)
-    c = np.cumsum(v)
-    return x, (c - v / 2 if convention == "midpoint" else c) / c[-1]
-
-
-def _read_off(
-    x: np.ndarray, v: np.ndarray, share: np.ndarray, convention: str
-) -> np.ndarray:
-    """Return the sizes at cumulative shares, of particles sorted by size with amounts v > 0."""
-    x, c = _steps(x, v, convention)
-    if convention == "step":
-        # a share that is reached up to rounding is reached
-        return x[np.minimum(np.searchsorted(c, share - 1e-12), len(x) - 1)]
-    return np.interp(share, c, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +78,7 @@ class SizeDistribution:
     convention: str = "midpoint"
 
     def __post_init__(self) -> None:
-        x, weights = _positive(self.x, "sizes"), np.asarray(self.weights, float)
+        x, weights = positive(self.x, "sizes"), np.asarray(self.weights, float)
         if weights.shape != x.shape or not np.isfinite(weights).all() or (weights < 0).any():
             raise DataError("weights are one finite number >= 0 for every size.")
         keep = weights > 0
@@ -229,7 +148,7 @@ class SizeDistribution:
         [1.0, 2.0, 3.0]
         """
         share = percent(p) / 100
-        found = _read_off(self.x, self.amounts, np.atleast_1d(share), self.convention)
+        found = read_off(self.x, self.amounts, np.atleast_1d(share), self.convention)
         return found if share.ndim else float(found[0])
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
@@ -244,14 +163,16 @@ class SizeDistribution:
             at = np.asarray(x, float)
         except (TypeError, ValueError):
             raise DataError(f"Q is asked at sizes, not at {x!r}.") from None
-        sizes, c = _steps(self.x, self.amounts, self.convention)
+        sizes, c = steps(self.x, self.amounts, self.convention)
         if self.convention == "step":
             found = np.r_[0.0, c][np.searchsorted(sizes, at, side="right")]
         else:
             found = np.interp(at, sizes, c, left=0.0, right=1.0)
         return found if at.ndim else float(found)
 
-    def q(self, bins: int | Sequence[float] | np.ndarray | None = None, per: str = "ln x") -> Density:
+    def q(
+        self, bins: int | Sequence[float] | np.ndarray | None = None, per: str = "ln x"
+    ) -> Density:
         """Return the density q_r over the logarithm of size, binned in equal classes of it.
 
         Parameters
@@ -279,7 +200,7 @@ class SizeDistribution:
             # exp(log(x)) may fall short of x: the extreme particles belong inside
             edges[0], edges[-1] = min(edges[0], self.x[0]), max(edges[-1], self.x[-1])
         else:
-            edges = _positive(bins, "class limits")
+            edges = class_limits(bins)
         shares, _ = np.histogram(self.x, bins=edges, weights=self.amounts)
         return log_density(edges, shares, self.r, self.unit, per)
 
@@ -306,9 +227,7 @@ class SizeDistribution:
         if p == q:
             terms = self.weights * np.exp(p * (logs - logs.max()))
             return float(np.exp((terms * logs).sum() / terms.sum()))
-        total = [
-            _log_sum(self.weights, power * logs) for power in (float(p), float(q))
-        ]
+        total = [_log_sum(self.weights, power * logs) for power in (float(p), float(q))]
         return float(np.exp((total[0] - total[1]) / (p - q)))
 
     @property
@@ -355,7 +274,9 @@ class SizeDistribution:
         wanted = math.log1p(relative) / stats.norm.ppf((1 + level) / 2)
         effective = variance * (scale / wanted) ** 2
         # uneven weights make n particles count for fewer
-        return max(1, math.ceil(effective * self.n * (self.weights**2).sum() / self.weights.sum() ** 2))
+        return max(
+            1, math.ceil(effective * self.n * (self.weights**2).sum() / self.weights.sum() ** 2)
+        )
 
     def interval(
         self,
@@ -417,7 +338,7 @@ class SizeDistribution:
                 drawn = np.bincount(rng.integers(self.n, size=self.n), minlength=self.n)
                 keep = drawn > 0
                 amounts = self.amounts[keep] * drawn[keep]
-                draws[k] = _read_off(self.x[keep], amounts, shares, self.convention)
+                draws[k] = read_off(self.x[keep], amounts, shares, self.convention)
         tail = (1 - level) / 2
         found = np.quantile(draws, [tail, 1 - tail], axis=0).T
         return found if share.ndim else (float(found[0, 0]), float(found[0, 1]))
@@ -467,40 +388,6 @@ def _log_sum(weights: np.ndarray, exponents: np.ndarray) -> float:
 def _check_share(name: str, value: Any) -> None:
     if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
         raise DataError(f"{name} lies between 0 and 1, both excluded, not at {value!r}.")
-
-
-def unit_factor(unit: str, to: str) -> float:
-    """Return what a length in one unit is multiplied with to have it in another.
-
-    Raises
-    ------
-    DataError
-        If there is no way between them, as from px to um without a calibration.
-    """
-    if unit == to:
-        return 1.0
-    if unit not in METRES or to not in METRES:
-        raise DataError(
-            f"a length in {unit} cannot be given in {to}; units of length are {', '.join(METRES)}."
-        )
-    return float(f"{METRES[unit] / METRES[to]:.12g}")
-
-
-def _positive(values: Any, what: str) -> np.ndarray:
-    try:
-        array = np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise DataError(f"{what} are numbers, not {type(values).__name__} {values!r:.80}.") from None
-    if array.ndim != 1 or array.size == 0:
-        raise DataError(f"{what} are a non-empty sequence of numbers, not of shape {array.shape}.")
-    bad = ~(np.isfinite(array) & (array > 0))
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise DataError(
-            f"{what} are positive finite numbers; {int(bad.sum())} are not, the first is "
-            f"{array[first]} at position {first}. Drop those rows (see the column 'flag')."
-        )
-    return array.copy()
 
 
 def _column(table: pd.DataFrame, size: str) -> tuple[str, str]:
@@ -570,13 +457,13 @@ def size_distribution(
     if not isinstance(table, pd.DataFrame):
         if isinstance(weights, str):
             raise DataError(f"weights={weights!r} needs a table of measure, not bare sizes.")
-        x = _positive(table, "sizes")
+        x = positive(table, "sizes")
         counted = np.ones(len(x)) if weights is None else weights
         return SizeDistribution(x, np.asarray(counted, float), r, unit or "px", size)
     if table.empty:
         raise DataError("the table has no rows: no particle was measured or kept.")
     column, found_unit = _column(table, size)
-    x = _positive(table[column].to_numpy(), f"sizes in column {column!r}")
+    x = positive(table[column].to_numpy(), f"sizes in column {column!r}")
     if isinstance(weights, str):
         if weights != "miles_lantuejoul":
             raise DataError(f"weights is None, 'miles_lantuejoul' or numbers, not {weights!r}.")

@@ -1,38 +1,28 @@
-"""What a person can do to an annotation: every action of the prompt log, and its replay.
+"""What a person can do to an annotation: every action of the prompt log.
 
 An action is a mapping such as ``{"action": "point", "x": 10, "y": 20}``. `perform` answers it with
-the next history; the widgets, `replay`, papermill and the tests all go through it.
+the next history; the widgets, `replay.replay`, papermill and the tests all go through it.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from particle_nb.core import rle, strokes
+from particle_nb.core import strokes
 from particle_nb.core.cascade import FilterSettings, cascade, mask_values
+from particle_nb.core.drafting import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.errors import DataError, PromptError
-from particle_nb.core.history import Draft, History, Particle, State, read_log
+from particle_nb.core.history import Draft, History, Particle, State
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.packed import pack, unpack
 from particle_nb.core.prompt import Prompt
-
-Box = tuple[int, int, int, int]
-
-
-class Predictor(Protocol):
-    """The part of a session that editing needs."""
-
-    def predict(self, image: Image, prompt: Prompt, window: Any = None) -> MaskSet:
-        """Return up to three candidates, best first."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,166 +118,6 @@ def _result(before: State, after: State) -> dict[str, Any]:
     return result
 
 
-def pack(mask: Mask) -> dict[str, Any]:
-    """Return a mask as JSON: compressed COCO RLE in its frame, scores and class.
-
-    Examples
-    --------
-    >>> pack(Mask((1, 1), np.ones((2, 1), bool), (4, 3)))
-    {'counts': '525'}
-    """
-    packed: dict[str, Any] = {"counts": rle.compress(rle.counts_of(mask))}
-    for key, score in (("iou", mask.predicted_iou), ("stability", mask.stability_score)):
-        if math.isfinite(score):
-            packed[key] = score
-    if mask.label:
-        packed["label"] = mask.label
-    return packed
-
-
-def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
-    """Return the mask of `pack`.
-
-    Raises
-    ------
-    DataError
-        If it is damaged.
-
-    Examples
-    --------
-    >>> unpack({"counts": "525"}, (4, 3)).bbox
-    (1, 1, 3, 2)
-    """
-    try:
-        counts = packed["counts"]
-        iou, stability = (float(packed.get(key, math.nan)) for key in ("iou", "stability"))
-        label = packed.get("label", "")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise DataError("a stored mask is damaged: its pixels or scores are missing.") from None
-    if not isinstance(counts, str) or not isinstance(label, str):
-        raise DataError("a stored mask is damaged: its pixels are no compressed run lengths.")
-    return rle.decode(
-        {"size": list(shape), "counts": counts},
-        predicted_iou=iou,
-        stability_score=stability,
-        label=label,
-    )
-
-
-# ---------------------------------------------------------------------------------------- prompts
-
-
-def encoding_window(view: Sequence[float], shape: tuple[int, int]) -> Box | None:
-    """Return the part of the image to encode for a view of it, or None for the whole.
-
-    Windows are squares of 1.5 times a side that halves from the image's, on a grid of half that
-    side: neighbouring views share an encoding, and the view always lies inside its window.
-
-    Parameters
-    ----------
-    view : (x0, y0, x1, y1)
-        What is visible, in image pixels.
-    shape : (H, W)
-
-    Raises
-    ------
-    PromptError
-        If the view is no box of finite numbers.
-
-    Examples
-    --------
-    >>> encoding_window((0, 0, 2048, 1536), (1536, 2048)) is None
-    True
-    >>> encoding_window((1000, 700, 1200, 850), (1536, 2048))
-    (896, 640, 1280, 1024)
-    """
-    height, width = shape
-    try:
-        x0, y0, x1, y1 = (float(v) for v in view)
-    except (TypeError, ValueError):
-        raise PromptError(f"a view is (x0, y0, x1, y1) in pixels, not {view!r:.60}.") from None
-    if not all(map(math.isfinite, (x0, y0, x1, y1))):
-        raise PromptError(f"a view must be finite, not {view!r}.")
-    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    full = max(height, width)
-    span = max(x1 - x0, y1 - y0, 1.0)
-    if span > full / 2 or full <= 256:
-        return None
-    side = float(full)
-    while side / 2 >= max(span, 256):
-        side /= 2
-    step = side / 2
-    size = min(round(1.5 * side), width), min(round(1.5 * side), height)
-    left = min(max(int(x0 // step * step), 0), width - size[0])
-    top = min(max(int(y0 // step * step), 0), height - size[1])
-    if size == (width, height):
-        return None
-    return left, top, left + size[0], top + size[1]
-
-
-def _read_window(window: Any, shape: tuple[int, int]) -> Box | None:
-    if window is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (int(v) for v in window)
-    except (TypeError, ValueError, OverflowError):
-        raise PromptError(f"a window is (x0, y0, x1, y1) in pixels, not {window!r:.60}.") from None
-    if not (0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]):
-        raise PromptError(f"the window {(x0, y0, x1, y1)} lies outside the image.")
-    return x0, y0, x1, y1
-
-
-def _holds(window: Box, draft: Draft) -> bool:
-    x0, y0, x1, y1 = window
-    spots = list(draft.points)
-    if draft.box is not None:
-        spots += [draft.box[:2], draft.box[2:]]
-    if draft.sketch is not None:
-        top, left, bottom, right = draft.sketch.bbox
-        spots += [(left, top), (right - 1, bottom - 1)]
-    return all(x0 - 0.5 <= x <= x1 - 0.5 and y0 - 0.5 <= y <= y1 - 0.5 for x, y in spots)
-
-
-def predicted(draft: Draft, image: Image, session: Predictor | None) -> Draft:
-    """Return the draft with the model's candidates for its prompt.
-
-    Raises
-    ------
-    PromptError
-        If the prompt lies outside the image or the model finds nothing.
-    """
-    if draft.window is not None and not _holds(draft.window, draft):
-        draft = draft.replace(window=None)
-    if draft.box is None and draft.sketch is None and 1 not in draft.labels:
-        return draft.replace(candidates=(), choice=0)
-    sketch = None if draft.sketch is None else draft.sketch.full()
-    prompt = Prompt(draft.points, draft.labels, draft.box, sketch)
-    prompt.check(image.shape)
-    if session is None:
-        raise PromptError("a prompt needs a session with a segmenter to answer it.")
-    found = tuple(session.predict(image, prompt, window=draft.window))[:3]
-    if not found:
-        raise PromptError("the model found nothing there; try a box or a sketch.")
-    return draft.replace(candidates=found, choice=_choice(found, draft.target))
-
-
-def _choice(candidates: Sequence[Mask], target: str) -> int:
-    if target == "best":
-        return 0
-    areas = [mask.area for mask in candidates]
-    return areas.index(max(areas) if target == "whole" else min(areas))
-
-
-def _spot(x: Any, y: Any, label: Any) -> tuple[tuple[float, float], int]:
-    try:
-        spot = float(x), float(y)
-    except (TypeError, ValueError):
-        raise PromptError(f"a point is two numbers x, y, not {x!r}, {y!r}.") from None
-    if label not in (0, 1):
-        raise PromptError(f"a point's label is 1 or 0, not {label!r}.")
-    return spot, int(label)
-
-
 def preview(state: State, line: Mapping[str, Any], image: Image, session: Predictor) -> Draft:
     """Return the draft that a click at ``x, y`` would give, changing nothing.
 
@@ -303,7 +133,7 @@ def preview(state: State, line: Mapping[str, Any], image: Image, session: Predic
 
 
 def _pointed(bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None) -> Draft:
-    spot, sign = _spot(x, y, label)
+    spot, sign = read_point(x, y, label)
     draft = _open(bench, window)
     draft = draft.replace(points=(*draft.points, spot), labels=(*draft.labels, sign))
     return predicted(draft, bench.image, bench.session)
@@ -312,7 +142,7 @@ def _pointed(bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None) 
 def _open(bench: _Bench, window: Any) -> Draft:
     draft = bench.state.draft or Draft()
     if not draft.points and draft.box is None and draft.sketch is None:
-        draft = draft.replace(window=_read_window(window, bench.image.shape))
+        draft = draft.replace(window=read_window(window, bench.image.shape))
     return draft
 
 
@@ -352,7 +182,7 @@ def _candidate(bench: _Bench, choice: Any) -> State:
 def _target(bench: _Bench, target: str) -> State:
     draft = (bench.state.draft or Draft()).replace(target=target)
     return bench.state.drafting(
-        draft.replace(choice=_choice(draft.candidates, target) if draft.candidates else 0)
+        draft.replace(choice=choose(draft.candidates, target) if draft.candidates else 0)
     )
 
 
@@ -435,9 +265,7 @@ def _split(bench: _Bench, path: Any, ids: Any = None) -> State:
     if ids:
         chosen = bench.unlocked(ids)
     else:
-        chosen = {
-            n: p for n, p in state.particles.items() if p.visible and p.kept and not p.locked
-        }
+        chosen = {n: p for n, p in state.particles.items() if p.visible and p.kept and not p.locked}
     parts: list[Particle] = []
     changes: dict[int, Particle | None] = {}
     for number, particle in chosen.items():
@@ -458,7 +286,7 @@ def _merge(bench: _Bench, ids: Any) -> State:
         raise PromptError("merging takes two particles or more; select them with Shift+click.")
     first, *others = chosen
     mask = strokes.union([particle.mask for particle in chosen.values()])
-    state = bench.state.put({number: None for number in others})
+    state = bench.state.put(dict.fromkeys(others))
     return _drawn(state, first, chosen[first], mask)
 
 
@@ -501,9 +329,7 @@ def _set(bench: _Bench, ids: Any, **changes: Any) -> State:
 
 def _accept(bench: _Bench, ids: Any) -> State:
     chosen = bench.unlocked(ids)
-    return bench.state.put(
-        {n: p.replace(review="accepted", kept=True) for n, p in chosen.items()}
-    )
+    return bench.state.put({n: p.replace(review="accepted", kept=True) for n, p in chosen.items()})
 
 
 def _reject(bench: _Bench, ids: Any) -> State:
@@ -590,11 +416,7 @@ def filtered(
     _, audit = cascade(proposals, image, settings, rows)
     removed = {numbers[int(i)] for i in audit.loc[audit["verdict"] == "removed", "mask"]}
     return state.put(
-        {
-            n: p.replace(kept=n not in removed)
-            for n, p in chosen.items()
-            if p.kept == (n in removed)
-        }
+        {n: p.replace(kept=n not in removed) for n, p in chosen.items() if p.kept == (n in removed)}
     )
 
 
@@ -625,126 +447,3 @@ ACTIONS: dict[str, Callable[..., State]] = {
     "accept": _accept,
     "reject": _reject,
 }
-
-
-# ----------------------------------------------------------------------------------------- replay
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """What came out of a replayed log.
-
-    Parameters
-    ----------
-    history : History
-    report : DataFrame
-        One row per mask that a step made: ``step``, ``action``, ``particle``, ``identical``
-        (same pixels as logged) and ``iou`` with the logged mask (NaN where it was not logged).
-    same_model : bool or None
-        Whether name and digest of the weights are those of the log; None where it names none.
-    """
-
-    history: History
-    report: pd.DataFrame
-    same_model: bool | None
-
-    @property
-    def masks(self) -> MaskSet:
-        """The committed masks."""
-        return self.history.state.masks
-
-    @property
-    def identical(self) -> bool:
-        """Whether every mask has the pixels that were logged."""
-        return bool(self.report["identical"].all())
-
-
-def replay(log: str | Path | Iterable[Mapping[str, Any]], session: Any, image: Image) -> Replay:
-    """Execute a prompt log again, with no browser and no widget.
-
-    Parameters
-    ----------
-    log : str, path or lines
-        ``annotator.log``, a ``.jsonl`` file, or its parsed lines.
-    session : Session
-    image : Image
-
-    Raises
-    ------
-    DataError
-        If the log is damaged, belongs to another image, or gives other masks on the same weights.
-    PromptError
-        If a step cannot be done again; the step is named.
-
-    Examples
-    --------
-    >>> image = Image(np.zeros((16, 16), np.uint8))
-    >>> square = {"action": "polygon", "path": [[2, 2], [9, 2], [9, 9], [2, 9]]}
-    >>> done = perform(History((16, 16)), square, image, None)
-    >>> replay(done.log(), None, image).masks.digest == done.state.masks.digest
-    True
-    """
-    header, lines = read_log(log)
-    _same_image(header, image)
-    logged = header.get("model")
-    segmenter = getattr(session, "segmenter", None)
-    same_model: bool | None = None
-    if isinstance(logged, Mapping) and segmenter is not None:
-        same_model = [logged.get("name"), logged.get("digest")] == [
-            segmenter.name,
-            segmenter.digest,
-        ]
-    history = History(image.shape)
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            history = perform(history, line, image, session)
-        except (DataError, PromptError) as error:
-            raise type(error)(f"step {number} ({line['action']}) of the log: {error}") from None
-        rows += _compare(number, line, history)
-    report = pd.DataFrame(rows, columns=["step", "action", "particle", "identical", "iou"])
-    wrong = report.loc[~report["identical"].astype(bool)]
-    if same_model and len(wrong):
-        first = wrong.iloc[0]
-        raise DataError(
-            f"step {first['step']} ({first['action']}) gave another mask than the log, on the same "
-            f"weights (IoU {first['iou']:.4f}); the log or the library was changed."
-        )
-    return Replay(history, report, same_model)
-
-
-def _same_image(header: Mapping[str, Any], image: Image) -> None:
-    if tuple(header.get("shape", ())) != image.shape:
-        raise DataError(
-            f"the log is of an image of shape {header.get('shape')}, not {image.shape}."
-        )
-    logged = header.get("image")
-    digest = logged.get("digest") if isinstance(logged, Mapping) else None
-    if digest is not None and digest != image.digest:
-        raise DataError(
-            f"the log is of another image ({logged.get('name', '')!r}, digest {digest}), not of "
-            f"{image.name!r} ({image.digest}); read the original file."
-        )
-
-
-def _compare(number: int, line: Mapping[str, Any], history: History) -> list[dict[str, Any]]:
-    result = line.get("result")
-    digests = result.get("masks") if isinstance(result, Mapping) else None
-    stored = (result.get("rle") if isinstance(result, Mapping) else None) or {}
-    rows = []
-    for key, digest in (digests or {}).items():
-        particle = history.state.particles.get(int(key))
-        same = particle is not None and particle.mask.digest == digest
-        iou = 1.0 if same else math.nan
-        if particle is not None and not same and key in stored:
-            iou = particle.mask.iou(unpack(stored[key], history.shape))
-        rows.append(
-            {
-                "step": number,
-                "action": line["action"],
-                "particle": int(key),
-                "identical": same,
-                "iou": iou,
-            }
-        )
-    return rows

@@ -136,11 +136,10 @@ def expose(
         bright = np.maximum(values - np.float32(values.mean() + 1.2 * values.std()), 0)
         trail = ndimage.gaussian_filter1d(bright, 18.0, axis=1, mode="nearest", truncate=2.5)
         trail = np.roll(trail, 20, axis=1)
-        lines = 0.6 + 0.4 * ndimage.gaussian_filter1d(
-            rng.standard_normal(height).astype(np.float32), 1.0
-        )
+        wander = rng.standard_normal((height, 1), dtype=np.float32)
+        lines = 0.6 + 0.4 * ndimage.gaussian_filter1d(wander, 1.0, axis=0)
         halo = ndimage.gaussian_filter(bright, 5.0, truncate=2.5)
-        values += exposure.charging * (2.0 * trail * lines[:, None] + halo)
+        values += exposure.charging * (2.0 * trail * lines + halo)
     if exposure.defocus > 0.05 or exposure.astigmatism > 0.05:
         values = _defocus(values, exposure)
     if exposure.invert:
@@ -153,7 +152,7 @@ def expose(
     grey += exposure.brightness
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    g = rng.standard_normal(5).astype(np.float32)
+    g = rng.standard_normal(5, dtype=np.float32)
     if exposure.gradient:
         slope = (
             g[0] * x
@@ -172,10 +171,9 @@ def expose(
     if exposure.dose:
         # Poisson in its Gaussian limit: the draws stay the same on every machine
         grey += noise * np.sqrt((grey + 0.05) / np.float32(exposure.dose))
-    lines = rng.standard_normal(height).astype(np.float32)
+    lines = rng.standard_normal(height, dtype=np.float32)
     grey += np.float32(exposure.line_noise) * lines[:, None]
-    out = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
-    return out
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
 def _defocus(values: np.ndarray, exposure: Exposure) -> np.ndarray:

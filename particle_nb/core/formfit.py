@@ -232,7 +232,11 @@ def fit_form(xyz: np.ndarray, form: str) -> Form:
     if name == "polynomial":
         return _fit_polynomial(xyz, origin, degree)
     sphere = _fit_sphere(points)
-    if not sphere.radius < 300:
+    plane = np.column_stack([points[:, :2], np.ones(len(points))])
+    tilt = np.linalg.lstsq(plane, points[:, 2], rcond=None)[0]
+    flat = robust_sigma(points[:, 2] - plane @ tilt)
+    bent = robust_sigma(sphere.residual(*points.T)[0])
+    if not (sphere.radius < 300 and bent < 0.98 * flat):
         raise DataError(
             "the points are flat within their scatter, so that no sphere or ellipsoid can be "
             "fitted; use form='polynomial-1' (a plane) or 'polynomial'."
@@ -290,8 +294,8 @@ def _fit_ellipsoid(
     """Refine a sphere into an ellipsoid: Levenberg-Marquardt on first-order distances."""
     if sphere.sign < 0:
         raise DataError("the surface is hollow; an ellipsoid needs a dome. Use a polynomial.")
-    if len(points) > 15_000:
-        points = points[:: len(points) // 15_000 + 1]
+    if len(points) > 6_000:
+        points = points[:: len(points) // 6_000 + 1]
     rows, cols = np.tril_indices(3)
     form = EllipsoidForm(np.array([sphere.x, sphere.y, sphere.z]), np.eye(3) / sphere.radius)
     residual, normal = form.residual(*points.T)
@@ -301,7 +305,7 @@ def _fit_ellipsoid(
         if robust_sigma(other) < robust_sigma(residual):
             form, residual, normal = upright, other, other_normal
     damping = 1e-3
-    for _ in range(100):
+    for _ in range(60):
         weight = _tukey(residual, 1e-9) / normal
         d = points - form.centre
         u = d @ form.lower
@@ -329,7 +333,7 @@ def _fit_ellipsoid(
             break
         form, residual, normal = trial, new_residual, new_normal
         damping = max(damping / 9, 1e-12)
-        if np.abs(step).max() < 1e-9:
+        if np.abs(step).max() < 1e-7:
             break
     return EllipsoidForm(origin + scale * form.centre, form.lower / scale)
 

@@ -196,24 +196,39 @@ def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.n
     return np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ turn
 
 
-def _corners(planes: np.ndarray) -> np.ndarray:
-    """Vertices (N, 3) of the polyhedron n.p <= d."""
-    count = len(planes)
-    i, j, k = (v.ravel() for v in np.meshgrid(*[np.arange(count)] * 3, indexing="ij"))
-    keep = (i < j) & (j < k)
-    triples = planes[np.stack([i[keep], j[keep], k[keep]], axis=1)]
-    volume = np.einsum(
-        "ni,ni->n", triples[:, 0, :3], np.cross(triples[:, 1, :3], triples[:, 2, :3])
-    )
-    triples, volume = triples[np.abs(volume) > 1e-6], volume[np.abs(volume) > 1e-6]
-    n, d = triples[..., :3], triples[..., 3]
-    corners = (
-        d[:, 0, None] * np.cross(n[:, 1], n[:, 2])
-        + d[:, 1, None] * np.cross(n[:, 2], n[:, 0])
-        + d[:, 2, None] * np.cross(n[:, 0], n[:, 1])
-    ) / volume[:, None]
-    inside = (corners @ planes[:, :3].T <= planes[:, 3] + 1e-7).all(axis=1)
-    return corners[inside]
+@compiled
+def _corners(planes):
+    """Vertices (N, 3) of the polyhedron n.p <= d: every three planes that meet on its surface."""
+    count = planes.shape[0]
+    found = np.empty((count * count * count // 6 + 1, 3))
+    number = 0
+    for i in range(count):
+        for j in range(i + 1, count):
+            a, b = planes[i], planes[j]
+            ux = a[1] * b[2] - a[2] * b[1]
+            uy = a[2] * b[0] - a[0] * b[2]
+            uz = a[0] * b[1] - a[1] * b[0]
+            for k in range(j + 1, count):
+                c = planes[k]
+                volume = ux * c[0] + uy * c[1] + uz * c[2]
+                if abs(volume) < 1e-6:
+                    continue
+                px = a[3] * (b[1] * c[2] - b[2] * c[1]) + b[3] * (c[1] * a[2] - c[2] * a[1])
+                py = a[3] * (b[2] * c[0] - b[0] * c[2]) + b[3] * (c[2] * a[0] - c[0] * a[2])
+                pz = a[3] * (b[0] * c[1] - b[1] * c[0]) + b[3] * (c[0] * a[1] - c[1] * a[0])
+                px = (px + c[3] * ux) / volume
+                py = (py + c[3] * uy) / volume
+                pz = (pz + c[3] * uz) / volume
+                inside = True
+                for m in range(count):
+                    q = planes[m]
+                    if q[0] * px + q[1] * py + q[2] * pz > q[3] + 1e-7:
+                        inside = False
+                        break
+                if inside:
+                    found[number, 0], found[number, 1], found[number, 2] = px, py, pz
+                    number += 1
+    return found[:number]
 
 
 def _prism(sides: int, half: float) -> np.ndarray:
@@ -250,10 +265,12 @@ def _facets(rng: np.random.Generator) -> np.ndarray:
 
 
 @compiled
-def _stick(radii, hosts, normals, compactness):  # type: ignore[no-untyped-def]
+def _stick(radii, hosts, normals, compactness):
     """Centres of primaries that touch an earlier one, chosen close to the middle if compact."""
     count, tries = hosts.shape
     centres = np.zeros((count, 3))
+    # dense ones are sintered; chains grow outwards
+    contact, inwards = 0.94 - 0.12 * compactness, 1.5 * compactness - 0.3
     spot, best_spot, middle = np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(1, count):
         best = 1e30
@@ -261,11 +278,11 @@ def _stick(radii, hosts, normals, compactness):  # type: ignore[no-untyped-def]
             host = int(hosts[i, t] * i)
             distance = 0.0
             for axis in range(3):
-                spot[axis] = centres[host, axis] + normals[i, t, axis] * 0.93 * (
+                spot[axis] = centres[host, axis] + normals[i, t, axis] * contact * (
                     radii[host] + radii[i]
                 )
                 distance += (spot[axis] - middle[axis] / i) ** 2
-            cost = compactness * math.sqrt(distance)
+            cost = inwards * math.sqrt(distance)
             for j in range(i):
                 reach = radii[j] + radii[i]
                 square = 0.0
@@ -273,8 +290,8 @@ def _stick(radii, hosts, normals, compactness):  # type: ignore[no-untyped-def]
                     square += (spot[axis] - centres[j, axis]) ** 2
                 if square < reach * reach:
                     # sintered necks are allowed, deeper overlap costs
-                    cost += 8.0 * max((reach - math.sqrt(square)) / radii[i] - 0.25, 0.0)
-                    if cost >= best:
+                    cost += 8.0 * max((reach - math.sqrt(square)) / radii[i] - 0.3, 0.0)
+                    if inwards > 0.0 and cost >= best:
                         break
             if cost < best - 1e-6:
                 best = cost

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +18,6 @@ _SOURCES = ("", "proposal", "model", "hand")
 _REVIEWS = ("", "accepted")
 _TARGETS = ("best", "whole", "feature")
 _TEXT_LIMIT = 10_000
-_LOG_LIMIT = 512 * 2**20
 
 
 def _text(value: Any, what: str) -> str:
@@ -327,9 +325,7 @@ class History:
         after = self.state.changed(state)
         before = {number: self.state.particles.get(number) for number in after}
         step = Step(MappingProxyType(dict(record)), after, before, state.draft, self.state.draft)
-        return History(
-            self.shape, (*self.steps[: self.position], step), self.position + 1, state
-        )
+        return History(self.shape, (*self.steps[: self.position], step), self.position + 1, state)
 
     def undo(self) -> History:
         """Return the history one step back; itself at the beginning."""
@@ -379,57 +375,3 @@ class History:
         lines = [{"format": LOG_FORMAT, "shape": list(self.shape), **facts}]
         lines += [dict(step.record) for step in self.steps[: self.position]]
         return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-
-
-def read_log(
-    log: str | Path | Iterable[Mapping[str, Any]],
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return header and records of a prompt log: its text, a ``.jsonl`` file, or parsed lines.
-
-    Raises
-    ------
-    DataError
-        If it is no prompt log, too large, or a line of it is damaged; the line is named.
-
-    Examples
-    --------
-    >>> read_log(History((4, 4)).log())[0]["shape"]
-    [4, 4]
-    """
-    if isinstance(log, Path) or (isinstance(log, str) and "\n" not in log and log[:1] != "{"):
-        path = Path(log)
-        try:
-            if path.stat().st_size > _LOG_LIMIT:
-                raise DataError(f"{path} is larger than 512 MB; this is no prompt log.")
-            log = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the prompt log {path}: {error}") from None
-    lines = list(_lines(log))
-    if not lines or lines[0].get("format") != LOG_FORMAT:
-        raise DataError(
-            f"this is no prompt log: its first line does not say {LOG_FORMAT!r}. "
-            "Pass annotator.log, or a file written from it."
-        )
-    for number, line in enumerate(lines[1:], start=2):
-        if not isinstance(line.get("action"), str):
-            raise DataError(f"line {number} of the prompt log names no action.")
-    return lines[0], lines[1:]
-
-
-def _lines(log: Any) -> Iterator[dict[str, Any]]:
-    rows = log.splitlines() if isinstance(log, str) else log
-    try:
-        rows = iter(rows)
-    except TypeError:
-        raise DataError(f"a prompt log is text or lines, not {type(log).__name__}.") from None
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, str):
-            if not row.strip():
-                continue
-            try:
-                row = json.loads(row)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(f"line {number} of the prompt log is damaged: {error}") from None
-        if not isinstance(row, Mapping):
-            raise DataError(f"line {number} of the prompt log is no JSON object.")
-        yield dict(row)

@@ -199,19 +199,32 @@ def random_field(
 
 
 @compiled
-def _topography(height, labels, strides, gx, gy, sky, sx, sy):  # type: ignore[no-untyped-def]
-    """Slopes within a surface, and how much of the sky each point sees, from 8 horizons."""
+def _topography(height, labels, padded, margin, strides, gx, gy, sky, sx, sy):
+    """Slopes within a surface, and how much of the sky each point sees, from 8 horizons.
+
+    `padded` is the height with `margin` pixels of very low ground around it.
+    """
     rows, cols = height.shape
     n = strides.shape[0]
+    flat = padded.ravel()
+    width = padded.shape[1]
+    offsets = np.empty((8, n), np.int64)
+    inverse = np.empty((8, n), np.float32)
+    ux, uy = np.empty(8, np.float32), np.empty(8, np.float32)
+    for d in range(8):
+        dr = 0 if d == 0 or d == 4 else (1 if d < 4 else -1)
+        dc = 0 if d == 2 or d == 6 else (1 if d == 0 or d == 1 or d == 7 else -1)
+        unit = 1.0 if d % 2 == 0 else 1.4142135623730951
+        ux[d], uy[d] = dc / unit, dr / unit
+        for i in range(n):
+            offsets[d, i] = (dr * width + dc) * strides[i]
+            inverse[d, i] = 1.0 / (strides[i] * unit)
+    one = np.float32(1.0)
     for r in range(rows):
         for c in range(cols):
             z, own = height[r, c], labels[r, c]
-            up, down, left, right = (
-                max(r - 1, 0),
-                min(r + 1, rows - 1),
-                max(c - 1, 0),
-                min(c + 1, cols - 1),
-            )
+            up, down = max(r - 1, 0), min(r + 1, rows - 1)
+            left, right = max(c - 1, 0), min(c + 1, cols - 1)
             # one-sided across an outline: the step there is no slope of the surface
             if labels[up, c] != own:
                 up = r
@@ -223,27 +236,20 @@ def _topography(height, labels, strides, gx, gy, sky, sx, sy):  # type: ignore[n
                 right = c
             gy[r, c] = (height[down, c] - height[up, c]) / max(down - up, 1)
             gx[r, c] = (height[r, right] - height[r, left]) / max(right - left, 1)
-            total, ax, ay = 0.0, 0.0, 0.0
+            at = (r + margin) * width + c + margin
+            total = ax = ay = np.float32(0.0)
             for d in range(8):
-                dr = 0 if d == 0 or d == 4 else (1 if d < 4 else -1)
-                dc = 0 if d == 2 or d == 6 else (1 if d == 0 or d == 1 or d == 7 else -1)
-                unit = 1.0 if d % 2 == 0 else 1.4142135623730951
-                steep = 0.0
+                steep = np.float32(0.0)
                 for i in range(n):
-                    y, x = r + dr * strides[i], c + dc * strides[i]
-                    if y < 0 or x < 0 or y >= rows or x >= cols:
-                        break
-                    rise = (height[y, x] - z) / (strides[i] * unit)
-                    if rise > steep:
-                        steep = rise
+                    steep = max(steep, (flat[at + offsets[d, i]] - z) * inverse[d, i])
                 # cos^2 of the horizon angle: the share of a Lambertian sky above it
-                seen = 1.0 / (1.0 + steep * steep)
+                seen = one / (one + steep * steep)
                 total += seen
-                ax += seen * dc / unit
-                ay += seen * dr / unit
-            sky[r, c] = total / 8.0
-            sx[r, c] = ax / 4.0
-            sy[r, c] = ay / 4.0
+                ax += seen * ux[d]
+                ay += seen * uy[d]
+            sky[r, c] = total * np.float32(0.125)
+            sx[r, c] = ax * np.float32(0.25)
+            sy[r, c] = ay * np.float32(0.25)
 
 
 def topography(height: np.ndarray, labels: np.ndarray, reach: float) -> tuple[np.ndarray, ...]:
@@ -259,7 +265,9 @@ def topography(height: np.ndarray, labels: np.ndarray, reach: float) -> tuple[np
         np.int64
     )
     out = tuple(np.empty(height.shape, np.float32) for _ in range(5))
-    _topography(height, labels, strides, *out)
+    margin = int(strides[-1])
+    padded = np.pad(height, margin, constant_values=np.float32(-1e6))
+    _topography(height, labels, padded, margin, strides, *out)
     return out
 
 

@@ -10,6 +10,7 @@ from particle_nb.core.errors import ImageError
 _WIDEST = 2048  # columns looked at; wider pictures are thinned
 _NEAR = 14  # grey levels of 255 that still count as the band's background (JPEG, resampling)
 _TALLEST = 0.30  # share of the picture that a bar may take
+_MOST_ROWS = 1024  # of a bar: bounds the memory on very large pictures
 _LOWEST = 9  # rows; no text fits in fewer
 
 
@@ -45,7 +46,7 @@ def find_info_bar(pixels: np.ndarray) -> int:
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         raise ImageError(f"an image is (H, W) or (H, W, C), not {pixels.shape}.")
     height, width = pixels.shape[:2]
-    tall = int(height * _TALLEST)
+    tall = min(int(height * _TALLEST), _MOST_ROWS)
     if tall < _LOWEST + 4 or width < 48:
         return 0
     # room above the tallest bar, so that its edge can be seen

@@ -13,7 +13,7 @@ from particle_nb.core.surface import PointCloud
 
 #: Points treated at a time, so that the temporaries stay in the processor's cache.
 BLOCK = 1 << 16
-_SPIKE = 4.0  # robust deviations of a point from its neighbours' median that make it a spike
+_SPIKE = 4.5  # times its neighbours' own scatter that a spike lies off their median
 _FAR = 2.5  # and from the form, in robust deviations of the whole
 _OUTLYING = 6.0  # beyond this a whole patch is called outlying, and reported
 
@@ -104,7 +104,7 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
             kept[suspects[_is_spike(cloud, residual, suspects, max(sigma, floor))]] = False
     limit = np.float32(_OUTLYING * max(sigma, 1e-6 * _extent(cloud)))
     beyond = kept & far & (np.abs(residual - np.float32(centre)) > limit)
-    outlying = float(np.count_nonzero(beyond) / max(np.count_nonzero(kept), 1))
+    outlying = float(beyond.sum()) / max(int(kept.sum()), 1)
     if outliers == "far":
         kept &= ~beyond
     return Levelled(cloud, fitted, residual, area, kept, sigma, outlying)
@@ -130,34 +130,37 @@ def _extent(cloud: PointCloud) -> float:
 def _is_spike(
     cloud: PointCloud, residual: np.ndarray, suspects: np.ndarray, sigma: float
 ) -> np.ndarray:
-    """Tell which of the suspects stand alone: far from the median of their 24 neighbours.
+    """Tell which of the suspects stand alone, by the median and scatter of their neighbours.
 
-    A real summit brings its neighbours along, so that it stays; a spike does not.
+    The summit of a real feature lies within the spread of its neighbours, however smooth the
+    rest of the particle is; a spike leaves them by many times that spread.
     """
-    probe = cloud.sample(4000)
     if cloud.pitch is not None:
         rows, cols, shape = cloud.grid_index()
         frame = np.full((shape[0] + 4, shape[1] + 4), np.nan, np.float32)
         frame[rows + 2, cols + 2] = residual
         flat, width = frame.reshape(-1), frame.shape[1]
         steps = [dr * width + dc for dr in range(-2, 3) for dc in range(-2, 3) if dr or dc]
+        here = (rows[suspects] + 2).astype(np.int64) * width + cols[suspects] + 2
 
-        def neighbours(points: np.ndarray) -> np.ndarray:
-            here = (rows[points] + 2).astype(np.int64) * width + cols[points] + 2
-            return _median_of(np.stack([flat[here + step] for step in steps], axis=1))
+        def neighbours(part: slice) -> np.ndarray:
+            return np.stack([flat[here[part] + step] for step in steps], axis=1)
     else:
-        tree = cKDTree(cloud.xyz[:, :2])
+        near = cKDTree(cloud.xyz[:, :2]).query(cloud.xyz[suspects, :2], k=min(17, len(cloud)))[1][
+            :, 1:
+        ]
 
-        def neighbours(points: np.ndarray) -> np.ndarray:
-            near = tree.query(cloud.xyz[points, :2], k=min(13, len(cloud)))[1][:, 1:]
-            return _median_of(residual[near])
+        def neighbours(part: slice) -> np.ndarray:
+            return residual[near[part]]
 
-    local = robust_sigma(residual[probe] - neighbours(probe))
-    limit = max(_SPIKE * local, _FAR * sigma)
     found = np.zeros(suspects.size, bool)
     for start in range(0, suspects.size, BLOCK):
-        part = suspects[start : start + BLOCK]
-        found[start : start + BLOCK] = np.abs(residual[part] - neighbours(part)) > limit
+        part = slice(start, start + BLOCK)
+        around = neighbours(part)
+        middle = _median_of(around)
+        spread = 1.4826 * _median_of(np.abs(around - middle[:, None]))
+        limit = np.maximum(_SPIKE * spread, _FAR * sigma)
+        found[part] = np.abs(residual[suspects[part]] - middle) > limit
     return found
 
 
@@ -165,8 +168,7 @@ def _median_of(values: np.ndarray) -> np.ndarray:
     """Median along axis 1 that passes over NaN; where all are NaN, 0 (the form itself)."""
     ordered = np.sort(values, axis=1)  # NaN goes last
     count = np.count_nonzero(np.isfinite(ordered), axis=1)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[:, None] // 2, 1)[:, 0]
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[1] - 1)[:, None], 1)[
-        :, 0
-    ]
-    return np.where(count > 0, (low + high) / 2, 0.0)
+    low = np.maximum(count - 1, 0)[:, None] // 2
+    high = np.minimum(count // 2, values.shape[1] - 1)[:, None]
+    middle = np.take_along_axis(ordered, low, 1) + np.take_along_axis(ordered, high, 1)
+    return np.where(count > 0, middle[:, 0] / 2, 0.0)

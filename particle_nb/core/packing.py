@@ -10,7 +10,7 @@ from particle_nb.core.solids import Crop, compiled
 
 
 @compiled
-def _rest(ground, bottom, row, col, limit):  # type: ignore[no-untyped-def]
+def _rest(ground, bottom, row, col, limit):
     """Height at which the crop comes to rest on `ground`; early exit above `limit`."""
     height = 0.0
     r0, r1 = max(0, -row), min(bottom.shape[0], ground.shape[0] - row)
@@ -26,7 +26,7 @@ def _rest(ground, bottom, row, col, limit):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _free(ground, inside, row, col, gap):  # type: ignore[no-untyped-def]
+def _free(ground, inside, row, col, gap):
     """Whether nothing lies under the outline, nor within `gap` pixels of it along the axes."""
     rows, cols = ground.shape
     for r in range(inside.shape[0]):
@@ -42,7 +42,7 @@ def _free(ground, inside, row, col, gap):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _roll(ground, bottom, row, col, stride, moves, low, high):  # type: ignore[no-untyped-def]
+def _roll(ground, bottom, row, col, stride, moves, low, high):
     """Roll downhill in steps from (row, col) while that lowers the rest height."""
     best = _rest(ground, bottom, row, col, 1e30)
     for _ in range(moves):
@@ -65,13 +65,13 @@ def _roll(ground, bottom, row, col, stride, moves, low, high):  # type: ignore[n
 
 
 @compiled
-def _approach(ground, bottom, row, col, to_row, to_col, limit):  # type: ignore[no-untyped-def]
+def _approach(ground, bottom, row, col, to_row, to_col, limit):
     """Slide along the substrate towards a target until something is in the way."""
     steps = max(abs(to_row - row), abs(to_col - col))
     r_last, c_last, ok = row, col, False
-    for step in range(0, steps + 1, 1):
-        r = row + int(math.floor((to_row - row) * step / max(steps, 1) + 0.5))
-        c = col + int(math.floor((to_col - col) * step / max(steps, 1) + 0.5))
+    for step in range(steps + 1):
+        r = row + math.floor((to_row - row) * step / max(steps, 1) + 0.5)
+        c = col + math.floor((to_col - col) * step / max(steps, 1) + 0.5)
         if _rest(ground, bottom, r, c, limit) > limit:
             break
         r_last, c_last, ok = r, c, True
@@ -93,7 +93,7 @@ def _lay(
     height,
     number,
     first_part,
-):  # type: ignore[no-untyped-def]
+):
     """Put a particle into the scene: the higher surface wins."""
     for r in range(max(0, -row), min(crop_top.shape[0], ground.shape[0] - row)):
         for c in range(max(0, -col), min(crop_top.shape[1], ground.shape[1] - col)):
@@ -121,6 +121,7 @@ class Bed:
         self.parts = np.zeros(shape, np.int32)
         self.relief = np.zeros(shape, np.float32)
         self.centres: list[tuple[float, float]] = []
+        self.lattice: list[tuple[float, float]] = []
         self.count = 0
         self.part_count = 0
 
@@ -159,16 +160,16 @@ class Bed:
         else:  # the centre may lie a third of the particle outside
             low, high = (-h * 2 // 3, -w * 2 // 3), (rows - h // 3 - 1, cols - w // 3 - 1)
         draws = rng.random((48, 2))
-        starts = [
-            (low[0] + int(u * (high[0] - low[0] + 1)), low[1] + int(v * (high[1] - low[1] + 1)))
-            for u, v in draws
-        ]
+        room = np.array([high[0] - low[0] + 1, high[1] - low[1] + 1])
+        starts = (np.array(low) + (draws * room).astype(np.int64)).tolist()
         if packing == "sparse":
             for row, col in starts:
                 if _free(self.ground, crop.inside, row, col, gap):
                     return row, col, 0.0
             return None
         touch = 0.02 * float(crop.top.max())
+        if packing == "ordered":
+            return self._on_lattice(crop, touch, low, high)
         if packing in ("monolayer", "clusters"):
             for (row, col), (u, v) in zip(starts[:24], draws[24:], strict=True):
                 if not self.centres or _rest(self.ground, crop.bottom, row, col, touch) > touch:
@@ -198,3 +199,32 @@ class Bed:
         stride = max(1, min(h, w) // 5)
         row, col, height = _roll(self.ground, crop.bottom, *best, stride, 14, low, high)
         return row, col, height
+
+    def rule(self, pitch: float, rng: np.random.Generator) -> None:
+        """Lay out a hexagonal lattice of places, in random order, for ordered packing."""
+        rows, cols = self.ground.shape
+        angle = float(rng.random()) * math.pi / 3
+        cos, sin = math.cos(angle), math.sin(angle)
+        steps = math.ceil(math.hypot(rows, cols) / pitch) + 2
+        u, v = np.meshgrid(np.arange(-steps, steps + 1), np.arange(-steps, steps + 1))
+        x, y = pitch * (u + 0.5 * v).ravel(), pitch * math.sqrt(0.75) * v.ravel()
+        places = np.stack([y * cos + x * sin + rows / 2, x * cos - y * sin + cols / 2], axis=1)
+        seen = ((places > -pitch / 2) & (places < np.array([rows, cols]) + pitch / 2)).all(axis=1)
+        places = places[seen]
+        # whole domains rather than scattered single places
+        seed = places[int(rng.integers(len(places)))]
+        order = np.argsort(((places - seed) ** 2).sum(axis=1), kind="stable")
+        self.lattice = [(float(r), float(c)) for r, c in places[order]]
+
+    def _on_lattice(
+        self, crop: Crop, touch: float, low: tuple[int, int], high: tuple[int, int]
+    ) -> tuple[int, int, float] | None:
+        h, w = crop.top.shape
+        while self.lattice:
+            place = self.lattice.pop(0)
+            row, col = round(place[0] - (h - 1) / 2), round(place[1] - (w - 1) / 2)
+            if low[0] <= row <= high[0] and low[1] <= col <= high[1]:
+                height = _rest(self.ground, crop.bottom, row, col, 1e30)
+                if height <= touch:
+                    return row, col, height
+        return None

@@ -27,7 +27,7 @@ PRESETS = MappingProxyType(
                 Population("sphere", sizes=Sizes("lognormal", 420, 1.03), material="polymer"),
             ),
             count=150,
-            packing="monolayer",
+            packing="ordered",
             detectors=(Detector(edge=0.2, tilt=0.5),),
         ),
         "metal powder": SceneSettings(
@@ -329,7 +329,8 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
     ]
     packing = str(
         rng.choice(
-            ["sparse", "monolayer", "clusters", "overlap", "heap"], p=[0.2, 0.2, 0.2, 0.15, 0.25]
+            ["sparse", "monolayer", "ordered", "clusters", "overlap", "heap"],
+            p=[0.2, 0.15, 0.06, 0.2, 0.15, 0.24],
         )
     )
     if kind == "STEM" and packing == "heap":
@@ -337,6 +338,7 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
     cover = {
         "sparse": _between(rng, 0.05, 0.45),
         "monolayer": _between(rng, 0.3, 0.85),
+        "ordered": _between(rng, 0.4, 0.95),
         "clusters": _between(rng, 0.1, 0.7),
         "overlap": _between(rng, 0.08, 0.7),
         "heap": _between(rng, 0.6, 2.4),

@@ -217,7 +217,7 @@ def checked_path(path: Any) -> Path:
         if file.is_dir():
             raise ImageError(f"{file} is a folder; name one image file in it.")
         if not file.exists():
-            raise ImageError(f"{file} does not exist{_near(file)}")
+            raise ImageError(f"{str(file)[-300:]} does not exist{_near(file)}")
         size = file.stat().st_size
     except (OSError, ValueError) as error:  # ValueError is also what ImageError is
         if isinstance(error, ImageError):

@@ -56,8 +56,8 @@ class Roughness:
     sampled_area : float
         Area of the form's surface under the points.
     radius, cap_angle : float
-        Fitted radius (geometric mean of the semi-axes of an ellipsoid), and how far from the
-        pole the points reach.
+        Fitted radius (geometric mean of the semi-axes of an ellipsoid, which a rough cap barely
+        fixes), and how far from the pole the points reach.
     form_error : float
         Root mean square of what a fourth-degree surface still finds in the residuals: how badly
         the form describes the particle, counted into Sq unless an L-filter takes it out.

@@ -1,4 +1,4 @@
-"""Size and shape of particles: `DESCRIPTORS`, `Region` and `measure`."""
+"""Size and shape of particles: `measure`, its settings, flags and edge weights."""
 
 from __future__ import annotations
 
@@ -12,143 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from particle_nb.core.contour import ESTIMATOR, measure_crops, outline
+from particle_nb.core.contour import ESTIMATOR, measure_crops
+from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
-from particle_nb.core.masks import Mask, MaskSet
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """What a descriptor is given: the measured quantities of one particle, in pixels.
-
-    The built-in descriptors are plain arithmetic and are called once for all particles, with
-    arrays (N,) in place of the numbers; a descriptor of your own is called particle by particle.
-
-    Parameters
-    ----------
-    area : float
-        Pixel count.
-    perimeter : float
-        Length of the outer sub-pixel contour of the largest part.
-    hull_perimeter, hull_area : float
-        Of the convex hull of that contour.
-    feret_min, feret_max : float
-        Least and greatest distance of parallel tangents to it.
-    mask : Mask or None
-        The particle itself; None where the numbers are arrays.
-
-    Examples
-    --------
-    >>> Region.of(Mask((0, 0), np.ones((30, 30), bool), (40, 40))).area
-    900.0
-    """
-
-    area: Any
-    perimeter: Any
-    hull_perimeter: Any
-    hull_area: Any
-    feret_min: Any
-    feret_max: Any
-    mask: Mask | None = None
-
-    @classmethod
-    def of(cls, mask: Mask) -> Region:
-        """Measure one mask."""
-        row = measure_crops([mask.crop])[0]
-        return cls(*(float(row[k]) for k in (0, 3, 4, 5, 6, 7)), mask)
-
-    @property
-    def contour(self) -> np.ndarray:
-        """The sub-pixel contour as (x, y) in image pixels, float64 (M, 2), not closed."""
-        if self.mask is None:
-            raise DataError("this Region stands for many particles and has no single contour.")
-        row, col = self.mask.origin
-        return outline(self.mask.crop) + np.array([col, row], float)
-
-
-@dataclass(frozen=True)
-class Descriptor:
-    """One line of `DESCRIPTORS`: a function of a `Region`, and what the number means.
-
-    Parameters
-    ----------
-    function : callable Region -> float
-        In pixels; NaN where it cannot be told.
-    symbol : str
-        As on an axis.
-    dimension : int
-        0 for a ratio, 1 for a length, 2 for an area; decides the scale and the column's ending.
-    source : str
-        Clause, paper or DOI of the definition.
-    columnar : bool
-        True where the function also works on arrays and ignores ``region.mask``.
-    """
-
-    function: Callable[[Region], Any]
-    symbol: str
-    dimension: int = 0
-    source: str = ""
-    columnar: bool = False
-
-    def __post_init__(self) -> None:
-        if not callable(self.function):
-            raise DataError(f"a descriptor needs a function Region -> float, not {self.function!r}.")
-        if self.dimension not in (0, 1, 2):
-            raise DataError(
-                f"dimension is 0 (ratio), 1 (length) or 2 (area), not {self.dimension!r}."
-            )
-
-
-def _circularity(r: Region) -> Any:
-    return np.sqrt(4 * math.pi * r.area) / r.perimeter
-
-
-def _roundness(r: Region) -> Any:
-    return 4 * r.area / (math.pi * r.feret_max**2)
-
-
-_ISO = "ISO 9276-6:2008"
-_PAPER = "main paper, table 3"
-
-#: The built-in descriptors: name -> function, symbol, dimension, source, columnar.
-DESCRIPTORS: Mapping[str, Descriptor] = MappingProxyType(
-    {
-        "area": Descriptor(lambda r: r.area, "A", 2, "pixel count", True),
-        "perimeter": Descriptor(lambda r: r.perimeter, "P", 1, ESTIMATOR, True),
-        "x_A": Descriptor(lambda r: np.sqrt(4 * r.area / math.pi), "x_A", 1, _ISO, True),
-        "x_Fmin": Descriptor(lambda r: r.feret_min, "x_Fmin", 1, _ISO, True),
-        "x_Fmax": Descriptor(lambda r: r.feret_max, "x_Fmax", 1, _ISO, True),
-        "aspect_ratio": Descriptor(
-            lambda r: r.feret_min / r.feret_max, "x_Fmin/x_Fmax", 0, _ISO, True
-        ),
-        "elongation": Descriptor(
-            lambda r: 1 - r.feret_min / r.feret_max, "1 - x_Fmin/x_Fmax", 0, _PAPER, True
-        ),
-        "circularity": Descriptor(_circularity, "sqrt(4 pi A)/P", 0, _ISO, True),
-        "form_factor": Descriptor(
-            lambda r: _circularity(r) ** 2, "4 pi A/P^2", 0, "ISO 9276-6:2008, squared", True
-        ),
-        "roundness": Descriptor(_roundness, "4A/(pi x_Fmax^2)", 0, _ISO, True),
-        "convexity": Descriptor(
-            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True
-        ),
-        "solidity": Descriptor(lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True),
-    }
-)
-
-#: The main paper's seven names (table 3) -> the descriptor with that formula.
-PAPER_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "Aspect Ratio": "aspect_ratio",
-        "Sphericity": "circularity",
-        "Convexity": "convexity",
-        "Elongation": "elongation",
-        "Roundness": "roundness",
-        "Circularity": "form_factor",
-        "Perimeter Regularity": "circularity",
-    }
-)
+from particle_nb.core.masks import MaskSet
 
 _LENGTH_UNITS = ("px", "nm", "um")
 #: Fewer grid cells across than this and the grid, not the image, limits a particle.
@@ -201,13 +69,12 @@ class MeasureSettings:
             object.__setattr__(self, "unit", unit)
         if self.names not in ("iso", "paper"):
             raise DataError(f"names is 'iso' or 'paper', not {self.names!r}.")
-        try:
-            grid = float(self.grid_px)
-        except (TypeError, ValueError):
-            grid = math.nan
-        if not (math.isfinite(grid) and grid > 0):
-            raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
-        object.__setattr__(self, "grid_px", grid)
+        grid = self.grid_px
+        if isinstance(grid, bool) or not isinstance(grid, (int, float, np.number)):
+            raise DataError(f"grid_px is a number of pixels, not {grid!r}.")
+        if not 0 < grid < math.inf:
+            raise DataError(f"grid_px is a positive number of pixels, not {grid!r}.")
+        object.__setattr__(self, "grid_px", float(grid))
         try:
             given = dict(self.descriptors)
         except (TypeError, ValueError):
@@ -271,6 +138,11 @@ def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     shape : (H, W)
         Size of the frame.
 
+    Raises
+    ------
+    DataError
+        If `boxes` is something else.
+
     Examples
     --------
     >>> edge_weights(np.array([[0, 3, 5, 9], [40, 40, 49, 49]]), (100, 100)).round(3).tolist()
@@ -278,9 +150,13 @@ def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     References
     ----------
-    R. E. Miles, 1974; C. Lantuejoul, 1980; ISO 13322-1:2014, 8.
+    R. E. Miles, 1974; C. Lantuejoul, 1980; also in ISO 13322-1.
     """
-    boxes = np.asarray(boxes, np.int64).reshape(-1, 4)
+    boxes = np.asarray(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.issubdtype(boxes.dtype, np.integer):
+        raise DataError(
+            f"boxes is an int array (N, 4) as MaskSet.boxes, not {boxes.dtype} {boxes.shape}."
+        )
     height, width = shape
     r0, c0, r1, c1 = boxes.T
     inside = (r0 > 0) & (c0 > 0) & (r1 < height) & (c1 < width)
@@ -361,7 +237,7 @@ def measure(
     boxes = masks.boxes
     quantities = measure_crops([mask.crop for mask in masks])
     quantities[~(np.abs(quantities[:, 8] - 1) <= _UNMEASURABLE), 3:8] = math.nan
-    everything = Region(*(quantities[:, k] for k in (0, 3, 4, 5, 6, 7)))
+    everything = Region.columns(quantities)
 
     columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
     if image:
@@ -382,7 +258,7 @@ def measure(
             values = np.asarray(entry.function(everything), float)
         else:
             if regions is None:
-                regions = _regions(masks, quantities)
+                regions = Region.rows(quantities, masks)
             values = np.array([_value(entry, name, region) for region in regions], float)
         ending = ("", f"_{unit}", f"_{unit}2")[entry.dimension]
         columns[name + ending] = values * pixel**entry.dimension
@@ -413,11 +289,6 @@ def measure(
 def _touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     r0, c0, r1, c1 = boxes.T
     return (r0 == 0) | (c0 == 0) | (r1 == shape[0]) | (c1 == shape[1])
-
-
-def _regions(masks: MaskSet, quantities: np.ndarray) -> list[Region]:
-    chosen = quantities[:, (0, 3, 4, 5, 6, 7)].tolist()
-    return [Region(*row, mask) for row, mask in zip(chosen, masks, strict=True)]
 
 
 def _value(entry: Descriptor, name: str, region: Region) -> float:

@@ -260,7 +260,9 @@ def _errors(log_density: Any, theta: np.ndarray, share: np.ndarray) -> np.ndarra
     """Return the standard errors of both parameters: curvature and spread of the scores."""
     step = 1e-4
     moves = step * np.eye(2)
-    scores = np.stack([(log_density(theta + m) - log_density(theta - m)) / (2 * step) for m in moves])
+    scores = np.stack(
+        [(log_density(theta + m) - log_density(theta - m)) / (2 * step) for m in moves]
+    )
 
     def gradient(at: np.ndarray) -> np.ndarray:
         return np.array(

@@ -87,10 +87,7 @@ def still(grey: np.ndarray, particles: Mapping[int, Particle], most: int = 1200)
     step = max(1, -(-max(height, width) // most))
     rows = np.arange(step // 2, height, step)
     cols = np.arange(step // 2, width, step)
-    if step == 1:
-        small = grey
-    else:
-        small = ndimage.uniform_filter(grey, step)[np.ix_(rows, cols)]
+    small = grey if step == 1 else ndimage.uniform_filter(grey, step)[np.ix_(rows, cols)]
     picture = np.repeat(small[..., None], 3, axis=2)
     for number, particle in particles.items():
         if not (particle.kept and particle.visible):

@@ -53,12 +53,12 @@ def noise_volume(rng: np.random.Generator, size: int = VOLUME) -> np.ndarray:
     white = rng.standard_normal((size, size, size), dtype=np.float32)
     smooth = ndimage.gaussian_filter(white, 1.0, mode="wrap", truncate=5.0)
     smooth -= smooth.mean()
-    samples = _bspline_many(np.pad(smooth, 1, mode="wrap"), rng.random((20000, 3)) * size)
+    samples = sample(np.pad(smooth, 1, mode="wrap"), rng.random((20000, 3)) * size)
     return np.pad((smooth / samples.std()).astype(np.float32), 1, mode="wrap")
 
 
 @compiled
-def _bspline(volume, x, y, z):  # type: ignore[no-untyped-def]
+def _bspline(volume, x, y, z):
     """Quadratic B-spline value of the padded periodic volume at (x, y, z) in voxels."""
     edge = volume.shape[0]
     size = edge - 2
@@ -89,7 +89,8 @@ def _bspline(volume, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _bspline_many(volume, points):  # type: ignore[no-untyped-def]
+def sample(volume, points):
+    """Value of the noise at points (N, 3) in voxels, float (N,)."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         values[i] = _bspline(volume, points[i, 0], points[i, 1], points[i, 2])
@@ -97,13 +98,13 @@ def _bspline_many(volume, points):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _smooth_max(a, b, k):  # type: ignore[no-untyped-def]
+def _smooth_max(a, b, k):
     gap = k - abs(a - b)
     return max(a, b) + (gap * gap / (4.0 * k) if gap > 0.0 else 0.0)
 
 
 @compiled
-def _distance(kind, semi, planes, k, x, y, z):  # type: ignore[no-untyped-def]
+def _distance(kind, semi, planes, k, x, y, z):
     """Signed distance to the smooth solid: exact for spheres and capsules, else to first order."""
     if kind == ELLIPSOID:
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
@@ -128,7 +129,7 @@ def _distance(kind, semi, planes, k, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _quadric(a, b, c):  # type: ignore[no-untyped-def]
+def _quadric(a, b, c):
     """Both roots of a t^2 + 2 b t + c = 0, or an empty interval."""
     root = b * b - a * c
     if root < 0.0 or a <= 0.0:
@@ -138,7 +139,7 @@ def _quadric(a, b, c):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _span(kind, semi, planes, p, d):  # type: ignore[no-untyped-def]
+def _span(kind, semi, planes, p, d):
     """Where the ray p + t d runs inside the smooth solid: (t of entry, t of exit)."""
     low, high = -1e30, 1e30
     if kind == ELLIPSOID:
@@ -189,7 +190,7 @@ def _span(kind, semi, planes, p, d):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _relief(kind, semi, fields, volume, x, y, z):  # type: ignore[no-untyped-def]
+def _relief(kind, semi, fields, volume, x, y, z):
     """Displacement along the normal at a point: irregularity and roughness apart."""
     if kind == ELLIPSOID:  # radial projection, exact for a sphere
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
@@ -209,7 +210,7 @@ def _relief(kind, semi, fields, volume, x, y, z):  # type: ignore[no-untyped-def
 
 
 @compiled
-def _march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):  # type: ignore[no-untyped-def]
+def _march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
     """Follow the ray p + t d from t = start towards stop until it meets the surface.
 
     `near` is where a neighbouring ray met it (nan for unknown): the search begins a little before.
@@ -277,7 +278,7 @@ def raster(
     bottom,
     relief,
     parts,
-):  # type: ignore[no-untyped-def]
+):
     """Draw one part into the crops of its particle, in pixels; pixel (0, 0) is at (x0, y0).
 
     `top` keeps the higher, `bottom` the lower height of all parts drawn so far; `relief` is the
@@ -285,7 +286,7 @@ def raster(
     """
     rows, cols = top.shape
     amplitude = _OUTLINE_LIMIT * fields[0, 0] + _ROUGH_LIMIT * fields[1, 0]
-    marched = amplitude > 0.0 or (k > 0.0 and (kind == POLYHEDRON or kind == CYLINDER))
+    marched = amplitude > 0.0 or (k > 0.0 and (kind in (POLYHEDRON, CYLINDER)))
     reach = 0.0
     if kind == POLYHEDRON:
         reach = semi[2]  # circumradius
@@ -390,13 +391,15 @@ class Crop:
     """A particle on the pixel grid: heights above its own lowest point, in pixels.
 
     `top` is -inf and `bottom` +inf outside; `relief` is the roughness along the normal; `parts`
-    numbers the part seen from above, -1 outside.
+    numbers the part seen from above, -1 outside; `centre` is the particle's own origin
+    (column, row, height).
     """
 
     top: np.ndarray
     bottom: np.ndarray
     relief: np.ndarray
     parts: np.ndarray
+    centre: tuple[float, float, float]
 
     @property
     def inside(self) -> np.ndarray:
@@ -443,5 +446,9 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
     window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
     floor = bottom[inside].min()
     return Crop(
-        top[window] - floor, bottom[window] - floor, relief[window].copy(), ids[window].copy()
+        top[window] - floor,
+        bottom[window] - floor,
+        relief[window].copy(),
+        ids[window].copy(),
+        (half_x + shift[0] - float(cols[0]), half_y + shift[1] - float(rows[0]), -float(floor)),
     )

@@ -8,7 +8,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.forms import Population
 from particle_nb.core.imaging import Detector, Exposure, check_number
 
-PACKINGS = ("sparse", "monolayer", "clusters", "overlap", "heap")
+PACKINGS = ("sparse", "monolayer", "ordered", "clusters", "overlap", "heap")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class SceneSettings:
     count : int
         Particles to place; where no room is left fewer are placed, see ``Scene.dropped``.
     packing : str
-        ``"sparse"`` (apart), ``"monolayer"`` (on the substrate, touching), ``"clusters"``,
+        ``"sparse"`` (apart), ``"monolayer"`` (on the substrate, touching), ``"ordered"``
+        (on a hexagonal lattice), ``"clusters"``,
         ``"overlap"`` (dropped at random) or ``"heap"`` (dropped and rolled downhill).
     gap_px : int
         Least distance of the particles when sparse.

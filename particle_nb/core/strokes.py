@@ -224,7 +224,5 @@ def cut(mask: Mask, path: Any) -> list[Mask]:
         parts == 0, return_distances=False, return_indices=True
     )
     parts = np.where(mask.crop, parts[tuple(nearest)], 0)
-    pieces = [
-        Mask(mask.origin, parts == number, mask.shape, label=mask.label) for number in kept
-    ]
+    pieces = [Mask(mask.origin, parts == number, mask.shape, label=mask.label) for number in kept]
     return sorted(pieces, key=lambda piece: -piece.area)

@@ -256,8 +256,8 @@ def point_cloud(
     its top gets `height`. The relief that this divides is read off the distribution of depths
     inside the mask, because pixels stop short of a steep limb and single maxima are noise: on a
     half-ellipsoid the share q of the outline lies below ``z = height * sqrt(q)``, which fits the
-    middle quantiles; where the limb does not fall away so steeply, the extrapolated 2 % range is
-    taken. Which one was used stands in ``info["relief"]``.
+    middle quantiles; where the limb does not fall away so steeply, the range of the middle 99.8 %
+    is taken. Which one was used stands in ``info["relief"]``.
 
     Parameters
     ----------
@@ -384,16 +384,16 @@ def relief_of(patch: np.ndarray, inside: np.ndarray) -> tuple[float, float, str]
     share = (np.arange(levels.size) + 0.5) / levels.size
     middle = (share > 0.2) & (share < 0.9)
     slope, base = np.polyfit(np.sqrt(share[middle]), levels[middle], 1)
-    low, high = np.interp([0.02, 0.98], share, levels)
+    lowest, low, highest = np.interp([0.001, 0.02, 0.999], share, levels)
     spread = float(np.abs(levels).max())
-    if not high - low > 1e-6 * spread:
+    if not highest - lowest > 1e-6 * spread:
         raise DataError(
             "the depth is constant inside the mask, so that no height can be read off it; "
             "check that the depth map belongs to this image."
         )
-    if slope > 0 and low < base + slope * (math.sqrt(0.02) + 0.2):
+    if slope > 0 and low < base + slope * (math.sqrt(0.02) + 0.1):
         return float(base), float(slope), "half-ellipsoid law"
-    return float(low - (high - low) / 48), float((high - low) * 50 / 48), "2 % range"
+    return float(lowest), float(highest - lowest), "99.8 % range"
 
 
 def _one_mask(mask: Mask | np.ndarray) -> Mask:

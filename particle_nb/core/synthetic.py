@@ -16,10 +16,12 @@ from particle_nb.core.imaging import Detector, Exposure, Relief, random_field, s
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.packing import Bed
 from particle_nb.core.presets import PRESETS, preset, random_settings
-from particle_nb.core.solids import Crop, draw, noise_volume
+from particle_nb.core.reference import ReferenceBody, rough_sphere
+from particle_nb.core.solids import Crop, Part, draw, noise_volume
 from particle_nb.core.specimens import MATERIALS, PACKINGS, Ground, SceneSettings
 
 __all__ = [
+    "COLUMNS",
     "MATERIALS",
     "PACKINGS",
     "PRESETS",
@@ -27,13 +29,45 @@ __all__ = [
     "Exposure",
     "Ground",
     "Population",
+    "ReferenceBody",
     "Scene",
     "SceneSettings",
     "Sizes",
+    "gallery",
     "preset",
     "random_settings",
+    "rough_sphere",
     "scene",
 ]
+
+#: Columns of `Scene.truth`. `x_nm y_nm z_nm` is the body's own centre; `size_nm` what was asked
+#: for, `x_A_nm` of the whole outline, `_amodal` of what of it lies in the frame, `_visible` of
+#: what is seen; `axis_*` the smooth body's lengths along its own axes; `thickness_nm` its height;
+#: `base_nm` where it rests; `covered` the hidden share of the outline in the frame; `sq_nm` the
+#: nominal roughness; `order` counts from the first particle laid; `cut` is by the frame.
+COLUMNS = (
+    "label",
+    "class",
+    "material",
+    "x_nm",
+    "y_nm",
+    "z_nm",
+    "size_nm",
+    "x_A_nm",
+    "x_A_amodal_nm",
+    "x_A_visible_nm",
+    "axis_a_nm",
+    "axis_b_nm",
+    "axis_c_nm",
+    "thickness_nm",
+    "base_nm",
+    "covered",
+    "sq_nm",
+    "correlation_nm",
+    "primaries",
+    "order",
+    "cut",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +125,7 @@ class _Placed:
     population: Population
     size: float
     albedo: float
-    parts: list
+    parts: list[Part]
 
 
 def scene(settings: SceneSettings, rng: np.random.Generator | int) -> Scene:
@@ -147,8 +181,13 @@ def _fill(
         mine = which == index
         sizes[mine] = population.sizes.draw(int(mine.sum()), rng)
     order = np.arange(settings.count)
-    if settings.packing in ("sparse", "monolayer", "clusters"):
+    if settings.packing == "sparse":
         order = np.argsort(-sizes, kind="stable")  # large ones first, or they find no room
+    elif settings.packing in ("monolayer", "clusters"):
+        mixed = sizes * (0.6 + 0.8 * rng.random(settings.count))
+        order = np.argsort(-mixed, kind="stable")
+    elif settings.packing == "ordered" and settings.count:
+        bed.rule(1.02 * float(np.percentile(sizes, 90)) / settings.pixel_nm + 1.0, rng)
     seeds = rng.integers(0, 2**63 - 1, settings.count)
     albedos = np.maximum(0.05, 1 + settings.spread_albedo * rng.standard_normal(settings.count))
     placed: list[_Placed] = []
@@ -317,7 +356,6 @@ def _truth(
             visible.append(Mask((r0, c0), seen, frame, label=shape_name))
         number = len(amodal)
         full = int(np.count_nonzero(item.crop.inside))
-        yy, xx = np.nonzero(item.crop.inside)
         axes = sorted((pixel * float(v) for v in item.parts[0].extent), reverse=True)
         if len(item.parts) > 1:
             axes = [math.nan] * 3
@@ -327,8 +365,9 @@ def _truth(
                 "label": number,
                 "class": shape_name,
                 "material": item.population.material,
-                "x_nm": float(xx.mean() + item.col) * pixel,
-                "y_nm": float(yy.mean() + item.row) * pixel,
+                "x_nm": (item.crop.centre[0] + item.col) * pixel,
+                "y_nm": (item.crop.centre[1] + item.row) * pixel,
+                "z_nm": (item.crop.centre[2] + item.height) * pixel,
                 "size_nm": item.size,
                 "x_A_nm": math.sqrt(4 * full / math.pi) * pixel,
                 "x_A_amodal_nm": math.sqrt(4 * mask.area / math.pi) * pixel,
@@ -370,7 +409,7 @@ def _truth(
         MaskSet(tuple(visible), frame),
         MaskSet(tuple(amodal), frame),
         np.pad(bed.ground * np.float32(pixel), pad),
-        pd.DataFrame(table),
+        pd.DataFrame(table, columns=list(COLUMNS)),
         detectors,
         np.pad(bed.parts, pad),
         pd.DataFrame(primary, columns=["part", "label", "x_A_nm"]),
@@ -378,3 +417,18 @@ def _truth(
         dropped,
         settings,
     )
+
+
+def gallery(rng: np.random.Generator | int = 0) -> list[tuple[str, Scene]]:
+    """Return every preset as (title, Scene), for a figure that shows what can be made.
+
+    Examples
+    --------
+    >>> len(gallery(0)) == len(PRESETS)  # doctest: +SKIP
+    True
+    """
+    streams = _streams(rng, len(PRESETS))
+    return [
+        (name, scene(settings, stream))
+        for (name, settings), stream in zip(PRESETS.items(), streams, strict=True)
+    ]

@@ -24,6 +24,9 @@ _UNCOMPRESSED = 1
 _MIN_IS_WHITE, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2
 _SUBSAMPLED = 1  # NewSubfileType: a smaller copy of another page
 
+# compressed bytes held while decoding; tifffile would read up to 256 MB at a time
+_BUFFER = 2**24
+
 Bomb = Callable[[Path, int, int, int, int], None]
 
 
@@ -68,9 +71,14 @@ def read_tiff(
         elif channels == 1:
             pixels = _pixels(first, notes) if len(tif.pages) > 1 else _imagej(tif, page or 0)
         elif len(tif.pages) >= channels:
-            pixels = np.stack([plane.asarray() for plane in planes], axis=-1)
+            pixels = np.stack([plane.asarray(buffersize=_BUFFER) for plane in planes], axis=-1)
         else:
             pixels = np.ascontiguousarray(np.moveaxis(_contiguous(tif), 0, -1))
+        if pixels.ndim not in (2, 3) or pixels.shape[:2] != (height, width):
+            raise ImageError(
+                f"{file.name} is damaged: its tags say {height} x {width} pixels, its data have "
+                f"the shape {pixels.shape}; copy it again from the microscope."
+            )
         info: dict[str, Any] = {"pages": _count(tif)}
         if page is not None:
             info["page"] = page
@@ -146,7 +154,7 @@ def _complete(tif: tifffile.TiffFile, page: Any, nbytes: int, file: Path) -> Non
 
 def _pixels(page: Any, notes: list[str]) -> np.ndarray:
     """Pixels of a page, channels last, palettes applied, white-is-zero turned over."""
-    pixels = np.asarray(page.asarray())
+    pixels = np.asarray(page.asarray(buffersize=_BUFFER))
     if pixels.ndim == 3 and page.planarconfig == 2 and page.samplesperpixel > 1:
         pixels = np.moveaxis(pixels, 0, -1)
     elif pixels.ndim > 3:

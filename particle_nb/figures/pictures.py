@@ -52,7 +52,7 @@ def overlay(
     >>> picture = np.zeros((32, 32), np.uint8); picture[8:24, 8:24] = 100
     >>> fig = overlay(Image(picture), MaskSet.from_labels((picture > 0).astype(int)))
     >>> len(fig.layout.images)
-    2
+    1
     """
     _check(image, masks)
     if not 0 <= opacity <= 1:
@@ -63,11 +63,8 @@ def overlay(
         table = measure(masks, image.calibration)
     if len(table) != len(masks):
         raise DataError(f"a table of {len(table)} rows does not fit {len(masks)} masks.")
-    colours = instance_colours(len(masks))
     fig = go.Figure()
-    _place(fig, image.to_uint8())
-    fills = _fills(masks, colours, round(255 * opacity))
-    _place(fig, fills, image.shape)
+    _place(fig, _filled(image, masks, opacity))
     x, y = _outlines(masks)
     fig.add_trace(
         go.Scattergl(
@@ -203,12 +200,16 @@ def _frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
     )
 
 
-def _fills(masks: MaskSet, colours: np.ndarray, alpha: int) -> np.ndarray:
+def _filled(image: Image, masks: MaskSet, opacity: float) -> np.ndarray:
+    """The grey picture with coloured particles, uint8 (H, W, 3)."""
     labels = masks.to_labels()
-    table = np.zeros((len(masks) + 1, 4), np.uint8)
-    table[1:, :3] = colours
-    table[1:, 3] = alpha
-    return table[labels]
+    grey = image.to_uint8()
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    inside = labels > 0
+    colours = instance_colours(len(masks))[labels[inside] - 1].astype(np.float32)
+    blended = opacity * colours + (1 - opacity) * grey[inside][:, None]
+    picture[inside] = np.round(blended).astype(np.uint8)
+    return picture
 
 
 def _outlines(masks: MaskSet) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from particle_nb.core.cascade import STAGES
 from particle_nb.core.errors import DataError
-from particle_nb.figures.style import GRID, INK, PALETTE, SYMBOLS, layout
+from particle_nb.figures.style import INK, PALETTE, SYMBOLS, layout
 
 _STAGE_WORDS = {
     "confidence": "predicted IoU",
@@ -128,7 +128,7 @@ def shapes(
     missing = [name for name in (*names, *([by] if by else ())) if name not in table]
     if missing or not names:
         raise DataError(f"the table has no column {(missing or SHAPES)[0]!r}.")
-    fig = make_subplots(1, len(names), horizontal_spacing=0.045, subplot_titles=[""] * len(names))
+    fig = make_subplots(1, len(names), horizontal_spacing=0.045, subplot_titles=[" "] * len(names))
     groups = [("", table)] if by is None else list(table.groupby(by, sort=True))
     for column, name in enumerate(names, start=1):
         for number, (group, rows) in enumerate(groups):
@@ -138,6 +138,8 @@ def shapes(
             common = {
                 "y": values,
                 "name": str(group),
+                "x": np.full(values.size, number, float),
+                "width": 0.8,
                 "legendgroup": str(group),
                 "showlegend": by is not None and column == 1,
                 "line": {"color": colour, "width": 1.5},
@@ -146,11 +148,17 @@ def shapes(
             if kind == "violin" and values.size >= 5:
                 trace = go.Violin(
                     **common,
-                    box={"visible": True, "width": 0.25},
+                    box={
+                        "visible": True,
+                        "width": 0.12,
+                        "fillcolor": "white",
+                        "line": {"color": INK, "width": 1},
+                    },
                     meanline={"visible": False},
                     points=False,
                     spanmode="hard",
                     scalemode="width",
+                    side="both",
                     fillcolor=colour,
                     opacity=0.65,
                 )
@@ -164,7 +172,9 @@ def shapes(
         )
     text = title if title is not None else f"Shape of {len(table)} particles"
     layout(fig, text, height=430, width=max(420, 170 * len(names) + 60))
-    fig.update_xaxes(showticklabels=False, ticks="", gridcolor=GRID)
+    fig.update_xaxes(
+        showticklabels=False, ticks="", showgrid=False, range=[-0.6, len(groups) - 0.4]
+    )
     fig.update_yaxes(title="")
-    fig.update_layout(margin={"t": 105, "l": 50, "b": 30}, violinmode="group", boxmode="group")
+    fig.update_layout(margin={"t": 105, "l": 50, "b": 30}, violinmode="overlay", boxmode="overlay")
     return fig

@@ -374,7 +374,7 @@ def crop_windows(
     Examples
     --------
     >>> crop_windows((100, 200), AutomaticSettings(crop_n_layers=1))[0][:2]
-    [(0, 0, 200, 100), (0, 0, 134, 67)]
+    [(0, 0, 200, 100), (0, 0, 117, 67)]
     """
     height, width = shape
     windows: list[Window] = [(0, 0, width, height)]

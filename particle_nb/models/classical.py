@@ -71,6 +71,7 @@ class ClassicalSegmenter:
     settings: ClassicalSettings = ClassicalSettings()
     name: str = "classical"
     device: str = "cpu"
+    about: str = "Otsu threshold and distance-transform watershed, without weights"
 
     @property
     def digest(self) -> str:

@@ -96,7 +96,7 @@ class Sam:
         Of the automatic mode.
     """
 
-    model: Any
+    model: Any = field(repr=False)
     name: str
     digest: str
     preprocessing: Preprocessing
@@ -106,7 +106,7 @@ class Sam:
         object.__setattr__(self, "decoder", FastDecoder(self.model))
         object.__setattr__(self, "_local", threading.local())
 
-    decoder: FastDecoder = field(init=False)
+    decoder: FastDecoder = field(init=False, repr=False)
     _local: threading.local = field(init=False, repr=False)
 
     @property

@@ -121,7 +121,7 @@ class OriginalSam:
         Of the automatic mode; `crop_merge` is always ``"layered"`` here.
     """
 
-    model: Any
+    model: Any = field(repr=False)
     name: str
     digest: str
     settings: AutomaticSettings = field(default_factory=AutomaticSettings)

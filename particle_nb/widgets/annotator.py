@@ -16,8 +16,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from particle_nb.core.archive import Archive, ArchiveWriter, read_archive
+from particle_nb.core.drafting import encoding_window
 from particle_nb.core.editing import (
-    encoding_window,
     filter_values,
     filterable,
     filtered,
@@ -450,4 +450,3 @@ def _last_settings(history: History) -> dict[str, Any] | None:
         if step.record["action"] == "filter":
             return dict(step.record["settings"])
     return None
-

@@ -93,7 +93,7 @@ def particle_message(
 ) -> dict[str, Any]:
     """Return what the browser knows of a particle; pixels only if `buffers` is given."""
     mask = particle.mask
-    message = (
+    message: dict[str, Any] = (
         {"iou": _number(mask.predicted_iou), "stability": _number(mask.stability_score)}
         if buffers is None
         else mask_message(mask, buffers)

@@ -278,7 +278,9 @@ def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
         page.on("pageerror", lambda error: notebook.errors.append(str(error)))
 
         def asked(request: Any) -> None:
-            if not request.url.startswith((lab.url, lab.url.replace("http", "ws"), "data:", "blob:")):
+            if not request.url.startswith(
+                (lab.url, lab.url.replace("http", "ws"), "data:", "blob:")
+            ):
                 notebook.strangers.append(request.url)
 
         page.on("request", asked)

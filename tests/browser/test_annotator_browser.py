@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from scipy import ndimage
 pytestmark = pytest.mark.browser
 
 SETUP = """
+from typing import Any
+
 import numpy as np
 from fake_session import FakeSession, squares
 from particle_nb.core.image import Image, Calibration
@@ -31,15 +34,15 @@ FIRST, SECOND = (43.5, 43.5), (107.5, 43.5)
 
 
 @pytest.fixture(scope="module")
-def empty(open_notebook: Callable) -> object:
+def empty(open_notebook: Callable) -> Any:
     return open_notebook("empty.ipynb", [SHOW.format(name="empty"), "1 + 1"])
 
 
-def _count(notebook: object) -> int:
+def _count(notebook: Any) -> int:
     return notebook.python("len(editor.masks)")
 
 
-def test_points_candidates_commit_undo_and_redo(empty: object, clean: Callable) -> None:
+def test_points_candidates_commit_undo_and_redo(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     nb.settled(lambda: nb.click(*FIRST))
     x, y = nb.python("editor.state.draft.points[0]")
@@ -72,13 +75,13 @@ def test_points_candidates_commit_undo_and_redo(empty: object, clean: Callable) 
     assert _count(nb) == 1
 
 
-def _alt_click(nb: object, x: float, y: float) -> None:
+def _alt_click(nb: Any, x: float, y: float) -> None:
     nb.page.keyboard.down("Alt")
     nb.click(x, y)
     nb.page.keyboard.up("Alt")
 
 
-def test_box_sketch_polygon_brush_split_merge(empty: object, clean: Callable) -> None:
+def test_box_sketch_polygon_brush_split_merge(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     start = _count(nb)
     nb.page.keyboard.press("b")
@@ -127,7 +130,7 @@ def test_box_sketch_polygon_brush_split_merge(empty: object, clean: Callable) ->
     nb.page.keyboard.press("s")
 
 
-def test_keys_stay_in_the_widget(empty: object, clean: Callable) -> None:
+def test_keys_stay_in_the_widget(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     cells = nb.cells()
     nb.canvas.focus()
@@ -140,7 +143,7 @@ def test_keys_stay_in_the_widget(empty: object, clean: Callable) -> None:
     nb.page.keyboard.press("?")
 
 
-def test_by_keyboard_alone(empty: object, clean: Callable) -> None:
+def test_by_keyboard_alone(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     before = _count(nb)
     nb.canvas.focus()
@@ -158,7 +161,7 @@ def test_by_keyboard_alone(empty: object, clean: Callable) -> None:
     assert nb.page.evaluate("document.activeElement.closest('.pnb') !== null")
 
 
-def test_errors_show_in_the_cell(empty: object, clean: Callable) -> None:
+def test_errors_show_in_the_cell(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     nb.page.keyboard.press("0")
     nb.canvas.focus()
@@ -172,7 +175,7 @@ def test_errors_show_in_the_cell(empty: object, clean: Callable) -> None:
     nb.settled(lambda: nb.page.keyboard.press("Escape"))
 
 
-def test_hover_keeps_one_request_in_flight(empty: object, clean: Callable) -> None:
+def test_hover_keeps_one_request_in_flight(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     nb.page.keyboard.press("s")
     nb.python("setattr(session, 'delay', 0.05)")
@@ -198,7 +201,7 @@ def test_hover_keeps_one_request_in_flight(empty: object, clean: Callable) -> No
     nb.python("setattr(session, 'delay', 0.0)")
 
 
-def test_list_histogram_and_canvas_select_the_same(empty: object, clean: Callable) -> None:
+def test_list_histogram_and_canvas_select_the_same(empty: Any, clean: Callable) -> None:
     nb = clean(empty)
     numbers = nb.python("[n for n, p in editor.state.particles.items() if p.kept]")
     nb.page.locator(".pnb-row").first.click()
@@ -228,9 +231,7 @@ def test_a_click_lands_where_it_was_aimed(
 ) -> None:
     """Aim at a bright square found on the screenshot: zoomed, panned, resized, browser-zoomed."""
     name = f"aim{ratio}"
-    nb = clean(
-        open_notebook(f"{name}.ipynb", [SHOW.format(name=name)], device_scale_factor=ratio)
-    )
+    nb = clean(open_notebook(f"{name}.ipynb", [SHOW.format(name=name)], device_scale_factor=ratio))
 
     def aim() -> None:
         # the page as the screen shows it, in device pixels: no rounding to CSS pixels
@@ -331,14 +332,18 @@ def test_reload_restart_and_rerun_bring_everything_back(
 
 
 def test_sliders_filter_without_the_model(open_notebook: Callable, clean: Callable) -> None:
-    code = SETUP + "editor = Annotator(session, image, session.propose(image), autosave=False)\neditor"
+    code = (
+        SETUP + "editor = Annotator(session, image, session.propose(image), autosave=False)\neditor"
+    )
     nb = clean(open_notebook("sliders.ipynb", [code]))
     assert _count(nb) == 12
     calls = nb.python("len(session.calls)")
     nb.page.locator("summary", has_text="Filter").click()
     slider = nb.page.locator("input[data-filter=min_predicted_iou]")
     nb.settled(lambda: slider.fill("0.8"))
-    scores = dict(nb.python("[(n, p.mask.predicted_iou) for n, p in editor.state.particles.items()]"))
+    scores = dict(
+        nb.python("[(n, p.mask.predicted_iou) for n, p in editor.state.particles.items()]")
+    )
     want = sum(score >= 0.8 for score in scores.values())
     assert 0 < want < 12
     assert _count(nb) == want
@@ -349,7 +354,7 @@ def test_sliders_filter_without_the_model(open_notebook: Callable, clean: Callab
     assert _count(nb) == 12
     # the queue of doubt: the least certain first
     nb.page.keyboard.press("q")
-    worst = min(scores, key=scores.get)
+    worst = min(scores, key=lambda n: scores[n])
     nb.wait("selected", worst)
     nb.settled(lambda: nb.page.keyboard.press("y"))
     assert nb.python(f"editor.state[{worst}].review") == "accepted"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask
@@ -14,18 +17,13 @@ from particle_nb.models.embedded.inference import (
     View,
     decode,
     main_part,
-    peaks,
     pixel_mask,
     refine,
 )
-from particle_nb.models.embedded.network import (
-    FEATURES,
-    PromptableNetwork,
-    box_rois,
-    point_boxes,
-    sample_points,
-    sample_rois,
-)
+from particle_nb.models.embedded.network import FEATURES, PromptableNetwork, sample_rois
+
+#: Expected radii in view pixels for which a view proposes: finest, and least of the coarser ones.
+LARGEST_RADIUS, LEAST_RADIUS = 60.0, 18.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class AutomaticSettings:
     """
 
     least_peak: float = 0.12
-    least_score: float = 0.45
+    least_score: float = 0.6
     least_stability: float = 0.5
     overlap: float = 0.5
     passes: int = 2
@@ -84,70 +82,100 @@ class Proposal:
     value: float
 
 
-def foreground_share(view: View, decoded: Decoded) -> torch.Tensor:
+def peaks(view: View, least: float, allowed: np.ndarray | None = None) -> Tensor:
+    """Points (N, 2) in image pixels where a view expects particle centres, best first."""
+    dense = torch.sigmoid(view.maps[0, FEATURES : FEATURES + 3])
+    height, width = (view.size[0] + 1) // 2, (view.size[1] + 1) // 2
+    value = (dense[0] * dense[2])[:height, :width]
+    if allowed is not None:
+        value = value * torch.from_numpy(allowed[:height, :width]).to(value)
+    smooth = F.avg_pool2d(value[None, None], 3, 1, 1, count_include_pad=False)
+    local = F.max_pool2d(smooth, 5, 1, 2)[0, 0]
+    smooth = smooth[0, 0]
+    rows, columns = torch.nonzero((smooth >= local) & (smooth > least), as_tuple=True)
+    points = torch.stack([2.0 * columns + 0.5, 2.0 * rows + 0.5], 1)
+    points = points[torch.argsort(smooth[rows, columns], descending=True)]
+    radius = view.radius(view.out(points)).cpu().numpy()
+    places = points.cpu().numpy()
+    free = np.ones(len(places), bool)
+    chosen = []
+    for index in range(len(places)):
+        if free[index]:
+            chosen.append(index)
+            reach = max(3.0, 0.35 * radius[index])
+            free &= np.abs(places - places[index]).max(1) >= reach
+    return view.out(points[torch.tensor(chosen, dtype=torch.long)])
+
+
+def foreground_share(view: View, decoded: Decoded) -> Tensor:
     """Mean foreground probability (T,) under the masks."""
     dense = torch.sigmoid(view.maps[:, FEATURES : FEATURES + 1])
     shares = []
-    for start in range(0, len(decoded.rois), 64):
+    for start in range(0, len(decoded), 64):
         part = decoded[slice(start, start + 64)]
-        field = sample_rois(dense, part.rois[None], 24, view.image.shape[2:])[:, 0]
-        inside = torch.nn.functional.avg_pool2d((part.logits > 0).float()[:, None], 4)[:, 0]
+        rois = torch.cat([view.into(part.rois[:, :2]), part.rois[:, 2:] * view.scale], 1)
+        field = sample_rois(dense, rois[None], 24, view.frame)[:, 0]
+        inside = F.avg_pool2d((part.logits > 0).float()[:, None], 4)[:, 0]
         shares.append((field * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1e-3))
-    return torch.cat(shares)
+    return torch.cat(shares) if shares else decoded.score
 
 
 def decode_peaks(
-    network: PromptableNetwork, view: View, places: np.ndarray, settings: AutomaticSettings
+    network: PromptableNetwork,
+    views: Sequence[View],
+    number: int,
+    spots: Tensor,
+    settings: AutomaticSettings,
 ) -> Decoded:
-    """One mask for every prompt (N, 2) in view pixels."""
-    spots = torch.from_numpy(places).to(view.image)
+    """One mask for every prompt (N, 2) of one view that may be a particle."""
+    view = views[number]
     points = torch.cat([spots, torch.ones_like(spots[:, :1])], 1)[:, None]
-    size = view.image.shape[2:]
-    limit = 1.6 * max(view.size)
-    guess = box_rois(point_boxes(view.maps, spots[None], size)[0]).clamp(max=limit)
-    log_radius = sample_points(view.maps[:, FEATURES + 3 : FEATURES + 4], spots[None], size)[
-        0, :, 0
-    ]
-    side = (3.6 * 16.0 * torch.exp(log_radius.clamp(-3, 3.5))).clamp(min=16.0, max=limit)
+    side = (3.6 * view.radius(spots)).clamp(16.0, 1.7 * max(view.size)) / view.scale
     square = torch.cat([spots, side[:, None].expand(-1, 2)], 1)
-    parts = [decode(network, view, rois, points) for rois in (guess, square)]
+    parts = [decode(network, view, rois, points) for rois in (view.guess(spots), square)]
     scores = torch.stack([part.score for part in parts])
     best = scores.argmax(0)
-    rows = torch.arange(len(places), device=best.device)
+    rows = torch.arange(len(spots), device=best.device)
     first = Decoded(
         torch.stack([part.logits for part in parts])[best, rows],
         torch.stack([part.rois for part in parts])[best, rows],
         scores[best, rows],
     )
-    if not settings.refine:
-        return first
     # What is surely nothing is not worth a second look.
-    able = torch.nonzero((first.score > 0.5 * settings.least_score) & (first.areas() > 0))[:, 0]
-    if not len(able):
+    able = torch.nonzero((first.score > 0.6 * settings.least_score) & (first.areas() > 0))[:, 0]
+    if not settings.refine or not len(able):
         return first[able]
-    return refine(network, view, first[able], points[able])
+    return refine(network, views, first[able], points[able])
 
 
 def propose(
     network: PromptableNetwork,
-    view: View,
+    views: Sequence[View],
     frame: tuple[int, int],
     window: tuple[int, int, int, int],
     settings: AutomaticSettings,
 ) -> list[Proposal]:
-    """Proposals of one view for an image of shape `frame`, before duplicates are resolved."""
+    """Proposals for a window of an image of shape `frame`; each particle once."""
     found: list[Proposal] = []
-    covered: np.ndarray | None = None
     for turn in range(settings.passes):
         least = settings.least_peak if turn == 0 else 0.5 * settings.least_peak
-        places = peaks(view, least, None if covered is None else ~covered)[: settings.most]
-        if not len(places):
+        fresh: list[Proposal] = []
+        # Coarse views first: they are cheap, and what they find need not be searched again.
+        for number in reversed(range(len(views))):
+            view = views[number]
+            covered = coverage(view, found) if turn else None
+            spots = peaks(view, least, None if covered is None else ~covered)
+            radius = view.radius(spots)
+            fits = radius < LARGEST_RADIUS if number + 1 < len(views) else radius > 0
+            if number:
+                fits &= radius > LEAST_RADIUS
+            spots = spots[fits][: settings.most]
+            if len(spots):
+                decoded = decode_peaks(network, views, number, spots, settings)
+                fresh += proposals_of(view, decoded, frame, window, settings)
+        if not fresh:
             break
-        decoded = decode_peaks(network, view, places, settings)
-        found += proposals_of(view, decoded, frame, window, settings)
-        if turn + 1 < settings.passes:
-            found = resolve(found, settings)
-            covered = coverage(view, found)
+        found = resolve(found + fresh, settings.overlap)
     return found
 
 
@@ -159,18 +187,16 @@ def proposals_of(
     settings: AutomaticSettings,
 ) -> list[Proposal]:
     """Decoded masks that pass the thresholds, as pixel crops."""
-    if not len(decoded.rois):
-        return []
     share = (2.0 * foreground_share(view, decoded)).clamp(max=1.0)
     value = decoded.score * share
     stability = decoded.stability()
     good = (value > settings.least_score) & (stability > settings.least_stability)
     out = []
     for index in torch.nonzero(good)[:, 0].tolist():
-        made = pixel_mask(decoded.logits[index], decoded.rois[index], view, window)
+        made = pixel_mask(decoded.logits[index], decoded.rois[index], window)
         if made is None:
             continue
-        crop = main_part(made[1], np.empty((0, 2)))
+        crop = main_part(made[1])
         if np.count_nonzero(crop) < 9:
             continue
         mask = Mask(
@@ -184,51 +210,45 @@ def proposals_of(
     return out
 
 
-def resolve(found: list[Proposal], settings: AutomaticSettings) -> list[Proposal]:
+def resolve(found: list[Proposal], overlap: float) -> list[Proposal]:
     """Drop duplicates and nested masks: the better value wins where masks share too much."""
     order = sorted(found, key=lambda p: -p.value)
     boxes = np.array([p.mask.bbox for p in order]).reshape(-1, 4)
     areas = np.array([p.mask.area for p in order])
-    kept: list[int] = []
+    kept = np.zeros(len(order), bool)
     for index, proposal in enumerate(order):
-        if kept:
-            other = boxes[kept]
-            here = boxes[index]
-            near = (
-                (other[:, 0] < here[2])
-                & (other[:, 2] > here[0])
-                & (other[:, 1] < here[3])
-                & (other[:, 3] > here[1])
-            )
-            clash = False
-            for k in np.array(kept)[near]:
-                common = proposal.mask.intersection(order[k].mask)
-                if common > settings.overlap * min(areas[index], areas[k]):
-                    clash = True
-                    break
-            if clash:
-                continue
-        kept.append(index)
-    return [order[k] for k in kept]
+        here = boxes[index]
+        near = (
+            kept
+            & (boxes[:, 0] < here[2])
+            & (boxes[:, 2] > here[0])
+            & (boxes[:, 1] < here[3])
+            & (boxes[:, 3] > here[1])
+        )
+        kept[index] = not any(
+            proposal.mask.intersection(order[k].mask) > overlap * min(areas[index], areas[k])
+            for k in np.flatnonzero(near)
+        )
+    return [order[k] for k in np.flatnonzero(kept)]
 
 
 def coverage(view: View, found: list[Proposal]) -> np.ndarray:
     """Which stride-2 cells of the view the proposals cover, bool (H/2, W/2)."""
     height, width = view.maps.shape[2:]
     covered = np.zeros((height, width), bool)
+    origin, scale = np.array(view.origin), view.scale
     for proposal in found:
         r0, c0, r1, c1 = proposal.mask.bbox
-        low = view.into(np.array([c0, r0], float))
-        high = view.into(np.array([c1 - 1, r1 - 1], float))
-        x = np.arange(max(int(low[0] // 2), 0), min(int(high[0] // 2) + 1, width))
-        y = np.arange(max(int(low[1] // 2), 0), min(int(high[1] // 2) + 1, height))
-        if not len(x) or not len(y):
-            continue
-        columns = view.out(np.stack([2.0 * x + 0.5, 0.0 * x], 1))[:, 0]
-        rows = view.out(np.stack([0.0 * y, 2.0 * y + 0.5], 1))[:, 1]
-        ci = np.clip(np.round(columns).astype(int) - c0, 0, c1 - c0 - 1)
-        ri = np.clip(np.round(rows).astype(int) - r0, 0, r1 - r0 - 1)
-        covered[y[0] : y[-1] + 1, x[0] : x[-1] + 1] |= proposal.mask.crop[np.ix_(ri, ci)]
+        low = (np.array([c0, r0]) - origin + 0.5) * scale / 2
+        high = (np.array([c1, r1]) - origin + 0.5) * scale / 2
+        x = np.arange(max(int(low[0]), 0), min(int(high[0]) + 1, width))
+        y = np.arange(max(int(low[1]), 0), min(int(high[1]) + 1, height))
+        columns = np.round((2.0 * x + 1.0) / scale - 0.5 + origin[0]).astype(int) - c0
+        rows = np.round((2.0 * y + 1.0) / scale - 0.5 + origin[1]).astype(int) - r0
+        x, columns = x[(columns >= 0) & (columns < c1 - c0)], columns[(columns >= 0) & (columns < c1 - c0)]
+        y, rows = y[(rows >= 0) & (rows < r1 - r0)], rows[(rows >= 0) & (rows < r1 - r0)]
+        if len(x) and len(y):
+            covered[y[0] : y[-1] + 1, x[0] : x[-1] + 1] |= proposal.mask.crop[np.ix_(rows, columns)]
     return covered
 
 
@@ -246,6 +266,5 @@ def trimmed(found: list[Proposal]) -> list[Proposal]:
         there |= proposal.mask.crop
         if np.count_nonzero(left) < max(9, 0.3 * proposal.mask.area):
             continue
-        left = main_part(left, np.empty((0, 2)))
-        out.append(replace(proposal, mask=proposal.mask.replace(crop=left)))
+        out.append(replace(proposal, mask=proposal.mask.replace(crop=main_part(left))))
     return out

@@ -1,10 +1,12 @@
-"""Prompts on one encoded view of an image: the bank of ROIs, refinement, masks as pixel crops.
+"""Prompts on an encoded image: the bank of ROIs, refinement, masks as pixel crops.
 
-Everything in here is in pixels of the view (the encoded, possibly scaled window); `View` converts.
+An image is encoded as a few views, each half as fine as the one before. ROIs, boxes, clicks and
+masks in here are in image pixels; only `decode` and the dense maps know the pixels of a view.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +27,20 @@ from particle_nb.models.embedded.network import (
     sample_points,
 )
 
-#: Sides of the square ROIs tried around a click, in view pixels.
-BANK = (20.0, 36.0, 64.0, 114.0, 200.0, 360.0)
+#: Sides of the square ROIs tried around a click, in pixels of the finest and of the other views.
+FINE_BANK = (20.0, 36.0, 64.0, 114.0)
+COARSE_BANK = (80.0, 144.0)
+#: The coarsest view also looks at more than half of itself.
+LAST_BANK = (250.0,)
+#: A given ROI is decoded on the finest view in which it is no larger than this.
+LARGEST_ROI = 240.0
 #: ROIs decoded in one go; larger batches spend their time in page faults on a CPU.
 BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An encoded window: tensors and the way to and from image pixels.
+    """One encoding of a window: tensors and the way to and from image pixels.
 
     image (1, 1, H, W) normalised, maps (1, 32, H/2, W/2); `size` is the part (h, w) that is no
     padding; `origin` (x, y) and `scale` place it: view = (image - origin + 0.5) * scale - 0.5.
@@ -45,22 +52,37 @@ class View:
     origin: tuple[float, float] = (0.0, 0.0)
     scale: float = 1.0
 
-    def into(self, points: np.ndarray) -> np.ndarray:
+    def into(self, points: Tensor) -> Tensor:
         """Image coordinates (..., 2) to view coordinates."""
-        return (np.asarray(points, float) - np.asarray(self.origin) + 0.5) * self.scale - 0.5
+        return (points - points.new_tensor(self.origin) + 0.5) * self.scale - 0.5
 
-    def out(self, points: np.ndarray) -> np.ndarray:
+    def out(self, points: Tensor) -> Tensor:
         """View coordinates (..., 2) to image coordinates."""
-        return (np.asarray(points, float) + 0.5) / self.scale - 0.5 + np.asarray(self.origin)
+        return (points + 0.5) / self.scale - 0.5 + points.new_tensor(self.origin)
 
-    def dense(self) -> Tensor:
-        """Foreground, boundary and centreness probabilities (3, H/2, W/2)."""
-        return torch.sigmoid(self.maps[0, FEATURES : FEATURES + 3])
+    def guess(self, spots: Tensor) -> Tensor:
+        """ROIs (T, 4) in image pixels around the boxes that the dense maps expect at (T, 2)."""
+        inside = self.into(spots)
+        boxes = point_boxes(self.maps, inside[None], self.frame)[0]
+        rois = box_rois(boxes)
+        rois = torch.cat([rois[:, :2], rois[:, 2:].clamp(max=1.7 * max(self.size))], 1)
+        return torch.cat([self.out(rois[:, :2]), rois[:, 2:] / self.scale], 1)
+
+    def radius(self, spots: Tensor) -> Tensor:
+        """Expected radii (T,) in view pixels of particles at (T, 2)."""
+        maps = self.maps[:, FEATURES + 3 : FEATURES + 4]
+        values = sample_points(maps, self.into(spots)[None], self.frame)[0, :, 0]
+        return 16.0 * torch.exp(values.clamp(-3.0, 3.5))
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width with padding."""
+        return int(self.image.shape[2]), int(self.image.shape[3])
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Masks of T prompts: logits (T, MASK, MASK) on rois (T, 4), predicted IoU (T,) before calibration."""
+    """Masks of T prompts: logits (T, MASK, MASK) on rois (T, 4) in image pixels, predicted IoU (T,)."""
 
     logits: Tensor
     rois: Tensor
@@ -69,8 +91,11 @@ class Decoded:
     def __getitem__(self, index: Tensor | slice) -> Decoded:
         return Decoded(self.logits[index], self.rois[index], self.score[index])
 
+    def __len__(self) -> int:
+        return len(self.rois)
+
     @staticmethod
-    def join(parts: list[Decoded]) -> Decoded:
+    def join(parts: Sequence[Decoded]) -> Decoded:
         """One value of several."""
         return Decoded(
             torch.cat([p.logits for p in parts]),
@@ -85,11 +110,11 @@ class Decoded:
         return high / low.clamp(min=1)
 
     def boxes(self) -> Tensor:
-        """Boxes (T, 4) of the masks."""
+        """Boxes (T, 4) of the masks; the ROI where a mask is empty."""
         return mask_boxes(self.logits > 0, self.rois)
 
     def areas(self) -> Tensor:
-        """Areas (T,) in view px^2."""
+        """Areas (T,) in px^2."""
         cell = self.rois[:, 2] * self.rois[:, 3] / (MASK * MASK)
         return (self.logits > 0).sum((1, 2)) * cell
 
@@ -103,18 +128,59 @@ def decode(
     previous: Tensor | None = None,
 ) -> Decoded:
     """Decode T prompts: rois (T, 4), points (T, K, 3), boxes (T, 4), previous (T, MASK, MASK)."""
+    inner = torch.cat([view.into(rois[:, :2]), rois[:, 2:] * view.scale], 1)
+    clicks = torch.cat([view.into(points[..., :2]), points[..., 2:]], -1)
     if boxes is None:
-        boxes = rois.new_full((len(rois), 4), float("nan"))
+        corners = rois.new_full((len(rois), 4), float("nan"))
+    else:
+        corners = torch.cat([view.into(boxes[:, :2]), view.into(boxes[:, 2:])], 1)
     logits, score = [], []
     for start in range(0, len(rois), BATCH):
         part = slice(start, start + BATCH)
         before = None if previous is None else previous[part][None]
         flag = None if previous is None else rois.new_ones(1, len(rois[part]))
-        prompts = RoiPrompts(points[part][None], boxes[part][None], before, flag)
-        a, b = network.decode(view.maps, view.image, rois[part][None], prompts)
+        prompts = RoiPrompts(clicks[part][None], corners[part][None], before, flag)
+        a, b = network.decode(view.maps, view.image, inner[part][None], prompts)
         logits.append(a[0])
         score.append(torch.sigmoid(b[0]))
     return Decoded(torch.cat(logits), rois, torch.cat(score))
+
+
+def fitting(views: Sequence[View], extent: float) -> int:
+    """Number of the finest view in which an ROI of this side in image pixels is not too large."""
+    for number, view in enumerate(views):
+        if extent * view.scale <= LARGEST_ROI:
+            return number
+    return len(views) - 1
+
+
+def decode_fitting(
+    network: PromptableNetwork,
+    views: Sequence[View],
+    rois: Tensor,
+    points: Tensor,
+    boxes: Tensor | None = None,
+    previous: Tensor | None = None,
+) -> Decoded:
+    """Like `decode`, every ROI on the view that suits its size."""
+    which = np.array([fitting(views, float(extent)) for extent in rois[:, 2:].amax(1)])
+    parts: list[Decoded] = []
+    places: list[np.ndarray] = []
+    for number in np.unique(which):
+        index = np.flatnonzero(which == number)
+        at = torch.from_numpy(index)
+        parts.append(
+            decode(
+                network,
+                views[number],
+                rois[at],
+                points[at],
+                None if boxes is None else boxes[at],
+                None if previous is None else previous[at],
+            )
+        )
+        places.append(index)
+    return Decoded.join(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
 
 def widened(boxes: Tensor, points: Tensor) -> Tensor:
@@ -127,23 +193,23 @@ def widened(boxes: Tensor, points: Tensor) -> Tensor:
 
 def refine(
     network: PromptableNetwork,
-    view: View,
+    views: Sequence[View],
     old: Decoded,
     points: Tensor,
     boxes: Tensor | None = None,
 ) -> Decoded:
     """Crop to every mask's own box and decode again with the mask as previous mask."""
-    rois = box_rois(widened(old.boxes(), points))
+    rois = box_rois(widened(old.boxes(), points), least=12.0 / views[0].scale)
     before = resample_masks(torch.sigmoid(old.logits), old.rois, rois)
-    return decode(network, view, rois, points, boxes, before)
+    return decode_fitting(network, views, rois, points, boxes, before)
 
 
 def overlap(a: Decoded, b: Decoded, samples: int = 64) -> np.ndarray:
     """IoU (len(a), len(b)) of masks on ROIs, sampled on a common grid."""
     boxes_a, boxes_b = a.boxes(), b.boxes()
-    out = np.zeros((len(a.rois), len(b.rois)))
-    for i in range(len(a.rois)):
-        for j in range(len(b.rois)):
+    out = np.zeros((len(a), len(b)))
+    for i in range(len(a)):
+        for j in range(len(b)):
             low = torch.minimum(boxes_a[i, :2], boxes_b[j, :2])
             high = torch.maximum(boxes_a[i, 2:], boxes_b[j, 2:])
             roi = torch.cat([0.5 * (low + high), high - low])[None]
@@ -169,48 +235,50 @@ def agreement(decoded: Decoded, points: Tensor) -> Tensor:
     return (right & used).sum(1) / used.sum(1).clamp(min=1)
 
 
-def bank_rois(view: View, points: Tensor) -> Tensor:
-    """The ROIs (T, 4) tried for the clicks (K, 3) of one particle."""
+def bank(views: Sequence[View], number: int, points: Tensor) -> Tensor:
+    """The ROIs (T, 4) tried on one view for the clicks (K, 3) of one particle."""
+    view = views[number]
     positive = points[points[:, 2] > 0.5, :2]
-    first = positive[:1]
-    longest = 1.6 * max(view.size)
-    sides = [side for side in BANK if side < longest]
-    squares = torch.cat(
-        [first.expand(len(sides), 2), first.new_tensor(sides)[:, None].expand(-1, 2)], 1
-    )
-    guess = box_rois(point_boxes(view.maps, first[None], view.image.shape[2:])[0]).clamp(max=800.0)
-    if len(positive) > 1:
-        low, high = positive.amin(0), positive.amax(0)
-        reach = float((high - low).max())
-        spread = torch.cat([0.5 * (low + high)] * len(sides)).reshape(-1, 2)
-        squares = torch.cat([spread, squares[:, 2:].clamp(min=1.3 * reach)], 1)
-        squares = torch.unique(squares, dim=0)
-    return torch.cat([squares, guess])
+    low, high = positive.amin(0), positive.amax(0)
+    centre = positive[0] if len(positive) == 1 else 0.5 * (low + high)
+    sides = list(FINE_BANK if number == 0 else COARSE_BANK)
+    if number == len(views) - 1:
+        sides += [COARSE_BANK[-1]] * (number == 0) + list(LAST_BANK)
+    lengths = torch.tensor([s for s in sides if s < 1.7 * max(view.size)] or sides[:1]) / view.scale
+    lengths = torch.unique(lengths.to(points).clamp(min=1.3 * float((high - low).max())))
+    squares = torch.cat([centre.expand(len(lengths), 2), lengths[:, None].expand(-1, 2)], 1)
+    return torch.cat([squares, view.guess(positive[:1])])
 
 
-def click(network: PromptableNetwork, view: View, points: Tensor, keep: int = 3) -> Decoded:
+def click(
+    network: PromptableNetwork, views: Sequence[View], points: Tensor, keep: int = 3
+) -> Decoded:
     """Up to `keep` candidates for the clicks (K, 3) of one particle, best first."""
-    rois = bank_rois(view, points)
-    # The first click finds the particle, the others correct what it gave, as in training.
-    spots = points[None].expand(len(rois), -1, -1)
-    first = decode(network, view, rois, spots)
-    order = torch.argsort(first.score * (0.5 + 0.5 * agreement(first, spots)), descending=True)
-    top = first[order[:keep]]
-    spots = spots[: len(top.rois)]
-    second = refine(network, view, top, spots)
-    return ranked([second], spots, keep)
+    parts = []
+    for number, view in enumerate(views):
+        rois = bank(views, number, points)
+        parts.append(decode(network, view, rois, points[None].expand(len(rois), -1, -1)))
+    first = Decoded.join(parts)
+    spots = points[None].expand(len(first), -1, -1)
+    value = first.score * (0.5 + 0.5 * agreement(first, spots))
+    top = first[torch.argsort(value, descending=True)[:keep]]
+    spots = spots[: len(top)]
+    return ranked([refine(network, views, top, spots)], spots, keep)
 
 
-def ranked(parts: list[Decoded], points: Tensor, keep: int = 3, same: float = 0.9) -> Decoded:
+def ranked(
+    parts: Sequence[Decoded], points: Tensor, keep: int = 3, same: float = 0.9
+) -> Decoded:
     """The best candidates first, near duplicates dropped; `points` (any T, K, 3) must be obeyed."""
     every = Decoded.join(parts)
-    spots = points[:1].expand(len(every.rois), -1, -1)
-    value = every.score * (0.3 + 0.7 * agreement(every, spots)) if spots.numel() else every.score
+    spots = points[:1].expand(len(every), -1, -1)
+    value = every.score
+    if bool((spots[..., 2] > -0.5).any()):
+        value = value * (0.3 + 0.7 * agreement(every, spots))
     value = torch.where(every.areas() > 0, value, value - 1.0)
-    order = torch.argsort(value, descending=True)
-    every = every[order]
+    every = every[torch.argsort(value, descending=True)]
     chosen: list[int] = []
-    for index in range(len(order)):
+    for index in range(len(every)):
         if len(chosen) == keep:
             break
         here = every[slice(index, index + 1)]
@@ -220,17 +288,23 @@ def ranked(parts: list[Decoded], points: Tensor, keep: int = 3, same: float = 0.
     return every[torch.tensor(chosen)]
 
 
-def box(network: PromptableNetwork, view: View, box_: Tensor, points: Tensor) -> Decoded:
+def box(
+    network: PromptableNetwork, views: Sequence[View], box_: Tensor, points: Tensor
+) -> Decoded:
     """Candidates for a box (4,) with optional clicks (K, 3), best first."""
-    rois = box_rois(box_[None])
+    rois = box_rois(box_[None], least=12.0 / views[0].scale)
     spots = points[None]
-    first = decode(network, view, rois, spots, box_[None])
-    second = refine(network, view, first, spots, box_[None])
+    first = decode_fitting(network, views, rois, spots, box_[None])
+    second = refine(network, views, first, spots, box_[None])
     return ranked([first, second], spots)
 
 
 def sketch(
-    network: PromptableNetwork, view: View, drawn: Tensor, frame: Tensor, points: Tensor
+    network: PromptableNetwork,
+    views: Sequence[View],
+    drawn: Tensor,
+    frame: Tensor,
+    points: Tensor,
 ) -> Decoded:
     """Candidates for a rough mask `drawn` (h, w) that lies on the ROI `frame` (4,)."""
     soft = F.interpolate(
@@ -238,32 +312,29 @@ def sketch(
     )[0]
     spots = points[None]
     rough = Decoded(soft * 8.0 - 4.0, frame[None], frame.new_zeros(1))
-    rois = box_rois(widened(rough.boxes(), spots))
-    first = decode(network, view, rois, spots, None, resample_masks(soft, frame[None], rois))
-    second = refine(network, view, first, spots)
+    rois = box_rois(widened(rough.boxes(), spots), least=12.0 / views[0].scale)
+    before = resample_masks(soft, frame[None], rois)
+    first = decode_fitting(network, views, rois, spots, None, before)
+    second = refine(network, views, first, spots)
     return ranked([first, second], spots)
 
 
 def pixel_mask(
-    logits: Tensor, roi: Tensor, view: View, window: tuple[int, int, int, int]
+    logits: Tensor, roi: Tensor, window: tuple[int, int, int, int]
 ) -> tuple[tuple[int, int], np.ndarray] | None:
-    """Origin (row, col) and bool crop of one mask in image pixels within `window`, or None if empty."""
+    """Origin (row, col) and bool crop of one mask within `window` (x0, y0, x1, y1), or None."""
     cx, cy, w, h = (float(v) for v in roi)
-    corners = view.out(np.array([[cx - w / 2, cy - h / 2], [cx + w / 2, cy + h / 2]]))
-    x0 = max(int(np.ceil(corners[0, 0])), window[0])
-    y0 = max(int(np.ceil(corners[0, 1])), window[1])
-    x1 = min(int(np.floor(corners[1, 0])) + 1, window[2])
-    y1 = min(int(np.floor(corners[1, 1])) + 1, window[3])
+    x0 = max(int(np.ceil(cx - w / 2)), window[0])
+    y0 = max(int(np.ceil(cy - h / 2)), window[1])
+    x1 = min(int(np.floor(cx + w / 2)) + 1, window[2])
+    y1 = min(int(np.floor(cy + h / 2)) + 1, window[3])
     if x1 <= x0 or y1 <= y0:
         return None
-    x = view.into(np.stack([np.arange(x0, x1), np.zeros(x1 - x0)], 1))[:, 0]
-    y = view.into(np.stack([np.zeros(y1 - y0), np.arange(y0, y1)], 1))[:, 1]
-    rows = np.clip((y - (cy - h / 2)) / h * MASK - 0.5, 0, MASK - 1)
-    columns = np.clip((x - (cx - w / 2)) / w * MASK - 0.5, 0, MASK - 1)
-    field = logits.cpu().numpy()
+    rows = np.clip((np.arange(y0, y1) - (cy - h / 2)) / h * MASK - 0.5, 0, MASK - 1)
+    columns = np.clip((np.arange(x0, x1) - (cx - w / 2)) / w * MASK - 0.5, 0, MASK - 1)
     # Separable bilinear sampling; a matrix product each way is the fastest on small crops.
-    crop = _weights(rows) @ field @ _weights(columns).T
-    mask = crop > 0
+    field = _weights(rows) @ logits.cpu().numpy() @ _weights(columns).T
+    mask = field > 0
     return ((y0, x0), mask) if mask.any() else None
 
 
@@ -277,7 +348,7 @@ def _weights(position: np.ndarray) -> np.ndarray:
     return out
 
 
-def main_part(mask: np.ndarray, spots: np.ndarray) -> np.ndarray:
+def main_part(mask: np.ndarray, spots: np.ndarray | None = None) -> np.ndarray:
     """The largest connected part and the parts under the positive clicks (N, 2) as (row, col)."""
     parts, count = ndimage.label(mask)
     if count <= 1:
@@ -286,40 +357,8 @@ def main_part(mask: np.ndarray, spots: np.ndarray) -> np.ndarray:
     sizes[0] = 0
     keep = np.zeros(count + 1, bool)
     keep[sizes.argmax()] = True
-    for row, column in np.asarray(spots, int).reshape(-1, 2):
+    for row, column in np.asarray([] if spots is None else spots, int).reshape(-1, 2):
         if 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]:
             keep[parts[row, column]] = True
     keep[0] = False
     return keep[parts]
-
-
-def peaks(view: View, least: float = 0.12, allowed: np.ndarray | None = None) -> np.ndarray:
-    """Points (N, 2) in view pixels where the dense maps expect particle centres, best first."""
-    dense = view.dense()
-    height, width = (view.size[0] + 1) // 2, (view.size[1] + 1) // 2
-    value = (dense[0] * dense[2])[:height, :width]
-    if allowed is not None:
-        value = value * torch.from_numpy(allowed[:height, :width]).to(value)
-    smooth = F.avg_pool2d(value[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-    local = F.max_pool2d(smooth[None, None], 5, 1, 2)[0, 0]
-    hit = (smooth >= local) & (smooth > least)
-    rows, columns = torch.nonzero(hit, as_tuple=True)
-    if not len(rows):
-        return np.empty((0, 2))
-    scores = smooth[rows, columns]
-    points = torch.stack([2.0 * columns + 0.5, 2.0 * rows + 0.5], 1)
-    log_radius = sample_points(
-        view.maps[:, FEATURES + 3 : FEATURES + 4], points[None], view.image.shape[2:]
-    )[0, :, 0]
-    radius = (16.0 * torch.exp(log_radius.clamp(-3, 3))).cpu().numpy()
-    order = torch.argsort(scores, descending=True).cpu().numpy()
-    places = points.cpu().numpy()
-    chosen: list[int] = []
-    kept = np.empty((0, 2))
-    for index in order:
-        reach = max(3.0, 0.35 * radius[index])
-        if len(kept) and (np.abs(kept - places[index]).max(1) < reach).any():
-            continue
-        chosen.append(int(index))
-        kept = places[chosen]
-    return places[chosen]

@@ -33,10 +33,12 @@ from particle_nb.models.embedded.inference import Decoded, View
 from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
 
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
-#: Pixels of the largest view; a larger window is scaled down, and automatic mode tiles it.
-MOST_PIXELS = 1_600_000
-#: A window with a shorter long side than this is zoomed up to it.
-LEAST_SIDE = 256
+#: Pixels of the finest view: larger windows are scaled down (and automatic mode tiles them),
+#: smaller ones zoomed up, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
+MOST_PIXELS, AIM_PIXELS = 1_600_000, 640_000
+LARGEST_ZOOM, LEAST_SIDE = 1.5, 192
+#: Each view is half as fine as the one before; a view has a side of at least this.
+VIEWS, COARSEST_SIDE = 3, 200
 TILE, TILE_OVERLAP = 1024, 192
 
 
@@ -79,30 +81,36 @@ class EmbeddedSegmenter:
             )
         low, middle, high = _percentiles(image)
         part = torch.from_numpy(np.array(image.grey[y0:y1, x0:x1], np.float32)).to(self.device)
-        part = ((part - middle) * (2.0 / max(high - low, 1e-6))).clamp(-3.0, 3.0)
-        scale = _scale(x1 - x0, y1 - y0)
-        size = (max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale)))
+        part = ((part - middle) * (2.0 / max(high - low, 1e-6))).clamp(-3.0, 3.0)[None, None]
+        arrays: dict[str, Tensor] = {}
+        scales: list[float] = []
+        sizes: list[list[int]] = []
         with torch.inference_mode():
-            tensor = part[None, None]
-            if size != (y1 - y0, x1 - x0):
-                tensor = F.interpolate(
-                    tensor, size=size, mode="bilinear", antialias=scale < 1, align_corners=False
-                )
-            pad = (0, -size[1] % STRIDE, 0, -size[0] % STRIDE)
-            tensor = F.pad(tensor, pad, mode="replicate")
-            maps = self.network.encode(tensor).float().contiguous()
+            for number, scale in enumerate(view_scales(x1 - x0, y1 - y0)):
+                size = [max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))]
+                picture = part
+                if size != list(part.shape[2:]):
+                    picture = F.interpolate(
+                        part, size=size, mode="bilinear", antialias=scale < 1, align_corners=False
+                    )
+                pad = (0, -size[1] % STRIDE, 0, -size[0] % STRIDE)
+                picture = F.pad(picture, pad, mode="replicate")
+                arrays[f"image{number}"] = picture
+                arrays[f"maps{number}"] = self.network.encode(picture).float().contiguous()
+                scales.append(scale)
+                sizes.append(size)
         return Embedding(
             self.name,
             self.digest,
             image.digest,
             image.shape,
             (x0, y0, x1, y1),
-            {"image": tensor, "maps": maps},
-            {"scale": scale, "size": list(size)},
+            arrays,
+            {"scales": scales, "sizes": sizes},
         )
 
-    def view(self, embedding: Embedding) -> View:
-        """The tensors of an embedding of this model.
+    def views(self, embedding: Embedding) -> list[View]:
+        """The tensors of an embedding of this model, finest view first.
 
         Raises
         ------
@@ -114,18 +122,17 @@ class EmbeddedSegmenter:
                 f"this embedding was made by {embedding.model} ({embedding.weights}), not by "
                 f"{self.name} ({self.digest}); encode the image again."
             )
-        tensors = {
-            key: torch.as_tensor(np.asarray(value)) if isinstance(value, np.ndarray) else value
-            for key, value in embedding.arrays.items()
-        }
-        height, width = embedding.meta["size"]
-        return View(
-            tensors["image"].to(self.device).float(),
-            tensors["maps"].to(self.device).float(),
-            (int(height), int(width)),
-            (float(embedding.window[0]), float(embedding.window[1])),
-            float(embedding.meta["scale"]),
-        )
+        origin = (float(embedding.window[0]), float(embedding.window[1]))
+        views = []
+        for number, (scale, size) in enumerate(
+            zip(embedding.meta["scales"], embedding.meta["sizes"], strict=True)
+        ):
+            image, maps = (
+                torch.as_tensor(embedding.arrays[f"{key}{number}"]).to(self.device).float()
+                for key in ("image", "maps")
+            )
+            views.append(View(image, maps, (int(size[0]), int(size[1])), origin, float(scale)))
+        return views
 
     def predict(self, embedding: Embedding, prompt: Prompt) -> MaskSet:
         """Up to three candidates for one particle, best predicted IoU first.
@@ -136,8 +143,8 @@ class EmbeddedSegmenter:
             If the prompt lies outside the image or says only what is not meant.
         """
         prompt.check(embedding.shape)
-        view = self.view(embedding)
-        points = self._points(view, prompt)
+        views = self.views(embedding)
+        points = self._points(prompt)
         positive = bool((points[:, 2] > 0.5).any())
         if not positive and prompt.box is None and prompt.sketch is None:
             raise PromptError(
@@ -145,18 +152,14 @@ class EmbeddedSegmenter:
             )
         with torch.inference_mode():
             if prompt.sketch is not None:
-                decoded = self._sketch(view, prompt.sketch, points)
+                decoded = self._sketch(views, prompt.sketch, points)
             elif prompt.box is not None:
                 x0, y0, x1, y1 = prompt.box
-                corners = view.into(np.array([[x0 - 0.5, y0 - 0.5], [x1 + 0.5, y1 + 0.5]]))
-                box = torch.from_numpy(corners.reshape(4)).to(view.image)
-                decoded = inference.box(self.network, view, box, points)
+                corners = points.new_tensor([x0 - 0.5, y0 - 0.5, x1 + 0.5, y1 + 0.5])
+                decoded = inference.box(self.network, views, corners, points)
             else:
-                decoded = inference.click(self.network, view, points)
-        spots = np.array(
-            [p for p, label in zip(prompt.points, prompt.labels or (), strict=True) if label]
-        )
-        return self._masks(view, decoded, embedding, spots.reshape(-1, 2))
+                decoded = inference.click(self.network, views, points)
+        return self._masks(decoded, embedding, prompt)
 
     def generate(
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
@@ -164,61 +167,54 @@ class EmbeddedSegmenter:
         """Propose every particle of the image; each comes once, better ones first."""
         get = encode or self.encode
         windows = tiles(image.shape)
-        total = len(windows)
         found: list[Proposal] = []
         for done, window in enumerate(windows):
-            view = self.view(get(image, window))
+            views = self.views(get(image, window))
             edges = window or (0, 0, image.shape[1], image.shape[0])
             with torch.inference_mode():
-                part = propose(self.network, view, image.shape, edges, self.automatic)
+                part = propose(self.network, views, image.shape, edges, self.automatic)
             if window is not None:
                 part = [p for p in part if _whole(p.mask, window)]
             found += part
             if progress is not None:
-                progress(done + 1, total)
-        found = trimmed(resolve(found, self.automatic))
-        masks = [self._calibrated(p.mask) for p in found]
-        return MaskSet(tuple(masks), image.shape)
+                progress(done + 1, len(windows))
+        found = trimmed(resolve(found, self.automatic.overlap))
+        return MaskSet(tuple(self._calibrated(p.mask) for p in found), image.shape)
 
     def _calibrated(self, mask: Mask) -> Mask:
         knots, values = self.calibration
         return mask.replace(predicted_iou=float(np.interp(mask.predicted_iou, knots, values)))
 
-    @staticmethod
-    def _points(view: View, prompt: Prompt) -> Tensor:
+    def _points(self, prompt: Prompt) -> Tensor:
         if not prompt.points:
-            return view.image.new_full((1, 3), -1.0)
-        places = view.into(np.array(prompt.points, float))
-        labels = np.array(prompt.labels, float)[:, None]
-        return torch.from_numpy(np.concatenate([places, labels], 1)).to(view.image)
+            return torch.full((1, 3), -1.0, device=self.device)
+        rows = [(*p, label) for p, label in zip(prompt.points, prompt.labels or (), strict=True)]
+        return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
-    def _sketch(self, view: View, drawn: np.ndarray, points: Tensor) -> Decoded:
+    def _sketch(self, views: list[View], drawn: np.ndarray, points: Tensor) -> Decoded:
         rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
         r0, r1, c0, c1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        corners = view.into(np.array([[c0 - 0.5, r0 - 0.5], [c1 - 0.5, r1 - 0.5]]))
-        frame = torch.from_numpy(
-            np.concatenate([corners.mean(0), np.maximum(corners[1] - corners[0], 2.0)])
-        ).to(view.image)
+        frame = points.new_tensor(
+            [0.5 * (c0 + c1) - 0.5, 0.5 * (r0 + r1) - 0.5, float(c1 - c0), float(r1 - r0)]
+        )
         part = torch.from_numpy(drawn[r0:r1, c0:c1].copy()).to(self.device)
-        return inference.sketch(self.network, view, part, frame, points)
+        return inference.sketch(self.network, views, part, frame, points)
 
-    def _masks(
-        self, view: View, decoded: Decoded, embedding: Embedding, spots: np.ndarray
-    ) -> MaskSet:
+    def _masks(self, decoded: Decoded, embedding: Embedding, prompt: Prompt) -> MaskSet:
+        wanted = [p for p, label in zip(prompt.points, prompt.labels or (), strict=True) if label]
+        spots = np.round(np.array(wanted).reshape(-1, 2)[:, ::-1]).astype(int)
         stability = decoded.stability()
         masks = []
-        for index in range(len(decoded.rois)):
+        for index in range(len(decoded)):
             made = inference.pixel_mask(
-                decoded.logits[index], decoded.rois[index], view, embedding.window
+                decoded.logits[index], decoded.rois[index], embedding.window
             )
             if made is None:
                 continue
             (row, column), crop = made
-            inside = np.round(spots[:, ::-1]).astype(int) - np.array([row, column])
-            crop = inference.main_part(crop, inside)
             mask = Mask(
                 (row, column),
-                crop,
+                inference.main_part(crop, spots - np.array([row, column])),
                 embedding.shape,
                 predicted_iou=float(decoded.score[index]),
                 stability_score=float(stability[index]),
@@ -228,13 +224,22 @@ class EmbeddedSegmenter:
         return MaskSet(tuple(masks), embedding.shape)
 
 
-def _scale(width: int, height: int) -> float:
+def view_scales(width: int, height: int) -> list[float]:
+    """Scales of the views of a window, finest first.
+
+    >>> view_scales(1024, 1024)
+    [1.0, 0.5, 0.25]
+    """
+    pixels, longest = width * height, max(width, height)
     scale = 1.0
-    if width * height > MOST_PIXELS:
-        scale = math.sqrt(MOST_PIXELS / (width * height))
-    elif max(width, height) < LEAST_SIDE:
-        scale = min(LEAST_SIDE / max(width, height), 4.0)
-    return scale
+    if pixels > MOST_PIXELS:
+        scale = math.sqrt(MOST_PIXELS / pixels)
+    elif pixels < AIM_PIXELS:
+        scale = min(math.sqrt(AIM_PIXELS / pixels), LARGEST_ZOOM)
+    if longest * scale < LEAST_SIDE:
+        scale = min(LEAST_SIDE / longest, 8.0)
+    coarser = [scale * 0.5**n for n in range(1, VIEWS)]
+    return [scale] + [s for s in coarser if longest * s >= COARSEST_SIDE]
 
 
 def _percentiles(image: Image) -> tuple[float, float, float]:

@@ -1,0 +1,188 @@
+"""What a worker does with one image."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from particle_nb.core.cascade import FilterSettings, cascade
+from particle_nb.core.errors import DataError, ImageError
+from particle_nb.core.image import Calibration
+from particle_nb.core.reading import read_image
+from particle_nb.core.shape import measure
+from particle_nb.session import Session
+
+# embeddings that tiles of one image share; more would only pile up images that are done
+_CACHE_BYTES = 128 << 20
+# raised whenever the same settings would give another table
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is done with every image of a batch.
+
+    Parameters
+    ----------
+    pixel_size : str or None
+        ``"0.31 um"`` for all images; None takes each file's own scale.
+    segmenter : str
+        As in `Session`; an object cannot travel to other processes.
+    filters : FilterSettings
+    unit : str
+        ``"um"``, ``"nm"`` or ``"px"``: one unit for all, since sizes in px and um cannot be
+        pooled. An image without a scale is recorded as failed unless the unit is ``"px"``.
+    crop_bar : bool or int
+        As in `read_image`.
+    device : str
+        As in `Session`; ``"cpu"`` by default, as workers would crowd one GPU.
+    cache_dir : str or None
+        Folder of embeddings that runs and workers share.
+    threads : int or None
+        Threads of one worker process; None shares the cores out. Not used with one worker, or on
+        a cluster, which has its own setting.
+
+    Raises
+    ------
+    DataError, CalibrationError
+        If a value is unusable.
+
+    Examples
+    --------
+    >>> BatchSettings(pixel_size="310 nm", segmenter="classical").unit
+    'um'
+    """
+
+    pixel_size: str | None = None
+    segmenter: str = "embedded"
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    unit: str = "um"
+    crop_bar: bool | int = True
+    device: str = "cpu"
+    cache_dir: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None:
+            object.__setattr__(self, "pixel_size", scale_text(self.pixel_size))
+        if not isinstance(self.segmenter, str):
+            raise DataError(
+                f"segmenter must be a name or a path, not {type(self.segmenter).__name__}: "
+                "each worker loads its own."
+            )
+        if not isinstance(self.filters, FilterSettings):
+            raise DataError(f"filters must be FilterSettings, not {type(self.filters).__name__}.")
+        if self.unit not in ("um", "nm", "px"):
+            raise DataError(f"unit is 'um', 'nm' or 'px', not {self.unit!r}.")
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", str(Path(self.cache_dir).absolute()))
+        if self.threads is not None:
+            whole(self.threads, "threads")
+
+    def result_key(self, weights: str) -> str:
+        """Digest of all that changes a result, `weights` being the digest of the model's."""
+        about = dataclasses.asdict(self)
+        for name in ("device", "cache_dir", "threads", "pixel_size"):
+            del about[name]  # how, not what; the pixel size is added image by image
+        text = json.dumps([_FORMAT, about, weights], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Job:
+    path: Path
+    name: str
+    pixel_size: str | None
+
+
+def scale_text(size: Any) -> str:
+    scale = size if isinstance(size, Calibration) else Calibration.parse(size)
+    return f"{scale.pixel_size!r} {scale.unit}"
+
+
+def whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise DataError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return int(value)
+
+
+@functools.lru_cache(maxsize=1)
+def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
+    # one per worker process: loading a model takes longer than most images
+    return Session(segmenter, device=device, cache_bytes=_CACHE_BYTES, cache_dir=cache_dir)
+
+
+def model_key(settings: BatchSettings) -> str:
+    model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
+    return f"{model.name} {model.digest}"
+
+
+def start_worker(threads: int) -> None:
+    """Keep a worker process to its share of the cores and its parent's lifetime.
+
+    Runs in it before any model is loaded.
+    """
+    for name in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot stop its workers, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
+    """Do one image; the caller alone writes files."""
+    start = time.perf_counter()
+    session = _session(settings.segmenter, settings.device, settings.cache_dir)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = read_image(job.path, job.pixel_size, crop_bar=settings.crop_bar)
+        if settings.unit != "px" and image.calibration is None:
+            raise ImageError(
+                "the file has no scale; give pixel_size='0.31 um', or measure in unit='px'."
+            )
+        proposals = session.propose(image, progress=False)
+        masks, audit = cascade(proposals, image, settings.filters)
+        table = measure(masks, image.calibration, image=job.name, unit=settings.unit)
+    session.cache_clear()
+    removed = audit.loc[audit["verdict"] == "removed", "stage"].value_counts()
+    record = {
+        "n": len(table),
+        "proposed": len(proposals),
+        "removed": {str(stage): int(count) for stage, count in removed.items()},
+        "height_px": image.shape[0],
+        "width_px": image.shape[1],
+        "scale": "none" if image.calibration is None else str(image.calibration),
+        "image_digest": image.digest,
+        "masks_digest": masks.digest,
+        "segmenter": session.segmenter.name,
+        "weights": session.segmenter.digest,
+        "seconds": round(time.perf_counter() - start, 3),
+        "notes": "; ".join(dict.fromkeys(str(warning.message) for warning in caught)),
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
+    return record, sink.getvalue().to_pybytes()

@@ -1,0 +1,151 @@
+"""Pieces of every size distribution: densities, reading off percentiles, units and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.image import METRES
+
+#: How a percentile is read between particles; see `SizeDistribution`.
+CONVENTIONS = ("midpoint", "step", "linear")
+
+
+@dataclass(frozen=True)
+class Density:
+    """A log-binned density: what share of the quantity lies in each class of size.
+
+    Parameters
+    ----------
+    edges : float array (K + 1,)
+        Class limits, increasing, in `unit`.
+    density : float array (K,)
+        dQ_r / d ln x (or d log10 x, see `per`): class widths on a log axis make up for heights.
+    r : int
+        0 number, 3 volume.
+    unit : str
+    per : "ln x" or "log10 x"
+    """
+
+    edges: np.ndarray
+    density: np.ndarray
+    r: int
+    unit: str
+    per: str
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Geometric middle of each class, float (K,)."""
+        return np.sqrt(self.edges[1:] * self.edges[:-1])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Share dQ_r of each class, float (K,); they sum to at most 1."""
+        return self.density * _log_widths(self.edges, self.per)
+
+
+def _log_widths(edges: np.ndarray, per: str) -> np.ndarray:
+    return np.diff(np.log(edges) if per == "ln x" else np.log10(edges))
+
+
+def log_density(edges: np.ndarray, shares: np.ndarray, r: int, unit: str, per: str) -> Density:
+    """Make a `Density` from class limits and the share of each class.
+
+    Raises
+    ------
+    DataError
+        If the limits do not increase or `per` is unknown.
+    """
+    if per not in ("ln x", "log10 x"):
+        raise DataError(f"per is 'ln x' or 'log10 x', not {per!r}.")
+    edges = class_limits(edges)
+    return Density(edges, shares / _log_widths(edges, per), r, unit, per)
+
+
+def percent(p: Any) -> np.ndarray:
+    """Return percentages as a float array after checking that they lie in 0..100.
+
+    Raises
+    ------
+    DataError
+        If one does not.
+    """
+    try:
+        values = np.asarray(p, float)
+    except (TypeError, ValueError):
+        raise DataError(f"percentiles are numbers from 0 to 100, not {p!r}.") from None
+    if values.ndim > 1 or not ((values >= 0) & (values <= 100)).all():
+        raise DataError(f"percentiles lie between 0 and 100 per cent, not {p!r}.")
+    return values
+
+
+def steps(x: np.ndarray, v: np.ndarray, convention: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes and the cumulative share reached there, equal sizes taken as one."""
+    first = np.flatnonzero(np.r_[True, x[1:] > x[:-1]])
+    if len(first) < len(x):
+        x, v = x[first], np.add.reduceat(v, first)
+    c = np.cumsum(v)
+    return x, (c - v / 2 if convention == "midpoint" else c) / c[-1]
+
+
+def read_off(x: np.ndarray, v: np.ndarray, share: np.ndarray, convention: str) -> np.ndarray:
+    """Return the sizes at cumulative shares, of particles sorted by size with amounts v > 0."""
+    x, c = steps(x, v, convention)
+    if convention == "step":
+        # a share that is reached up to rounding is reached
+        return x[np.minimum(np.searchsorted(c, share - 1e-12), len(x) - 1)]
+    return np.interp(share, c, x)
+
+
+def unit_factor(unit: str, to: str) -> float:
+    """Return what a length in one unit is multiplied with to have it in another.
+
+    Raises
+    ------
+    DataError
+        If there is no way between them, as from px to um without a calibration.
+    """
+    if unit == to:
+        return 1.0
+    if unit not in METRES or to not in METRES:
+        raise DataError(
+            f"a length in {unit} cannot be given in {to}; units of length are {', '.join(METRES)}."
+        )
+    return float(f"{METRES[unit] / METRES[to]:.12g}")
+
+
+def positive(values: Any, what: str) -> np.ndarray:
+    """Return values as a new float array (N,) after checking that all are positive and finite.
+
+    Raises
+    ------
+    DataError
+        If one is not, or there is none; `what` names them.
+    """
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{what} are numbers, not {type(values).__name__} {values!r:.80}."
+        ) from None
+    if array.ndim != 1 or array.size == 0:
+        raise DataError(f"{what} are a non-empty sequence of numbers, not of shape {array.shape}.")
+    bad = ~(np.isfinite(array) & (array > 0))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{what} are positive finite numbers; {int(bad.sum())} are not, the first is "
+            f"{array[first]} at position {first}. Drop those rows (see the column 'flag')."
+        )
+    return array.copy()
+
+
+def class_limits(values: Any) -> np.ndarray:
+    """Return two or more increasing positive sizes as a float array, or raise `DataError`."""
+    edges = positive(values, "class limits")
+    if len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise DataError("class limits are two or more increasing sizes.")
+    return edges

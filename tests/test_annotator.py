@@ -1,0 +1,369 @@
+"""The annotator without a browser: what it answers, what it saves, what it shows with no kernel."""
+
+from __future__ import annotations
+
+import base64
+import json
+import statistics
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_session import FakeSession, squares
+from PIL import Image as PillowImage
+
+from particle_nb.core.errors import DataError, ImageError, PromptError
+from particle_nb.core.history import Particle, State
+from particle_nb.core.image import Calibration, Image
+from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.replay import replay
+from particle_nb.core.shape import measure
+from particle_nb.core.snapshot import OKABE_ITO
+from particle_nb.core.tally import Tally
+
+annotator = pytest.importorskip("particle_nb.widgets.annotator")
+IMAGE = Image(squares(3, 4).pixels, Calibration(5, "nm"), "squares.png")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class Browser:
+    """Collects what the kernel would send, and sends what a browser would."""
+
+    def __init__(self, editor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.editor = editor
+        self.got: list[Any] = []
+        self.buffers: list[Any] = []
+        monkeypatch.setattr(editor._canvas, "send", self._send)
+
+    def _send(self, content: Any, buffers: Any = None) -> None:
+        json.dumps(content, allow_nan=False)  # what cannot be JSON never arrives
+        self.got.append(content)
+        self.buffers.append(list(buffers or []))
+
+    def ask(self, kind: str, **content: Any) -> dict[str, Any]:
+        self.editor._canvas._received(None, {"id": "r1", "kind": kind, **content}, [])
+        assert self.got[-1]["re"] == "r1"
+        return self.got[-1]
+
+
+@pytest.fixture
+def editor() -> Any:
+    return annotator.Annotator(FakeSession(), IMAGE)
+
+
+@pytest.fixture
+def front(editor: Any, monkeypatch: pytest.MonkeyPatch) -> Browser:
+    return Browser(editor, monkeypatch)
+
+
+def test_ready_gets_the_image_once_and_the_whole_state(front: Browser) -> None:
+    front.editor.do("polygon", path=[[1, 1], [9, 1], [9, 9], [1, 9]])
+    front.got.clear()
+    front.buffers.clear()
+    delta = front.ask("ready")
+    image = front.got[0]
+    assert (image["kind"], image["width"], image["height"]) == ("image", 280, 216)
+    tile = np.asarray(PillowImage.open(BytesIO(front.buffers[0][0])))
+    assert np.array_equal(tile, IMAGE.pixels), "the browser gets the grey values themselves"
+    assert delta["full"]
+    (particle,) = delta["upserts"]
+    r0, c0, r1, c1 = particle["box"]
+    bits = np.unpackbits(np.frombuffer(front.buffers[-1][0], np.uint8))[: (r1 - r0) * (c1 - c0)]
+    assert np.array_equal(bits.reshape(r1 - r0, c1 - c0), front.editor.masks[0].crop)
+
+
+def test_large_and_deep_images_travel_in_tiles_and_messages() -> None:
+    from particle_nb.widgets.prompt_canvas import image_messages
+
+    pixels = np.random.default_rng(0).integers(0, 255, (4100, 5000), np.uint8)
+    messages = list(image_messages(Image(pixels)))
+    assert len(messages) > 1
+    seen = np.zeros_like(pixels)
+    for message, buffers in messages:
+        assert sum(map(len, buffers)) < 12 * 2**20
+        for (x, y), data in zip(message["tiles"], buffers, strict=True):
+            tile = np.asarray(PillowImage.open(BytesIO(data)))
+            seen[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    assert np.array_equal(seen, pixels)
+    deep = next(image_messages(Image(pixels[:64, :64].astype(np.uint16) * 257)))[0]
+    assert not deep["exact"]
+    colour = next(image_messages(Image(np.dstack([pixels[:64, :64]] * 3))))[0]
+    assert colour["channels"] == 3
+
+
+def test_a_delta_carries_only_what_changed(front: Browser) -> None:
+    front.editor._act({"action": "load", "masks": _packed()}, None)
+    delta = front.ask("do", line={"action": "set", "ids": [3], "name": "x"})
+    assert [p["id"] for p in delta["upserts"]] == [3]
+    assert front.buffers[-1] == [], "a new name moves no pixel"
+    delta = front.ask("do", line={"action": "delete", "ids": [4]})
+    assert (delta["upserts"], delta["removes"]) == ([], [4])
+    delta = front.ask("undo")
+    assert [p["id"] for p in delta["upserts"]] == [4]
+    assert len(front.buffers[-1]) == 1
+
+
+def _packed() -> list[dict[str, Any]]:
+    from particle_nb.core.editing import load_line
+
+    return load_line(FakeSession().propose(IMAGE))["masks"]
+
+
+def test_errors_go_back_to_their_request(front: Browser) -> None:
+    for kind, content, text in (
+        ("do", {"line": {"action": "point", "x": 3, "y": 3}}, "found nothing"),
+        ("do", {"line": {"action": "fly"}}, "unknown action"),
+        ("fly", {}, "unknown message"),
+        ("probe", {"x": 9999, "y": 0}, "outside"),
+        ("filter", {"settings": {"min_area": -1}}, "min_area"),
+    ):
+        error = front.ask(kind, **content)
+        assert error["kind"] == "error"
+        assert error["of"] == kind
+        assert text in error["message"]
+    with pytest.raises(KeyError):
+        front.ask("do")  # a bug still reaches the log, after it was said in the cell
+    assert front.got[-1]["kind"] == "error"
+    front.editor._canvas._received(None, "nonsense", [])
+    front.editor._canvas._received(None, {}, [])
+
+
+def test_hover_shows_and_changes_nothing(front: Browser) -> None:
+    line = {"x": 43, "y": 43, "label": 1, "view": [0, 0, 280, 216]}
+    answer = front.ask("hover", line=line)
+    assert answer["kind"] == "hover"
+    assert len(answer["draft"]["candidates"]) == 1
+    assert front.editor.history.position == 0
+    assert front.ask("probe", x=43, y=43)["text"] == "200"
+
+
+def test_the_view_decides_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = squares(12, 16)  # 792 x 1048 px
+    front = Browser(annotator.Annotator(FakeSession(), image), monkeypatch)
+    front.ask("do", line={"action": "point", "x": 43, "y": 43, "view": [20, 20, 60, 60]})
+    _, window = front.editor.session.calls[-1]
+    assert window is not None
+    x0, y0, x1, y1 = window
+    assert x0 <= 20 < 60 <= x1 < 500
+    assert y0 <= 20 < 60 <= y1 < 500
+    record = front.editor.history.steps[-1].record
+    assert tuple(record["window"]) == tuple(window)
+    assert "view" not in record
+    front.ask("do", line={"action": "point", "x": 900, "y": 43, "view": [20, 20, 60, 60]})
+    assert front.editor.session.calls[-1][1] is None, "a point outside asks for the whole image"
+    front.ask("do", line={"action": "cancel"})
+    front.ask("do", line={"action": "point", "x": 43, "y": 43, "view": [0, 0, 1048, 792]})
+    assert front.editor.session.calls[-1][1] is None
+
+
+def test_sliders_preview_and_then_one_step(front: Browser) -> None:
+    front.editor._act({"action": "load", "masks": _packed()}, None)
+    calls, steps = len(front.editor.session.calls), front.editor.history.position
+    for least in (0.6, 0.7, 0.8):
+        answer = front.ask("filter", settings={"min_predicted_iou": least})
+    assert front.editor.history.position == steps, "dragging is no step"
+    assert answer["summary"]["count"] == len(answer["kept"])
+    front.ask("do", line={"action": "filter", "settings": {"min_predicted_iou": 0.8}})
+    assert front.editor.history.position == steps + 1
+    assert len(front.editor.masks) == len(answer["kept"]) < 12
+    assert len(front.editor.session.calls) == calls
+
+
+def test_autosave_and_going_on(editor: Any) -> None:
+    editor.do("point", x=43, y=43)
+    assert not list(Path().glob("*.pnb")), "a draft is no commit"
+    editor.do("commit")
+    (path,) = Path().glob("*.pnb")
+    again = annotator.Annotator(FakeSession(), IMAGE)
+    assert again.masks.digest == editor.masks.digest
+    again.undo()
+    assert len(again.masks) == 0
+    other = annotator.Annotator(FakeSession(), IMAGE, FakeSession().propose(IMAGE))
+    assert len(other.masks) == 12, "other proposals are another annotation"
+    path.write_bytes(path.read_bytes()[:100])
+    fresh = annotator.Annotator(FakeSession(), IMAGE)
+    assert len(fresh.masks) == 0
+    assert path.with_name(path.name + ".damaged").exists(), "what cannot be read is not thrown away"
+
+
+def test_save_and_open(editor: Any, tmp_path: Path) -> None:
+    editor.do("point", x=43, y=43)
+    editor.do("commit", label="round")
+    editor.do("point", x=107, y=43)
+    path = editor.save(tmp_path / "sub" / "x.pnb")
+    back = annotator.open_annotation(path, FakeSession())
+    assert back.masks.digest == editor.masks.digest
+    assert back.masks[0].label == "round"
+    assert back.image.calibration == IMAGE.calibration
+    assert back.state.draft.points == ((107.0, 43.0),)
+    back.jump(0)
+    back.jump(3)
+    assert back.masks.digest == editor.masks.digest
+    assert replay(back.log, FakeSession(), IMAGE).masks.digest == editor.masks.digest
+    bare = editor.save(tmp_path / "y.pnb", with_image=False)
+    with pytest.raises(DataError, match="without its image"):
+        annotator.open_annotation(bare, FakeSession())
+    assert len(annotator.open_annotation(bare, FakeSession(), IMAGE).masks) == 1
+    with pytest.raises(DataError, match="another image"):
+        annotator.open_annotation(bare, FakeSession(), squares(3, 4, 30, 34))
+
+
+def test_live_numbers_are_those_of_measure_and_numpy(editor: Any) -> None:
+    rng = np.random.default_rng(3)
+    full = np.zeros(IMAGE.shape, bool)
+    for _ in range(30):
+        x, y, r = rng.uniform(20, 250), rng.uniform(20, 190), rng.uniform(4, 16)
+        editor.do("brush", path=[[x, y]], radius=r)
+    editor.do("delete", ids=[3, 9])
+    editor.undo()
+    editor.do("delete", ids=[4])
+    for mask in editor.masks:
+        full |= mask.full()
+    facts = editor._tally.facts(editor.state)
+    assert facts["coverage"] == np.count_nonzero(full) / full.size
+    table = measure(editor.masks, IMAGE.calibration)
+    sizes = table["x_A_nm"].to_numpy()
+    assert np.allclose(editor.table["x_A_nm"], sizes)
+    assert facts["count"] == 29
+    heights, _ = np.histogram(sizes, facts["edges"])
+    assert np.allclose(facts["sizes"]["0"]["heights"], heights / 29)
+    d10, d50, d90 = facts["sizes"]["3"]["percentiles"]
+    assert d10 < d50 < d90
+    order = np.argsort(sizes)
+    share = np.cumsum(sizes[order] ** 3) / np.sum(sizes**3)
+    assert abs(np.interp(d50, sizes[order], share) - 0.5) < 0.15
+
+
+def test_an_edit_costs_no_more_with_many_masks() -> None:
+    """Measured on the tally and the message: with 300 masks less than 3 times that with 3."""
+    times = {}
+    for count in (3, 300):
+        shape = (1500, 2000)
+        masks = [
+            Mask((60 * (i // 25) + 5, 60 * (i % 25) + 5), np.ones((40, 40), bool), shape)
+            for i in range(count)
+        ]
+        editor = annotator.Annotator(
+            None, Image(np.zeros(shape, np.uint8)), MaskSet(tuple(masks)), autosave=False
+        )
+        spent = []
+        for i in range(9):
+            start = time.perf_counter()
+            editor.do("brush", path=[[1700 + 20 * i, 1400]], radius=8)
+            spent.append(time.perf_counter() - start)
+        times[count] = statistics.median(spent)
+    assert times[300] < 3 * times[3] + 0.01, times
+
+
+def test_redrawing_five_hundred_particles_stays_below_150_ms() -> None:
+    shape, rng = (1500, 2000), np.random.default_rng(0)
+    state = State(shape).add(
+        *(
+            Particle(
+                Mask(
+                    (int(rng.integers(0, 1400)), int(rng.integers(0, 1900))),
+                    np.ones((int(rng.integers(5, 60)), int(rng.integers(5, 60))), bool),
+                    shape,
+                )
+            )
+            for _ in range(500)
+        )
+    )
+    tally = Tally(shape)
+    tally.facts(state)
+    spent = []
+    for _ in range(7):
+        start = time.perf_counter()
+        tally.facts(state)
+        spent.append(time.perf_counter() - start)
+    assert statistics.median(spent) < 0.15
+
+
+def test_the_picture_shows_contours_where_no_kernel_runs(editor: Any) -> None:
+    editor.do("point", x=43, y=43)
+    editor.do("commit")
+    data, _ = editor._repr_mimebundle_()
+    png = np.asarray(PillowImage.open(BytesIO(base64.b64decode(data["image/png"]))))
+    assert png.shape[1] == IMAGE.shape[1]
+    for x, y in ((24, 24), (63, 40), (40, 63)):  # the rim of the first square
+        assert tuple(png[y, x]) == tuple(OKABE_ITO[0])
+    assert "1 particles" in data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_the_exported_report_needs_no_kernel_and_no_network(editor: Any) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbconvert = pytest.importorskip("nbconvert")
+    editor.do("point", x=43, y=43)
+    editor.do("commit")
+    data, _ = editor._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("editor")])
+    notebook.cells[0].outputs = [output]
+    html, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert data["image/png"] in html.replace("\n", "")
+    assert "widget-view+json" not in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((FakeSession(), np.zeros((4, 4))), ImageError),
+        ((FakeSession(), IMAGE, [1]), DataError),
+        ((FakeSession(), IMAGE, MaskSet((), (4, 4))), DataError),
+        (("session", IMAGE), DataError),
+    ],
+)
+def test_wrong_arguments(arguments: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        annotator.Annotator(*arguments)
+
+
+def test_without_a_session_one_draws_by_hand() -> None:
+    editor = annotator.Annotator(None, IMAGE, autosave=False)
+    editor.do("brush", path=[[50, 50]], radius=10)
+    assert len(editor.masks) == 1
+    with pytest.raises(PromptError, match="needs a session"):
+        editor.do("point", x=43, y=43)
+    with pytest.raises(DataError, match="say where"):
+        editor.save()
+
+
+def test_the_strip_draws_only_new_steps(editor: Any) -> None:
+    drawn: list[int] = []
+    paint = editor._strip._paint_step
+
+    def noted(slot: int, step: Any) -> None:
+        drawn.append(slot)
+        paint(slot, step)
+
+    editor._strip._paint_step = noted
+    for i in range(3):
+        editor.do("brush", path=[[50 + 20 * i, 50]], radius=5)
+    assert drawn == [1, 2, 3]
+    editor.undo()
+    editor.redo()
+    assert drawn == [1, 2, 3]
+    editor._strip._clicked(6 + 62 * 1 + 5, 20)
+    assert editor.history.position == 1
+    for i in range(40):
+        editor.do("brush", path=[[50 + 2 * i, 80]], radius=5)
+    assert editor.history.position == 41
+    editor._strip._clicked(3000, 20)
+    assert editor.history.position == 41
+
+
+def test_watchers_hear_of_commits_only(editor: Any) -> None:
+    heard: list[int] = []
+    editor.watch(lambda e: heard.append(len(e.masks)))
+    editor.do("point", x=43, y=43)
+    editor.do("commit")
+    editor.undo()
+    assert heard == [1, 0]

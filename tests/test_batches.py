@@ -1,0 +1,404 @@
+"""Batches: nothing lost and nothing twice, whatever dies.
+
+Truth: drawn discs of known size, the same steps done by hand for one image, and a run that nobody
+disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+
+from particle_nb.batches import BatchSettings, batch, read_batch, running
+from particle_nb.batches.work import Job, work
+from particle_nb.core.cascade import FilterSettings, cascade
+from particle_nb.core.errors import CalibrationError, DataError, ModelError
+from particle_nb.core.reading import read_image
+from particle_nb.core.shape import measure
+from particle_nb.session import Session
+
+SETTINGS = BatchSettings("0.5 um", segmenter="classical")
+
+
+def draw(path: Path, seed: int, radii: range = range(8, 20)) -> list[int]:
+    """Bright discs of these radii in px on a dark noisy ground, in a grid; the radii come back."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(np.array(radii))
+    rows, cols = np.mgrid[:180, :240]
+    picture = rng.normal(60, 4, rows.shape)
+    for k, radius in enumerate(order):
+        y, x = 30 + 60 * (k // 4) + rng.uniform(-4, 4), 30 + 60 * (k % 4) + rng.uniform(-4, 4)
+        picture[(rows - y) ** 2 + (cols - x) ** 2 <= radius**2] += 120
+    PIL.Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(path)
+    return order.tolist()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten good images."""
+    root = tmp_path_factory.mktemp("images")
+    for k in range(10):
+        draw(root / f"image_{k}.png", seed=k)
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    out = tmp_path_factory.mktemp("reference")
+    return batch(folder, SETTINGS, out, progress=False).particles()
+
+
+def parts(out: Path) -> dict[str, int]:
+    """When each finished image was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "parts").glob("*.json")}
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+def test_sizes_of_drawn_discs(folder: Path, undisturbed: pd.DataFrame) -> None:
+    """Each image has radii 8 to 19 px at 0.5 um/px, so x_A of 8 to 19 um; watershed within 5%."""
+    assert undisturbed["image"].unique().tolist() == [f"image_{k}.png" for k in range(10)]
+    for _, group in undisturbed.groupby("image"):
+        assert len(group) == 12
+        expected = np.arange(8.0, 20.0)
+        np.testing.assert_allclose(np.sort(group["x_A_um"]), expected, rtol=0.05)
+
+
+def test_one_image_is_what_the_steps_give_by_hand(folder: Path, undisturbed: pd.DataFrame) -> None:
+    image = read_image(folder / "image_3.png", "0.5 um")
+    masks, _ = cascade(Session("classical").propose(image), image, FilterSettings())
+    expected = measure(masks, image.calibration, image="image_3.png", unit="um")
+    got = undisturbed[undisturbed["image"] == "image_3.png"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(got, expected, check_dtype=False)
+
+
+def test_one_row_group_per_image(folder: Path, tmp_path: Path) -> None:
+    result = batch(folder, SETTINGS, tmp_path, progress=False)
+    file = pq.ParquetFile(tmp_path / "particles.parquet")
+    assert file.num_row_groups == 10
+    for (name, table), k in zip(result.by_image(), range(10), strict=True):
+        assert name == f"image_{k}.png"
+        assert table["image"].eq(name).all()
+        assert len(table) == 12
+    images = pd.read_csv(tmp_path / "images.csv")
+    assert images["n"].tolist() == [12] * 10
+    assert images["image_digest"].nunique() == 10
+    again = read_batch(tmp_path)
+    pd.testing.assert_frame_equal(again.images, result.images)
+
+
+def test_several_processes_give_the_same(
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    result = batch(folder, SETTINGS, tmp_path, workers=2, progress=False)
+    pd.testing.assert_frame_equal(result.particles(), undisturbed)
+
+
+def test_bad_images_are_recorded_and_skipped(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "mixed"
+    root.mkdir()
+    shutil.copy(folder / "image_0.png", root / "b_good.png")
+    whole = (folder / "image_1.png").read_bytes()
+    (root / "a_half.png").write_bytes(whole[: len(whole) // 2])
+    (root / "c_text.tif").write_text("no image at all")
+    (root / "d_empty.png").write_bytes(b"")
+    PIL.Image.fromarray(np.full((50, 60), 90, np.uint8)).save(root / "e_blank.png")
+    (root / "notes.txt").write_text("not looked at")
+    shutil.copy(folder / "image_0.png", root / "f_again.png")
+    result = batch(root, SETTINGS, tmp_path / "out", progress=False)
+    table = result.images.set_index("image")
+    assert table.index.tolist() == [
+        "a_half.png", "b_good.png", "c_text.tif", "d_empty.png", "e_blank.png", "f_again.png",
+    ]  # fmt: skip
+    expected = ["failed", "done", "failed", "failed", "done", "duplicate"]
+    assert table["status"].tolist() == expected
+    assert table["n"].tolist() == [0, 12, 0, 0, 0, 0]
+    assert table.loc["f_again.png", "message"] == "same as b_good.png"
+    assert result.errors["image"].tolist() == ["a_half.png", "c_text.tif", "d_empty.png"]
+    assert result.errors["error"].eq("ImageError").all()
+    assert result.errors["message"].str.contains(r"_half|_text|_empty").all()
+    assert result.particles()["image"].unique().tolist() == ["b_good.png"]
+
+
+def test_nothing_usable_still_ends_with_a_table(tmp_path: Path) -> None:
+    PIL.Image.fromarray(np.full((50, 60), 90, np.uint8)).save(tmp_path / "blank.png")
+    (tmp_path / "text.png").write_text("no image")
+    result = batch(tmp_path, SETTINGS, tmp_path / "out", progress=False)
+    assert len(result.particles()) == 0
+    assert list(result.by_image()) == []
+    only_bad = batch([tmp_path / "text.png"], SETTINGS, tmp_path / "out", progress=False)
+    assert only_bad.images["status"].tolist() == ["failed"]
+    assert len(only_bad.particles()) == 0
+
+
+def test_an_image_without_a_scale_is_no_silent_pixel_count(folder: Path, tmp_path: Path) -> None:
+    plain = BatchSettings(segmenter="classical")
+    result = batch([folder / "image_0.png"], plain, tmp_path / "um", progress=False)
+    assert result.errors["message"].str.contains("pixel_size").all()
+    pixels = BatchSettings(segmenter="classical", unit="px")
+    counted = batch([folder / "image_0.png"], pixels, tmp_path / "px", progress=False)
+    assert counted.particles()["x_A_px"].between(15, 40).all()
+
+
+def test_a_mapping_gives_each_file_its_scale(folder: Path, tmp_path: Path) -> None:
+    scales = {folder / "image_0.png": "0.5 um", str(folder / "image_1.png"): "1000 nm"}
+    table = batch(scales, SETTINGS, tmp_path, progress=False).particles()
+    largest = table.groupby("image")["x_A_um"].max()
+    assert largest["image_0.png"] == pytest.approx(19, rel=0.05)
+    assert largest["image_1.png"] == pytest.approx(38, rel=0.05)
+
+
+def test_same_names_in_different_folders_stay_apart(tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        draw(tmp_path / name / "a.png", seed)
+    table = batch(tmp_path, SETTINGS, tmp_path / "out", progress=False).particles()
+    assert table["image"].unique().tolist() == ["one/a.png", "two/a.png"]
+
+
+# ---------------------------------------------------------------- again
+
+
+def test_done_images_are_not_done_again(folder: Path, tmp_path: Path) -> None:
+    first = batch(folder, SETTINGS, tmp_path, progress=False)
+    before = parts(tmp_path)
+    half, record, gone = (tmp_path / "parts" / name for name in sorted(before)[:3])
+    data = half.with_suffix(".parquet").read_bytes()
+    half.with_suffix(".parquet").write_bytes(data[: len(data) // 2])
+    record.write_text('{"status": "do')
+    gone.with_suffix(".parquet").unlink()
+    second = batch(folder, SETTINGS, tmp_path, progress=False)
+    after = parts(tmp_path)
+    assert {name for name in after if after[name] != before[name]} == {
+        path.name for path in (half, record, gone)
+    }
+    pd.testing.assert_frame_equal(first.particles(), second.particles())
+
+
+def test_changed_settings_or_content_are_done_again(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    for k in range(3):
+        shutil.copy(folder / f"image_{k}.png", root)
+    out = tmp_path / "out"
+    batch(root, SETTINGS, out, progress=False)
+    before = parts(out)
+    draw(root / "image_1.png", seed=77, radii=range(8, 14))
+    changed = batch(root, SETTINGS, out, progress=False)
+    assert changed.images["n"].tolist() == [12, 6, 12]
+    assert len(parts(out).keys() - before.keys()) == 1
+    smaller = BatchSettings("0.5 um", segmenter="classical", filters=FilterSettings(min_area=700))
+    filtered = batch(root, smaller, out, progress=False).particles()
+    assert 0 < len(filtered) < 30
+    assert (filtered["area_um2"] >= 700 * 0.25).all()
+    assert len(parts(out).keys() - before.keys()) == 4
+    # how the work is shared out changes no number and redoes nothing
+    count = parts(out)
+    threaded = BatchSettings("500 nm", segmenter="classical", threads=1)
+    batch(root, SETTINGS, out, progress=False)
+    assert parts(out) == count
+    assert threaded.result_key("w") == SETTINGS.result_key("w")
+    assert SETTINGS.result_key("w") != SETTINGS.result_key("other weights")
+
+
+def test_renamed_files_are_not_done_again(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(folder, root)
+    out = tmp_path / "out"
+    batch(root, SETTINGS, out, progress=False)
+    before = parts(out)
+    (root / "image_0.png").rename(root / "zz.png")
+    result = batch(root, SETTINGS, out, progress=False)
+    assert parts(out) == before
+    assert result.particles()["image"].unique().tolist()[-1] == "zz.png"
+
+
+# ---------------------------------------------------------------- deaths
+
+SCRIPT = """
+import sys
+from particle_nb.batches import BatchSettings, batch
+if __name__ == "__main__":
+    settings = BatchSettings("0.5 um", segmenter="classical")
+    batch(sys.argv[1], settings, sys.argv[2], workers=int(sys.argv[3]), progress=False)
+"""
+
+
+def alive(token: str) -> list[int]:
+    """Processes whose command line or environment holds a token."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and token in (entry / "environ").read_text(errors="replace"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for orphans in /proc")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_in_the_middle_and_resumed(
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, workers: int
+) -> None:
+    script, out = tmp_path / "run.py", tmp_path / "out"
+    script.write_text(SCRIPT)
+    token = f"BATCH_TEST={tmp_path}"
+    environment = os.environ | {"BATCH_TEST": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    command = [sys.executable, str(script), str(folder), str(out), str(workers)]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        deadline = time.monotonic() + 240
+        while len(parts(out)) < 3 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = parts(out)
+    assert 3 <= len(before) < 10, "the kill came too late or too early to test anything"
+    assert not (out / "particles.parquet").exists()
+    deadline = time.monotonic() + 30
+    while alive(token) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(token), "worker processes outlive their parent"
+    result = batch(folder, SETTINGS, out, workers=workers, progress=False)
+    after = parts(out)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 10
+    pd.testing.assert_frame_equal(result.particles(), undisturbed)
+
+
+def deadly_work(job: Job, settings: BatchSettings) -> tuple[dict, bytes]:
+    """What `work` does, but two of the images take their process with them."""
+    if job.name in ("image_2.png", "image_7.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(job, settings)
+
+
+def test_an_image_that_kills_its_worker_is_found(
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "work", deadly_work)
+    result = batch(folder, SETTINGS, tmp_path, workers=2, progress=False)
+    assert result.errors["image"].tolist() == ["image_2.png", "image_7.png"]
+    assert result.errors["message"].str.contains("memory").all()
+    others = undisturbed[~undisturbed["image"].isin(["image_2.png", "image_7.png"])]
+    pd.testing.assert_frame_equal(result.particles(), others.reset_index(drop=True))
+    monkeypatch.undo()
+    healed = batch(folder, SETTINGS, tmp_path, progress=False)
+    pd.testing.assert_frame_equal(healed.particles(), undisturbed)
+
+
+def slow_work(job: Job, settings: BatchSettings) -> tuple[dict, bytes]:
+    time.sleep(0.3)
+    return work(job, settings)
+
+
+def test_dask_cluster_that_loses_a_worker(
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(running, "work", slow_work)
+    seen: list[int] = []
+
+    with (
+        distributed.LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        victim = next(iter(pids.values()))
+        original = running.Store.write
+
+        def write_and_kill(store, part, record, data, path):
+            original(store, part, record, data, path)
+            seen.append(1)
+            if len(seen) == 3:
+                os.kill(victim, signal.SIGKILL)
+
+        monkeypatch.setattr(running.Store, "write", write_and_kill)
+        result = batch(folder, SETTINGS, tmp_path, client=client, progress=False)
+        assert len(set(pids.values())) == 3
+        assert victim not in client.run(os.getpid).values(), "the victim was not killed"
+    assert len(seen) == 10
+    assert result.images["status"].eq("done").all()
+    pd.testing.assert_frame_equal(result.particles(), undisturbed)
+
+
+def test_no_more_images_wait_than_the_queue_holds(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+    original = running.futures.wait
+
+    def counting(waiting, **options):
+        nonlocal most
+        most = max(most, len(waiting))
+        return original(waiting, **options)
+
+    monkeypatch.setattr(running.futures, "wait", counting)
+    batch(folder, SETTINGS, tmp_path, progress=False)
+    assert 1 <= most <= 2
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda f, o: batch(f / "none", SETTINGS, o), DataError, "no folder"),
+        (lambda f, o: batch([], SETTINGS, o), DataError, "no image"),
+        (lambda f, o: batch(3, SETTINGS, o), DataError, "save arrays"),
+        (lambda f, o: batch([f / "image_0.png"] * 2, SETTINGS, o), DataError, "given twice"),
+        (lambda f, o: batch(f, {"unit": "um"}, o), DataError, "BatchSettings"),
+        (lambda f, o: batch(f, SETTINGS, o, workers=0), DataError, "workers"),
+        (lambda f, o: batch(f, SETTINGS, o, workers=1.5), DataError, "workers"),
+        (lambda f, o: batch(f, SETTINGS, o, client="tcp://here"), DataError, "client"),
+        (lambda f, o: batch({f / "image_0.png": "3"}, SETTINGS, o), CalibrationError, "unit"),
+        (lambda f, o: batch(f, BatchSettings(segmenter="x/y/z"), o), ModelError, "x/y/z"),
+        (lambda f, o: batch(f, SETTINGS, f / "image_0.png"), DataError, "cannot be made"),
+        (lambda f, o: read_batch(o), DataError, "no completed batch"),
+        (lambda f, o: BatchSettings(pixel_size="0 um"), CalibrationError, "positive"),
+        (lambda f, o: BatchSettings(segmenter=Session()), DataError, "segmenter"),
+        (lambda f, o: BatchSettings(filters=None), DataError, "filters"),
+        (lambda f, o: BatchSettings(unit="mm"), DataError, "unit"),
+        (lambda f, o: BatchSettings(threads=0), DataError, "threads"),
+    ],
+)
+def test_bad_input_is_named(call, error, words, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(error, match=words):
+        call(folder, tmp_path)
+
+
+def test_a_folder_without_images_says_what_it_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    with pytest.raises(DataError, match=r"\.tif"):
+        batch(tmp_path, SETTINGS, tmp_path / "out", progress=False)
+
+
+def test_records_are_complete(folder: Path, tmp_path: Path) -> None:
+    batch([folder / "image_0.png"], SETTINGS, tmp_path, progress=False)
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "parts").glob("*.json"))
+    image = read_image(folder / "image_0.png", "0.5 um")
+    assert record["image_digest"] == image.digest
+    assert (record["height_px"], record["width_px"]) == (180, 240)
+    assert record["scale"] == "0.5 um/px (typed)"
+    assert record["segmenter"] == "classical"
+    assert record["weights"] == Session("classical").segmenter.digest
+    assert record["n"] + sum(record["removed"].values()) == record["proposed"]
