@@ -28,13 +28,18 @@ _NAMES = {
     ),
     "core.image": ("Calibration", "Image"),
     "core.masks": ("Mask", "MaskSet"),
+    "core.matching": ("match",),
+    "core.profile": ("contour_roughness",),
     "core.prompt": ("Prompt",),
     "core.reading": ("read_image",),
     "core.psd_reference": ("read_distribution",),
+    "core.replay": ("replay",),
     "core.roughness": ("roughness",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.surface": ("DepthMap", "PointCloud", "point_cloud"),
     "session": ("Session",),
+    "validation": ("collect", "report", "validate"),
+    "widgets.annotator": ("Annotator", "open_annotation"),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from particle_nb.core.surface import DepthMap
 
 Key = tuple[str, ...]
+_PROTOCOLS: dict[str, type] = {
+    "segmenter": Segmenter,
+    "depth": DepthEstimator,
+    "features": FeatureExtractor,
+}
 
 
 @dataclass(frozen=True)
@@ -270,9 +275,15 @@ class Session:
         with self._lock:
             if kind not in self._models:
                 source = self._sources[kind]
-                self._models[kind] = (
-                    load_model(source, kind, self.device) if isinstance(source, str) else source
-                )
+                if isinstance(source, str):
+                    source = load_model(source, kind, self.device)
+                if not isinstance(source, _PROTOCOLS[kind]):
+                    raise ModelError(
+                        f"{type(source).__name__} is no {kind} model; name one of "
+                        f"`particle-nb models`, or pass an object that follows "
+                        f"particle_nb.models.{_PROTOCOLS[kind].__name__}."
+                    )
+                self._models[kind] = source
             return self._models[kind]
 
     def _cached(self, key: Key, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:

@@ -259,8 +259,8 @@ def collect(folder: str | os.PathLike[str]) -> pd.DataFrame:
     ...
     particle_nb.core.errors.DataError: no folder 'no-such-folder' ...
     """
-    root = Path(folder)
-    if not root.is_dir():
+    root = Path(folder) if isinstance(folder, (str, os.PathLike)) else None
+    if root is None or not root.is_dir():
         raise DataError(f"no folder {str(folder)!r} with runs in it; give the `out` of validate.")
     rows = []
     for path in sorted(root.rglob("results.json")):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -32,7 +33,7 @@ def random_sam(
     side: int = 1024,
     mlp: int = 2048,
     normal: float = 1e-6,
-) -> SamModel:
+) -> Any:
     """Make a SAM; hidden=768, layers=12 is ViT-B. `normal` is the decoder's epsilon."""
     generator = torch.Generator().manual_seed(seed)
     every = max(1, layers // 4)
@@ -48,8 +49,8 @@ def random_sam(
         mask_decoder_config=SamMaskDecoderConfig(mlp_dim=mlp, layer_norm_eps=normal),
     )
     with torch.device("meta"):
-        model = SamModel._from_config(config, attn_implementation="sdpa")
-    model = model.to_empty(device="cpu").eval()
+        bare: Any = SamModel._from_config(config, attn_implementation="sdpa")
+    model: Any = bare.to_empty(device="cpu").eval()
     with torch.no_grad():
         for name, value in model.named_parameters():
             _fill(name, value, generator)
@@ -78,7 +79,7 @@ def _fill(name: str, value: torch.Tensor, generator: torch.Generator) -> None:
         value.add_(1)
 
 
-def _shape(model: SamModel) -> None:
+def _shape(model: Any) -> None:
     """Let the image side find the prompt's own token by position."""
     model.shared_image_embedding.positional_embedding = (
         model.prompt_encoder.shared_embedding.positional_embedding
@@ -108,12 +109,12 @@ def _shape(model: SamModel) -> None:
     head.bias.fill_(0.92)
 
 
-def _fit(model: SamModel, generator: torch.Generator) -> None:
+def _fit(model: Any, generator: torch.Generator) -> None:
     """Choose the last layer by least squares so that discs come out."""
     decoder = model.mask_decoder
     grid = model.config.prompt_encoder_config.image_embedding_size
     side, count = 4 * grid, 12
-    seen = {}
+    seen: dict[str, torch.Tensor] = {}
     hook = decoder.upscale_conv2.register_forward_hook(
         lambda module, inputs, output: seen.update(f=torch.nn.functional.gelu(output))
     )
@@ -170,7 +171,7 @@ _OFFICIAL = [
 ]
 
 
-def official(model: SamModel) -> dict[str, torch.Tensor]:
+def official(model: Any) -> dict[str, torch.Tensor]:
     """The same weights under the official package's names."""
     tensors = {}
     for key, value in model.state_dict().items():
@@ -182,7 +183,7 @@ def official(model: SamModel) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def save(model: SamModel, folder: Path, name: str = "sam_vit_test") -> tuple[Path, Path]:
+def save(model: Any, folder: Path, name: str = "sam_vit_test") -> tuple[Path, Path]:
     """Write the folder of transformers and the official .pth; return both paths."""
     model.save_pretrained(folder / name)
     torch.save(official(model), folder / f"{name}.pth")

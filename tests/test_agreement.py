@@ -13,6 +13,7 @@ import math
 import statistics
 import warnings
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from particle_nb.core import agreement
+from particle_nb.core.distribution import size_distribution
 from particle_nb.core.errors import DataError
 
 # Bland and Altman 1986, table 1: peak expiratory flow rate in l/min, first readings.
@@ -171,7 +173,7 @@ def test_exchange_and_unit(values: list[tuple[float, float]], unit: float) -> No
     """Exchanged methods turn the signs; another unit scales differences and leaves ratios."""
     a, b = np.array(values).T
     forth, back = agreement.bland_altman(a, b), agreement.bland_altman(b, a)
-    close = {"rel": 1e-6, "abs": 1e-6}
+    close: dict[str, Any] = {"rel": 1e-6, "abs": 1e-6}
     assert back.bias == pytest.approx(-forth.bias, **close)
     assert back.lower_interval == pytest.approx([-v for v in forth.upper_interval[::-1]], **close)
     scaled = agreement.bland_altman(a * unit, b * unit)
@@ -371,7 +373,7 @@ def test_passing_bablok_in_rational_arithmetic() -> None:
     """The definition of 1983 on decimal readings with many ties, without any rounding."""
     numbers = [Fraction(word) for word in CREATININE.split()]
     x, y = numbers[::2], numbers[1::2]
-    slopes: list[float | Fraction] = []
+    slopes: list[Any] = []
     for (a, b), (c, d) in itertools.combinations(zip(x, y, strict=True), 2):
         if (a, b) != (c, d) and c - a != b - d:
             slopes.append(math.inf if a == c else (d - b) / (c - a))
@@ -476,6 +478,20 @@ def test_percentile_deviation_of_a_scaled_distribution() -> None:
     assert table["reference"].tolist() == pytest.approx(
         [10 / 1.5**1.2815516, 10, 10 * 1.5**1.2815516]
     )
+
+
+def test_percentiles_of_measured_distributions() -> None:
+    """D50 by number of 1..99 um is 50 um by symmetry; doubled sizes deviate by 100%."""
+    sizes = np.arange(1.0, 100.0)
+    one = size_distribution(sizes, r=0, unit="um")
+    two = size_distribution(2 * sizes, r=0, unit="um")
+    table = agreement.percentile_deviation(two, one, [50])
+    assert table["reference"].iloc[0] == pytest.approx(50)
+    assert table["deviation_percent"].iloc[0] == pytest.approx(100)
+    with pytest.raises(DataError, match="differ in unit"):
+        agreement.percentile_deviation(two.to("nm"), one)
+    with pytest.raises(DataError, match="differ in r"):
+        agreement.percentile_deviation(two.counted_by(3), one)
 
 
 def test_percentiles_of_different_weights_are_refused() -> None:

@@ -362,8 +362,11 @@ def test_the_strip_draws_only_new_steps(editor: Any) -> None:
 
 def test_watchers_hear_of_commits_only(editor: Any) -> None:
     heard: list[int] = []
+    drafts: list[bool] = []
     editor.watch(lambda e: heard.append(len(e.masks)))
+    editor.watch(lambda e: drafts.append(e.state.draft is not None), drafts=True)
     editor.do("point", x=43, y=43)
     editor.do("commit")
     editor.undo()
     assert heard == [1, 0]
+    assert drafts == [True, False, True]

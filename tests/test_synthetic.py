@@ -364,7 +364,7 @@ def residual(body: synthetic.ReferenceBody, cap: float = 0.6) -> tuple[float, fl
     """Sq and radius by a least-squares sphere through the upper cap, weighted by area."""
     rows, cols = np.nonzero(body.mask)
     z = body.height[rows, cols].astype(float)
-    keep = z > z.max() - cap * body.radius_nm
+    keep = (z > z.max() - cap * body.radius_nm) & ((rows + 2 * cols) % 5 == 0)
     x, y, z = cols[keep] * body.pixel_nm, rows[keep] * body.pixel_nm, z[keep]
     start = np.array([*(np.array(body.centre[:2]) * body.pixel_nm), body.centre[2]])
     weight = np.sqrt(1 / np.clip((z - start[2]) / body.radius_nm, 0.1, 1))
@@ -387,7 +387,7 @@ def test_smooth_sphere_has_no_roughness() -> None:
 def test_rough_sphere_has_the_stated_sq(sq: float, correlation: float) -> None:
     """METROLOGY: within 5 % for correlation lengths up to 0.06 R (mean of four spheres)."""
     found = [
-        residual(rough_sphere(1000, sq, correlation, 8, np.random.default_rng(seed)))
+        residual(rough_sphere(1000, sq, correlation, 10, np.random.default_rng(seed)))
         for seed in range(4)
     ]
     assert np.mean([f[0] for f in found]) == pytest.approx(sq, rel=0.05)
@@ -438,7 +438,7 @@ def test_random_settings_vary_and_brightness_does_not_separate() -> None:
     contrast = []
     kinds, packings, shapes = set(), set(), set()
     for _ in range(40):
-        settings = synthetic.random_settings(rng, (96, 96))
+        settings = synthetic.random_settings(rng, (80, 80))
         kinds.add(settings.detectors[0].kind)
         packings.add(settings.packing)
         shapes |= {population.shape for population in settings.populations}

@@ -30,7 +30,7 @@ class Pool:
 
     executor: Any
     width: Callable[[], int]
-    weights: str = ""
+    model: str = ""
     renew: Callable[[int], Any] | None = None
 
 
@@ -64,7 +64,7 @@ def pool_of(settings: BatchSettings, workers: int, client: Any) -> Iterator[Pool
         pool = Pool(renew(workers), lambda: workers, renew=renew)
     try:
         try:
-            pool.weights = pool.executor.submit(model_key, settings).result()
+            pool.model = pool.executor.submit(model_key, settings).result()
         except BrokenProcessPool:
             raise ModelError(
                 "the worker processes do not start. A script must guard its call of batch with "
@@ -87,7 +87,7 @@ def run(
     """Do what is not done yet; returns one record per job, in their order."""
     from tqdm.auto import tqdm
 
-    key = settings.result_key(pool.weights)
+    key = settings.result_key(pool.model)
     rows: dict[int, dict[str, Any]] = {}
     owner: dict[str, str] = {}
     running: dict[futures.Future, _Task] = {}

@@ -24,7 +24,7 @@ from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.image import Calibration
 from particle_nb.core.reading import read_image
-from particle_nb.core.shape import measure
+from particle_nb.core.shape import ESTIMATOR, measure
 from particle_nb.session import Session
 
 # embeddings that tiles of one image share; more would only pile up images that are done
@@ -94,12 +94,12 @@ class BatchSettings:
         if self.threads is not None:
             whole(self.threads, "threads")
 
-    def result_key(self, weights: str) -> str:
-        """Digest of all that changes a result, `weights` being the digest of the model's."""
+    def result_key(self, model: str) -> str:
+        """Digest of all that changes a result, `model` naming model, weights and their settings."""
         about = dataclasses.asdict(self)
         for name in ("device", "cache_dir", "threads", "pixel_size"):
             del about[name]  # how, not what; the pixel size is added image by image
-        text = json.dumps([_FORMAT, about, weights], sort_keys=True)
+        text = json.dumps([_FORMAT, ESTIMATOR, about, model], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -129,7 +129,7 @@ def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
 
 def model_key(settings: BatchSettings) -> str:
     model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
-    return f"{model.name} {model.digest}"
+    return f"{model.name} {model.digest} {getattr(model, 'settings', None)!r}"
 
 
 def start_worker(threads: int) -> None:

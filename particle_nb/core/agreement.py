@@ -254,7 +254,7 @@ def percentile_deviation(
         if one is not None and two is not None and one != two:
             raise DataError(
                 f"the distributions differ in {name}: {one!r} measured, {two!r} in the reference; "
-                "build both the same way."
+                "build both the same way, or convert one with .to(unit)."
             )
     first, second = (
         _percentiles(d, points, n) for d, n in ((measured, "measured"), (reference, "reference"))

@@ -137,9 +137,9 @@ def expose(
         trail = ndimage.gaussian_filter1d(bright, 18.0, axis=1, mode="nearest", truncate=2.5)
         trail = np.roll(trail, 20, axis=1)
         wander = rng.standard_normal((height, 1), dtype=np.float32)
-        lines = 0.6 + 0.4 * ndimage.gaussian_filter1d(wander, 1.0, axis=0)
+        strength = 0.6 + 0.4 * ndimage.gaussian_filter1d(wander, 1.0, axis=0)
         halo = ndimage.gaussian_filter(bright, 5.0, truncate=2.5)
-        values += exposure.charging * (2.0 * trail * lines + halo)
+        values += exposure.charging * (2.0 * trail * strength + halo)
     if exposure.defocus > 0.05 or exposure.astigmatism > 0.05:
         values = _defocus(values, exposure)
     if exposure.invert:
@@ -171,8 +171,8 @@ def expose(
     if exposure.dose:
         # Poisson in its Gaussian limit: the draws stay the same on every machine
         grey += noise * np.sqrt((grey + 0.05) / np.float32(exposure.dose))
-    lines = rng.standard_normal(height, dtype=np.float32)
-    grey += np.float32(exposure.line_noise) * lines[:, None]
+    lines = rng.standard_normal((height, 1), dtype=np.float32)
+    grey += np.float32(exposure.line_noise) * lines
     return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 

@@ -85,13 +85,15 @@ class EllipsoidForm:
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the signed normal distance (exact to first order) in nm and the normal's z."""
-        d = np.stack([x - self.centre[0], y - self.centre[1], z - self.centre[2]], axis=-1)
-        u = d @ self.lower
-        scale = np.sqrt(np.einsum("ij,ij->i", u, u))
-        gradient = u @ self.lower.T
-        steep = np.sqrt(np.einsum("ij,ij->i", gradient, gradient))
+        # written out: a product of tall thin matrices would only wake the threads of BLAS
+        (a, _, _), (b, c, _), (d, e, f) = self.lower.tolist()
+        dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
+        u, v, w = a * dx + b * dy + d * dz, c * dy + e * dz, f * dz
+        scale = np.sqrt(u * u + v * v + w * w)
+        up = d * u + e * v + f * w
+        steep = np.sqrt((a * u) ** 2 + (b * u + c * v) ** 2 + up * up)
         steep = np.maximum(steep, 1e-12 * np.abs(self.lower).max())
-        return (scale - 1) * scale / steep, np.maximum(gradient[:, 2] / steep, STEEPEST)
+        return (scale - 1) * scale / steep, np.maximum(up / steep, STEEPEST)
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,12 +137,16 @@ class PolynomialForm:
         """Return the height above the polynomial along its normal in nm, and the normal's z."""
         u, v = (x - self.origin[0]) / self.scale, (y - self.origin[1]) / self.scale
         height, slope_u, slope_v = np.zeros_like(z), np.zeros_like(z), np.zeros_like(z)
-        for (i, j), value in zip(_exponents(self.degree), self.coefficients, strict=True):
-            height += value * u**i * v**j
+        us, vs = [np.ones_like(u)], [np.ones_like(v)]
+        for _ in range(self.degree):
+            us.append(us[-1] * u)
+            vs.append(vs[-1] * v)
+        for (i, j), value in zip(_exponents(self.degree), self.coefficients.tolist(), strict=True):
+            height += value * us[i] * vs[j]
             if i:
-                slope_u += value * i * u ** (i - 1) * v**j
+                slope_u += value * i * us[i - 1] * vs[j]
             if j:
-                slope_v += value * j * u**i * v ** (j - 1)
+                slope_v += value * j * us[i] * vs[j - 1]
         normal = 1 / np.sqrt(1 + (slope_u**2 + slope_v**2) / self.scale**2)
         return (z - height) * normal, np.maximum(normal, STEEPEST)
 

@@ -169,7 +169,8 @@ def areal_parameters(heights: np.ndarray, weights: np.ndarray | None = None) -> 
     for block in blocks:
         z, w = part(block)
         if z.size:
-            total, first = total + float(w.sum()), first + float(w @ z)
+            # sums of products, not dot products: BLAS would wake its threads for every block
+            total, first = total + float(w.sum()), first + float((w * z).sum())
             low, high = min(low, float(z.min())), max(high, float(z.max()))
     if not total > 0:
         raise DataError("there is no finite height to take a roughness of.")
@@ -178,9 +179,9 @@ def areal_parameters(heights: np.ndarray, weights: np.ndarray | None = None) -> 
     for block in blocks:
         z, w = part(block)
         z -= mean
-        square = z * z
-        ws = w * square
-        sums += w @ np.abs(z), ws.sum(), ws @ z, ws @ square
+        wz = w * z
+        ws = wz * z
+        sums += np.abs(wz).sum(), ws.sum(), (ws * z).sum(), (ws * z * z).sum()
     sa, variance, third, fourth = (float(v) for v in sums / total)
     sq = math.sqrt(variance)
     skewness = third / sq**3 if sq > 0 else math.nan

@@ -17,7 +17,6 @@ from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.roughness import Roughness, roughness
 from particle_nb.core.surface import DepthMap, point_cloud
 
-
 _NOTHING = (math.nan, math.nan, math.nan, math.nan, math.nan)
 
 

@@ -13,9 +13,8 @@ from particle_nb.core.contour import QUANTITIES, measure_crops
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask
+from particle_nb.core.relief import SAMPLE, relief_of, spread_sample
 
-#: Points looked at to find the scale and the form; more would not move the fourth digit.
-SAMPLE = 40_000
 _FEWEST = 16  # pixels of a particle below which no height scale can be read off it
 
 
@@ -156,17 +155,8 @@ class PointCloud:
         return len(self.xyz)
 
     def sample(self, count: int = SAMPLE) -> np.ndarray:
-        """Return the indices of at most `count` points, spread evenly and without a stride.
-
-        A golden-ratio jitter inside equal strata keeps a row-major grid from being sampled
-        along a few of its columns.
-        """
-        n = len(self)
-        if n <= count:
-            return np.arange(n)
-        strata = np.arange(count)
-        jitter = (strata * 0.6180339887498949) % 1.0
-        return ((strata + jitter) * (n / count)).astype(np.int64)
+        """Return the indices of at most `count` points, as `spread_sample` does."""
+        return spread_sample(len(self), count)
 
     @cached_property
     def pitch(self) -> float | None:
@@ -329,7 +319,7 @@ def point_cloud(
                 raise DataError("the mask has no outline to take its Feret diameter from.")
         else:
             target = parse_height(height)
-        base, relief, info["relief"] = relief_of(patch, inside)
+        base, relief, info["relief"] = relief_of(patch, inside, index)
         z = (z - base) * (target / relief)
     if cut > 0:
         order = min(int(cut / 100 * z.size), z.size - 1)
@@ -344,56 +334,6 @@ def point_cloud(
     xyz[:, 2] = z
     unit = "relative" if relative_only else "nm"
     return PointCloud(xyz, pixel, unit, target, cut, info)
-
-
-def relief_of(patch: np.ndarray, inside: np.ndarray) -> tuple[float, float, str]:
-    """Return base, relief (top minus base) in depth units, and how they were found.
-
-    Parameters
-    ----------
-    patch : float array (h, w)
-        Relative heights around a particle.
-    inside : bool array (h, w)
-        Its pixels.
-
-    Raises
-    ------
-    DataError
-        If the depth inside is constant.
-
-    Examples
-    --------
-    >>> y, x = np.mgrid[-60:61, -60:61]
-    >>> dome = np.sqrt(np.maximum(57.3**2 - x**2 - y**2, 0))
-    >>> base, relief, how = relief_of(3 * dome + 7, dome > 0)
-    >>> round(base), round(relief / 3), how
-    (7, 57, 'half-ellipsoid law')
-    """
-    rows, cols = np.nonzero(inside)
-    if rows.size > SAMPLE:
-        pick = PointCloud(np.zeros((rows.size, 3), np.float32)).sample()
-        rows, cols = rows[pick], cols[pick]
-    # a 3 x 3 median takes single outliers off; outside the mask the pixel stands for itself
-    centre = patch[rows, cols].astype(np.float64)
-    stack = [centre]
-    height, width = patch.shape
-    for dr, dc in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        r, c = np.clip(rows + dr, 0, height - 1), np.clip(cols + dc, 0, width - 1)
-        stack.append(np.where(inside[r, c], patch[r, c], centre))
-    levels = np.sort(np.median(stack, axis=0))
-    share = (np.arange(levels.size) + 0.5) / levels.size
-    middle = (share > 0.2) & (share < 0.9)
-    slope, base = np.polyfit(np.sqrt(share[middle]), levels[middle], 1)
-    lowest, low, highest = np.interp([0.001, 0.02, 0.999], share, levels)
-    spread = float(np.abs(levels).max())
-    if not highest - lowest > 1e-6 * spread:
-        raise DataError(
-            "the depth is constant inside the mask, so that no height can be read off it; "
-            "check that the depth map belongs to this image."
-        )
-    if slope > 0 and low < base + slope * (math.sqrt(0.02) + 0.1):
-        return float(base), float(slope), "half-ellipsoid law"
-    return float(lowest), float(highest - lowest), "99.8 % range"
 
 
 def _one_mask(mask: Mask | np.ndarray) -> Mask:

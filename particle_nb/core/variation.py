@@ -171,12 +171,15 @@ def _interval(
     weights = np.concatenate([weight for _, weight in parts])
     owner = np.repeat(np.arange(len(parts)), [len(sizes) for sizes, _ in parts])
     order = np.argsort(x, kind="stable")
-    x, weights, owner = x[order], weights[order], owner[order]
+    x, owner = x[order], owner[order]
+    amounts = weights[order] * (x / x[-1]) ** r
     found = np.empty((300, len(points)))
     for row in found:
         times = np.bincount(rng.integers(0, len(parts), len(parts)), minlength=len(parts))
-        drawn = weights * times[owner]
+        drawn = amounts * times[owner]
         kept = drawn > 0
-        row[:] = size_distribution(x[kept], r=r, weights=drawn[kept]).percentile(points)
+        reached = np.cumsum(drawn[kept])
+        # the midpoint convention of `SizeDistribution`, on sizes that are sorted already
+        row[:] = np.interp(points / 100, (reached - drawn[kept] / 2) / reached[-1], x[kept])
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

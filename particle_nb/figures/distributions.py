@@ -79,13 +79,13 @@ def psd(
     drawn = [edges[0], edges[-1]]
     if reference is not None:
         other = _in_unit(reference, unit, r)
-        p = np.linspace(0.5, 99.5, 200)
-        sizes = np.asarray(other.percentile(p), float)
+        percents = np.linspace(0.5, 99.5, 200)
+        sizes = np.asarray(other.percentile(percents), float)
         known = np.isfinite(sizes)
         fig.add_trace(
             go.Scatter(
                 x=sizes[known],
-                y=p[known],
+                y=percents[known],
                 mode="lines",
                 line={"color": PALETTE[5], "width": 2.2, "dash": "dash"},
                 name=f"reference{_name_of(other)}",

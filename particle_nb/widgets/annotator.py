@@ -98,7 +98,7 @@ class Annotator:
         self._sent: dict[int, Mask] = {}
         self._sequence = 0
         self._hint = ""
-        self._watchers: list[Callable[[Annotator], None]] = []
+        self._watchers: list[tuple[Callable[[Annotator], None], bool]] = []
         self._path = _autosave_path(autosave, image, masks)
         if masks is not None and len(masks):
             self._history = perform(self._history, load_line(masks), image, None)
@@ -187,9 +187,9 @@ class Annotator:
         self.selection = tuple(n for n in map(int, numbers) if n in self.state.particles)
         self._canvas.reply(None, "select", {"ids": list(self.selection)})
 
-    def watch(self, run: Callable[[Annotator], None]) -> None:
-        """Call `run(annotator)` after each change of the committed particles."""
-        self._watchers.append(run)
+    def watch(self, run: Callable[[Annotator], None], drafts: bool = False) -> None:
+        """Call `run(annotator)` after each change of the committed particles (or of drafts too)."""
+        self._watchers.append((run, drafts))
 
     def save(self, path: str | os.PathLike[str] | None = None, with_image: bool = True) -> Path:
         """Write the annotation to a ``.pnb`` file, atomically.
@@ -232,8 +232,8 @@ class Annotator:
                 self._writer.write(self._path, history, self._facts())
         self._tell(request, changes, before)
         self._strip.show(history)
-        if changes:
-            for run in self._watchers:
+        for run, drafts in self._watchers:
+            if changes or drafts:
                 run(self)
 
     def _continue(self, path: Path) -> None:

@@ -587,8 +587,7 @@ class View {
   }
 
   async receiveImage(message, buffers) {
-    if (message.first || !this.picture || this.picture.width !== message.width || this.picture.height !== message.height)
-      this.incoming = new Picture(message.width, message.height, message.channels);
+    if (message.first || !this.incoming) this.incoming = new Picture(message.width, message.height, message.channels);
     const picture = this.incoming;
     await Promise.all(message.tiles.map(([x, y], i) => picture.put(x, y, buffers[i])));
     picture.arrived = (picture.arrived || 0) + message.tiles.length;

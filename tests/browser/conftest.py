@@ -305,7 +305,11 @@ def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
         )
         notebook.run_all()
         if wait:
-            expect(page.locator(READY)).to_have_count(1, timeout=60_000)
+            try:
+                expect(page.locator(READY)).to_have_count(1, timeout=120_000)
+            except AssertionError:
+                said = page.locator(".jp-OutputArea").all_inner_texts()
+                raise AssertionError(f"no annotator appeared; the cells said {said}") from None
             page.locator(READY).scroll_into_view_if_needed()
         opened.append(notebook)
         return notebook
