@@ -119,13 +119,21 @@ def child(role: str, folder: Path, points: int, side: int) -> dict:
     return {"wall": wall, "cpu": cpu, "rles": rles, "boxes": boxes, "scores": scores}
 
 
+def pixels_apart(first: list[int], second: list[int]) -> int:
+    """Count the pixels in which two run-length codes differ."""
+    import numpy as np
+
+    masks = [np.repeat(np.arange(len(runs)) % 2, runs) for runs in (first, second)]
+    return int(np.count_nonzero(masks[0] != masks[1]))
+
+
 def agree(first: dict, second: dict) -> str:
     """Return what differs, or an empty text."""
     if len(first["rles"]) != len(second["rles"]):
         return f"{len(first['rles'])} masks against {len(second['rles'])}"
     pairs = list(zip(first["rles"], second["rles"], strict=True))
-    if different := sum(a != b for a, b in pairs):
-        return f"{different} of {len(pairs)} RLEs differ"
+    if different := [pixels_apart(a, b) for a, b in pairs if a != b]:
+        return f"{len(different)} of {len(pairs)} RLEs differ, by {sum(different)} pixels in all"
     if first["boxes"] != second["boxes"]:
         return "boxes differ"
     worst = max(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from particle_nb.core import agreement
@@ -168,6 +168,7 @@ def test_identical_methods_and_equal_means() -> None:
     assert level.bias == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(1, 1e3)] * 2), min_size=3, max_size=20), st.floats(1e-9, 1e9))
 def test_exchange_and_unit(values: list[tuple[float, float]], unit: float) -> None:
     """Exchanged methods turn the signs; another unit scales differences and leaves ratios."""
@@ -418,6 +419,7 @@ def test_few_pairs_are_advised_against() -> None:
         agreement.passing_bablok(*pairs(CREATININE)[:, :30])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.2, 5), st.floats(-3, 3))
 def test_exchanged_axes_give_the_inverse_line(seed: int, slope: float, intercept: float) -> None:
     rng = np.random.default_rng(seed)
@@ -433,6 +435,7 @@ def test_exchanged_axes_give_the_inverse_line(seed: int, slope: float, intercept
     assert back.slope_interval == pytest.approx((1 / high, 1 / low), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=12),
     st.sampled_from([0.1, 0.3, 1.0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import statistics
 import time
 from io import BytesIO
@@ -298,18 +299,34 @@ def test_the_picture_shows_contours_where_no_kernel_runs(editor: Any) -> None:
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
-def test_the_exported_report_needs_no_kernel_and_no_network(editor: Any) -> None:
+def test_an_executed_report_needs_no_kernel_and_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What papermill does (nbclient runs the cells), then HTML: the picture is in the file."""
     nbformat = pytest.importorskip("nbformat")
     nbconvert = pytest.importorskip("nbconvert")
-    editor.do("point", x=43, y=43)
-    editor.do("commit")
-    data, _ = editor._repr_mimebundle_()
-    output = nbformat.v4.new_output("display_data", data)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("editor")])
-    notebook.cells[0].outputs = [output]
-    html, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
-    assert data["image/png"] in html.replace("\n", "")
-    assert "widget-view+json" not in html
+    nbclient = pytest.importorskip("nbclient")
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(here), str(here.parent))))
+    code = """
+from fake_session import FakeSession, squares
+from particle_nb.widgets.annotator import Annotator
+editor = Annotator(FakeSession(), squares(3, 4), autosave=False)
+editor.do("point", x=43, y=43)
+editor.do("commit")
+editor
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (output,) = [o for o in notebook.cells[0].outputs if o.output_type == "execute_result"]
+    assert "1 particles" in output.data["text/plain"]
+    picture = output.data["image/png"].strip()
+    assert picture in nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
+    # without the stored state of widgets the page does not even look for their code
+    notebook.metadata.pop("widgets", None)
+    html, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    assert picture in html
+    assert "vnd.jupyter.widget-view+json" not in html
 
 
 @pytest.mark.parametrize(

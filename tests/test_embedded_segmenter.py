@@ -26,6 +26,8 @@ from particle_nb.models.embedded import (  # noqa: E402
     segmenter,
     train_segmenter,
     training_data,
+    training_losses,
+    training_prompts,
 )
 from particle_nb.models.embedded.export import export, isotonic  # noqa: E402
 
@@ -50,7 +52,14 @@ def discs(
     return (grey + noise).clip(0, 255).astype(np.uint8), labels
 
 
-CIRCLES = [(60, 70, 30), (150, 60, 25), (170, 150, 34), (80, 170, 28), (210, 215, 20), (30, 220, 18)]
+CIRCLES = [
+    (60, 70, 30),
+    (150, 60, 25),
+    (170, 150, 34),
+    (80, 170, 28),
+    (210, 215, 20),
+    (30, 220, 18),
+]
 
 
 @pytest.fixture(scope="module")
@@ -204,11 +213,9 @@ def test_true_iou_counts_what_lies_outside_the_roi() -> None:
     labels = torch.zeros(1, 96, 96, dtype=torch.long)
     labels[0, 20:60, 20:60] = 1
     rois = torch.tensor([[[30.0 - 0.5, 40.0 - 0.5, 20.0, 60.0]]])
-    truth = train_segmenter.roi_truth(
-        labels, rois, torch.tensor([[1]]), torch.tensor([[1600.0]])
-    )
+    truth = training_losses.roi_truth(labels, rois, torch.tensor([[1]]), torch.tensor([[1600.0]]))
     logits = torch.where(truth.mask > 0.5, 5.0, -5.0)
-    got = train_segmenter.true_iou(logits, rois[0], truth)
+    got = training_losses.true_iou(logits, rois[0], truth)
     assert float(got[0]) == pytest.approx(0.5, abs=0.02)
 
 
@@ -216,13 +223,15 @@ def test_a_correcting_click_lands_in_the_larger_error() -> None:
     rois = torch.tensor([[48.0, 48.0, 96.0, 96.0]])
     mask = torch.zeros(1, 96, 96)
     mask[0, 10:80, 10:80] = 1.0
-    truth = train_segmenter.RoiTruth(mask, torch.tensor([4900.0]), torch.tensor([True]))
+    truth = training_losses.RoiTruth(mask, torch.tensor([4900.0]), torch.tensor([True]))
     logits = torch.full((1, 96, 96), -4.0)
     logits[0, 10:80, 10:50] = 4.0  # misses x 50..80
     logits[0, 84:90, 84:90] = 4.0  # a small false part
     points = torch.full((1, 4, 3), -1.0)
     points[0, 0] = torch.tensor([20.0, 20.0, 1.0])
-    clicked = train_segmenter.correct(logits, rois, truth, points, torch.Generator().manual_seed(0))
+    clicked = training_prompts.correct(
+        logits, rois, truth, points, torch.Generator().manual_seed(0)
+    )
     x, y, label = clicked[0, 1].tolist()
     assert label == 1.0
     assert 50 <= x < 80

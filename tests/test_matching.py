@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.metrics import adapted_rand_error
@@ -148,6 +148,7 @@ def mask_sets(draw: st.DrawFn) -> MaskSet:
     return MaskSet(masks, (10, 10))
 
 
+@settings(deadline=None)
 @given(mask_sets(), mask_sets())
 def test_overlapping_masks_score_as_full_frames_do(predicted: MaskSet, truth: MaskSet) -> None:
     """Rectangles that overlap at will: crop-based numbers equal full-frame ones."""
@@ -166,6 +167,7 @@ def test_overlapping_masks_score_as_full_frames_do(predicted: MaskSet, truth: Ma
     assert result.dice == pytest.approx(2 * np.sum(a & b) / (a.sum() + b.sum()))
 
 
+@settings(deadline=None)
 @given(mask_sets(), mask_sets(), st.sampled_from([0.05, 0.2, 0.5]))
 def test_assignment_is_optimal(predicted: MaskSet, truth: MaskSet, threshold: float) -> None:
     """Every one-to-one assignment tried: none has more pairs, nor as many with more IoU."""

@@ -41,7 +41,7 @@ def test_a_smooth_ellipse_is_at_the_floor_and_its_axes_are_found():
     assert contour_profile(mask, "circle").Rq > 10  # the form left in
 
 
-@pytest.mark.parametrize("amplitude", [0.4, 0.8])
+@pytest.mark.parametrize("amplitude", [0.3, 0.4])  # steep waves are longer along the contour
 def test_smoothing_halves_the_stated_wavelength(amplitude):
     waves = round(2 * np.pi * 150 / SHORTEST)
     profile = contour_profile(wavy(150, amplitude, waves))
@@ -131,8 +131,8 @@ def test_silhouette_is_smoother_than_the_surface_by_the_stated_factor():
     [
         lambda: contour_profile(wavy(40, 0, 1), "square"),
         lambda: contour_roughness(wavy(40, 0, 1), form="square"),
-        lambda: contour_roughness([1, 2]),
-        lambda: contour_profile("mask"),
+        lambda: contour_roughness([1, 2]),  # type: ignore[arg-type]
+        lambda: contour_profile("mask"),  # type: ignore[arg-type]
         lambda: contour_profile(Mask((0, 0), np.ones((2, 2), bool), (9, 9))),
         lambda: contour_profile(Mask((0, 0), np.ones((60, 60), bool), (60, 60))),
         lambda: contour_noise_floor(1),

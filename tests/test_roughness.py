@@ -96,6 +96,7 @@ def test_a_smooth_sphere_through_a_depth_map_has_no_roughness():
     assert found.radius == pytest.approx(R, rel=0.01)
     paper = roughness(cloud, form="none")
     assert paper.Rq == pytest.approx(105.2, rel=0.01)
+    assert paper.null is not None
     assert paper.null.Rq == pytest.approx(paper.Rq, rel=0.01)
 
 
@@ -105,6 +106,7 @@ def test_the_papers_formula_on_a_smooth_hemisphere():
     assert [round(v, 1) for v in (null.Ra, null.Rq, null.PV)] == [90.9, 105.2, 367.5]
     assert [round(v, 2) for v in (null.Ssk, null.Sku)] == [-0.16, 1.84]
     found = roughness(PointCloud(smooth(pixel=2.0)), form="none")
+    assert found.null is not None
     for name in ("Ra", "Rq", "PV", "Ssk", "Sku"):
         assert getattr(found, name) == pytest.approx(getattr(null, name), rel=0.01)
         assert getattr(found.null, name) == pytest.approx(getattr(null, name), rel=0.02)
@@ -142,7 +144,7 @@ def test_the_paper_cannot_rank_and_the_sphere_fit_can():
         points, truth = rough_sphere(sq, 60, seed, pixel=9.0)
         size = (1.1, 0.9, 1.05, 0.85)[seed]
         truths.append(size * truth)
-        paper.append(roughness(PointCloud(cap(points).xyz * size), form="none").Rq)
+        paper.append(roughness(PointCloud(cap(points).xyz * size), form="none").Sq)
         ours.append(roughness(PointCloud(cap(points).xyz * size), form="sphere").Sq)
     assert np.corrcoef(truths, ours)[0, 1] > 0.995
     assert np.corrcoef(truths, paper)[0, 1] < 0
@@ -182,7 +184,9 @@ def test_a_summit_is_no_outlier():
 @pytest.mark.parametrize("axes", [(R, 700, 900), (R, 400, 400), (900, 900, 200)])
 def test_an_ellipsoid_is_recovered(axes):
     shift = np.array([5000, -300, 77.0])
-    found = roughness(PointCloud(smooth(*axes, pixel=9.0) + shift), form="ellipsoid")
+    found = roughness(
+        PointCloud(smooth(axes[0], axes[1], axes[2], pixel=9.0) + shift), form="ellipsoid"
+    )
     assert found.Sq < 1e-3 * R
     sizes = [found.form_parameters[k] for k in "abc"]
     np.testing.assert_allclose(sizes, sorted(axes, reverse=True), rtol=1e-3)
@@ -359,7 +363,7 @@ def test_too_few_or_flat_points_are_named():
     with pytest.raises(DataError, match="too few"):
         roughness(PointCloud(np.eye(3)), form="sphere")
     with pytest.raises(DataError, match="PointCloud"):
-        roughness(np.zeros((100, 3)), form="sphere")
+        roughness(np.zeros((100, 3)), form="sphere")  # type: ignore[arg-type]
     y, x = np.mgrid[:30, :30].reshape(2, -1) * 1.0
     flat = PointCloud(np.stack([x, y, 0 * x], axis=1))
     with pytest.raises(DataError, match="flat"):
@@ -423,7 +427,7 @@ def test_table_has_a_row_each_and_says_what_is_wrong():
     with pytest.raises(CalibrationError):
         roughness_table(DepthMap(depth), masks, None, RoughnessSettings("sphere"))
     with pytest.raises(DataError):
-        RoughnessSettings(None)
+        RoughnessSettings(None)  # type: ignore[arg-type]
 
 
 def test_table_keeps_a_particle_that_cannot_be_measured():

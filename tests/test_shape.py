@@ -15,7 +15,7 @@ import pytest
 from scipy import ndimage, special
 
 from particle_nb.core import contour, contour_scipy
-from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
+from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region, _circularity
 from particle_nb.core.errors import CalibrationError, DataError, ImageError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
@@ -319,7 +319,7 @@ anything: Any = measure  # the calls below are wrong on purpose
         (lambda m: anything(m, descriptors={"mine": 5}), DataError),
         (lambda m: anything(m, descriptors={3: abs}), DataError),
         (lambda m: anything(m, descriptors={"mine": lambda r: "round"}), DataError),
-        (lambda m: Descriptor(len, "x", 3), DataError),
+        (lambda m: Descriptor(_circularity, "x", 3), DataError),
         (lambda m: MeasureSettings(unit="parsec"), DataError),
         (lambda m: edge_weights(np.ones((2, 3)), (9, 9)), DataError),
         (lambda m: Region(1, 1, 1, 1, 1, 1).contour, DataError),

@@ -5,7 +5,8 @@ One contour serves perimeter, hull and Feret diameters. It is the 0.5 level of t
 whose points are then smoothed along the contour by a compensated Gaussian, ``2 g - g*g`` with a
 standard deviation of 2 points, which is 1.4 to 2 px and 1.57 px on average. The pixel staircase
 is gone after that; the second term cancels the second moment of the first, so that neither a
-disc shrinks nor a corner is cut as by ``g`` alone. On a disc the perimeter is right to 0.3 % from 20 px across.
+disc shrinks nor a corner is cut as by ``g`` alone. On a disc the perimeter is right to 0.3 %
+from 20 px across.
 
 Smoothing the mask in two dimensions by the same filter was tried and found worse: where it
 removes as much of the staircase it rounds the corners of a square half as much again.

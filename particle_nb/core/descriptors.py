@@ -60,8 +60,8 @@ class Region:
     @classmethod
     def rows(cls, quantities: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
         """Make one Region for each row of what `measure_crops` returns."""
-        chosen = quantities[:, _PLACES].tolist()
-        return [cls(*row, mask) for row, mask in zip(chosen, masks, strict=True)]
+        chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
+        return [cls(**row, mask=mask) for row, mask in zip(chosen, masks, strict=True)]
 
     @classmethod
     def columns(cls, quantities: np.ndarray) -> Region:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from particle_nb.core.contour import SIGMA, outline
+from particle_nb.core.contour import SIGMA_PX, outline
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
@@ -26,7 +26,7 @@ from particle_nb.core.masks import Mask, MaskSet
 #: Rq of the silhouette over the areal Sq of the same particle, lowest and highest simulated.
 AREAL_RATIO = (0.59, 0.80)
 #: Wavelength in px at which the outline's smoothing halves an amplitude: 2 g - g*g = 1/2.
-SHORTEST = 2 * math.pi * SIGMA / math.sqrt(-2 * math.log(1 - math.sqrt(0.5)))
+SHORTEST = 2 * math.pi * SIGMA_PX / math.sqrt(-2 * math.log(1 - math.sqrt(0.5)))
 _STEP = 0.5  # px between resampled points of the outline
 _MARGIN = 3  # px to a neighbour or the frame within which the outline is not the particle's own
 _FLOOR_DISCS = 24

@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets
 import pandas as pd
+from IPython import get_ipython
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
@@ -378,10 +379,13 @@ class Annotator:
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
         """The live widget, and beside it a picture with the counts for where no kernel runs."""
+        png = base64.b64encode(self.picture()).decode()
+        still_data = {"text/plain": repr(self), "image/png": png}
+        if not _someone_is_there():
+            return still_data, {}
         live = self.widget._repr_mimebundle_()
         data, extra = live if isinstance(live, tuple) else (live, {})
-        png = base64.b64encode(self.picture()).decode()
-        return {**(data or {}), "text/plain": repr(self), "image/png": png}, extra
+        return {**(data or {}), **still_data}, extra
 
     def __repr__(self) -> str:
         facts = self._tally.facts(self.state)
@@ -423,6 +427,15 @@ def open_annotation(
         raise DataError(f"{path} was saved without its image; pass image=read_image(...).")
     _check_image(archive, image, path)
     return Annotator(session, image, autosave=path)
+
+
+def _someone_is_there() -> bool:
+    """Whether a person may use the cell: what papermill and nbconvert run cannot ask for input.
+
+    A widget left in their output would hide the picture and look for its code on the network.
+    """
+    shell = get_ipython()
+    return getattr(getattr(shell, "kernel", None), "_allow_stdin", True) is not False
 
 
 def _check_image(archive: Archive, image: Image, path: Path) -> None:

@@ -386,7 +386,7 @@ const ICONS = {
   refine: "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
   fit: "M4 8V4h4M12 4h4v4M16 12v4h-4M8 16H4v-4",
   hover: "M2.500 10S5.500 5 10 5s7.500 5 7.500 5-3 5-7.500 5-7.500-5-7.500-5zM10 8a2 2 0 110 4 2 2 0 010-4z",
-  doubt: "M7 7.500a3 3 0 115 2.200c-1 .8-2 1.300-2 2.800M10 15.500v.5",
+  doubt: "M5 17V4M5 4h10l-2.500 3.500L15 11H5",
   accept: "M10 3a7 7 0 100 14 7 7 0 000-14zM7 10l2.200 2.300L13.200 8",
   save: "M4 4h10l2 2v10H4zM7 4v4h6V4M7 16v-4h6v4",
   help: "M10 3a7 7 0 100 14 7 7 0 000-14zM8 8a2 2 0 113 1.700c-.7.500-1 .8-1 1.800M10 14v.3",
@@ -505,6 +505,7 @@ class View {
     this.model.off("comm_live_update", this.onLive);
     this.observer.disconnect();
     clearInterval(this.watch);
+    clearTimeout(this.crisp);
     cancelAnimationFrame(this.frame);
   }
 
@@ -634,7 +635,10 @@ class View {
     this.showStatus();
     this.ready();
     if (message.hint) this.say(message.hint);
-    this.paint(() => { this.root.dataset.maskSeq = message.seq; });
+    // a draft lies on the upper canvas: its cost does not depend on the number of particles
+    const done = () => { this.root.dataset.maskSeq = message.seq; };
+    if (message.full || message.upserts.length || message.removes.length) this.paint(done);
+    else this.paintTop(done);
   }
 
   readDraft(draft, buffers) {
@@ -727,6 +731,7 @@ class View {
       this.view = snapView(this.view, ratio);
     }
     // painting here, not in the next frame, avoids a white flash while the cell is being dragged
+    this.layerStale = true;
     if (this.picture) this.drawBase();
     this.paintTop();
   }
@@ -748,7 +753,7 @@ class View {
     this.view = snapView(clampView(view, this.picture, this.size), this.ratio);
     this.fitted = fitted;
     this.showStatus();
-    this.paint();
+    this.paintView();
   }
 
   fit() {
@@ -1103,10 +1108,16 @@ class View {
 
   // ------------------------------------------------------------------------------- painting
 
+  /** Masks, style or image changed: everything is drawn anew. */
   paint(then) {
-    if (then) (this.after ??= []).push(then);
-    this.wantBase = this.wantTop = true;
-    this.frame ??= requestAnimationFrame(() => this.draw());
+    this.layerStale = true;
+    this.paintView(then);
+  }
+
+  /** Only the view moved. */
+  paintView(then) {
+    this.wantBase = true;
+    this.paintTop(then);
   }
 
   paintTop(then) {
@@ -1141,7 +1152,37 @@ class View {
     context.fillStyle = "#14171a";
     context.fillRect(0, 0, this.base.width, this.base.height);
     this.picture.draw(context, view, this.size, this.ratio);
-    if (style.hideAll) return;
+    if (style.hideAll || !this.particles.size) return;
+    const kept = this.layerView, moved = !kept || kept.scale !== view.scale || kept.x !== view.x || kept.y !== view.y;
+    clearTimeout(this.crisp);
+    if (this.layerStale || (moved && this.layerCost < 5)) this.drawLayer();
+    else if (moved) {
+      // many masks cost more than a frame: while the view moves their picture moves with it,
+      // and is drawn anew as soon as it rests or shows less than what is seen
+      const zoom = view.scale / kept.scale, shown = visibleBox(kept, this.picture, this.size), now = this.visible();
+      const inside = now[0] >= shown[0] && now[1] >= shown[1] && now[2] <= shown[2] && now[3] <= shown[3];
+      if (zoom > 2.5 || (!inside && performance.now() - this.layerTime > 6 * this.layerCost)) this.drawLayer();
+      else {
+        const k = kept.scale * this.ratio;
+        context.setTransform(zoom, 0, 0, zoom, Math.round((kept.x - view.x) * k * zoom), Math.round((kept.y - view.y) * k * zoom));
+        context.imageSmoothingEnabled = true;
+        context.drawImage(this.layer, 0, 0);
+        context.setTransform(1, 0, 0, 1, 0, 0);
+        this.crisp = setTimeout(() => this.paint(), 90);
+        return;
+      }
+    }
+    context.drawImage(this.layer, 0, 0);
+  }
+
+  /** Fills and contours of the committed masks, on a transparent canvas of the view's size. */
+  drawLayer() {
+    const { view, style } = this;
+    if (!this.layer || this.layer.width !== this.base.width || this.layer.height !== this.base.height)
+      this.layer = new OffscreenCanvas(this.base.width, this.base.height);
+    const context = this.layer.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.layer.width, this.layer.height);
     this.toImageSpace(context);
     context.lineJoin = "round";
     const box = this.visible(), thin = 1.5 / view.scale, colours = this.colours();
@@ -1168,7 +1209,11 @@ class View {
         context.stroke(path);
       }
     }
-    context.setTransform(1, 0, 0, 1, 0, 0);
+    this.layerStale = false;
+    this.layerView = { ...view };
+    this.layerTime = performance.now();
+    // drawing is queued, so it cannot be timed here: about 0.1 ms a mask without a graphics card
+    this.layerCost = shown.length / 10;
   }
 
   colours() {
@@ -1441,7 +1486,7 @@ class View {
     let path = `M${L} ${H - B}`, sum = 0;
     x.heights.forEach((height, i) => { sum += height; path += `L${L + (i + 1) * wide} ${H - B - sum * (H - B - 12)}`; });
     parts.push(s("path", { d: path, class: "pnb-curve" }), s("path", { d: `M${L} ${H - B + 0.5}H${W - L}`, class: "pnb-line" }));
-    for (const i of [0, Math.round(n / 2), n]) parts.push(s("text", { x: L + i * wide, y: H - 6, "text-anchor": i === 0 ? "start" : i === n ? "end" : "middle", class: "pnb-axis" }, formatLength(edges[i], data.unit, 2)));
+    for (const i of [0, Math.round(n / 2), n]) parts.push(s("text", { x: L + i * wide, y: H - 6, "text-anchor": i === 0 ? "start" : i === n ? "end" : "middle", class: "pnb-axis" }, formatLength(edges[i], data.unit, edges[n] < 1.6 * edges[0] ? 3 : 2)));
     this.plot.replaceChildren(...parts);
   }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask
@@ -24,6 +24,8 @@ from particle_nb.models.embedded.network import FEATURES, PromptableNetwork, sam
 
 #: Expected radii in view pixels for which a view proposes: finest, and least of the coarser ones.
 LARGEST_RADIUS, LEAST_RADIUS = 60.0, 18.0
+#: Prompts decoded before looking which of the others are settled.
+PORTION = 32
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class AutomaticSettings:
         Smallest predicted IoU x foreground share of a proposal.
     least_stability : float
         Smallest stability score.
+    sure : float
+        From this value on a proposal is taken at once, and prompts inside it are not tried.
     overlap : float
         A mask is dropped if it shares more than this part of the smaller one with a better mask.
     passes : int
@@ -61,13 +65,14 @@ class AutomaticSettings:
     least_peak: float = 0.12
     least_score: float = 0.6
     least_stability: float = 0.5
+    sure: float = 0.8
     overlap: float = 0.5
     passes: int = 2
     most: int = 1200
     refine: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("least_peak", "least_score", "least_stability", "overlap"):
+        for name in ("least_peak", "least_score", "least_stability", "sure", "overlap"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError(f"{name} must lie in 0 .. 1, not {getattr(self, name)!r}.")
         if not 1 <= self.passes <= 10 or not 1 <= self.most <= 100_000:
@@ -130,17 +135,19 @@ def decode_peaks(
     """One mask for every prompt (N, 2) of one view that may be a particle."""
     view = views[number]
     points = torch.cat([spots, torch.ones_like(spots[:, :1])], 1)[:, None]
-    side = (3.6 * view.radius(spots)).clamp(16.0, 1.7 * max(view.size)) / view.scale
-    square = torch.cat([spots, side[:, None].expand(-1, 2)], 1)
-    parts = [decode(network, view, rois, points) for rois in (view.guess(spots), square)]
-    scores = torch.stack([part.score for part in parts])
-    best = scores.argmax(0)
-    rows = torch.arange(len(spots), device=best.device)
-    first = Decoded(
-        torch.stack([part.logits for part in parts])[best, rows],
-        torch.stack([part.rois for part in parts])[best, rows],
-        scores[best, rows],
-    )
+    first = decode(network, view, view.guess(spots), points)
+    # Where the expected box gave nothing good, a square of the expected size may.
+    poor = torch.nonzero(first.score < settings.sure)[:, 0]
+    if len(poor):
+        side = (3.6 * view.radius(spots[poor])).clamp(16.0, 1.7 * max(view.size)) / view.scale
+        square = torch.cat([spots[poor], side[:, None].expand(-1, 2)], 1)
+        again = decode(network, view, square, points[poor])
+        better = again.score > first.score[poor]
+        take = poor[better]
+        logits, rois, score = first.logits.clone(), first.rois.clone(), first.score.clone()
+        logits[take], rois[take] = again.logits[better], again.rois[better]
+        score[take] = again.score[better]
+        first = Decoded(logits, rois, score)
     # What is surely nothing is not worth a second look.
     able = torch.nonzero((first.score > 0.6 * settings.least_score) & (first.areas() > 0))[:, 0]
     if not settings.refine or not len(able):
@@ -158,25 +165,43 @@ def propose(
     """Proposals for a window of an image of shape `frame`; each particle once."""
     found: list[Proposal] = []
     for turn in range(settings.passes):
+        before = len(found)
         least = settings.least_peak if turn == 0 else 0.5 * settings.least_peak
-        fresh: list[Proposal] = []
         # Coarse views first: they are cheap, and what they find need not be searched again.
         for number in reversed(range(len(views))):
             view = views[number]
-            covered = coverage(view, found) if turn else None
-            spots = peaks(view, least, None if covered is None else ~covered)
+            taken = found if turn else [p for p in found if p.value > settings.sure]
+            spots = peaks(view, least, ~coverage(view, taken))
             radius = view.radius(spots)
             fits = radius < LARGEST_RADIUS if number + 1 < len(views) else radius > 0
             if number:
                 fits &= radius > LEAST_RADIUS
             spots = spots[fits][: settings.most]
-            if len(spots):
-                decoded = decode_peaks(network, views, number, spots, settings)
-                fresh += proposals_of(view, decoded, frame, window, settings)
-        if not fresh:
+            while len(spots):
+                # In portions, so that the other prompts of a particle just found are saved.
+                part, spots = spots[:PORTION], spots[PORTION:]
+                decoded = decode_peaks(network, views, number, part, settings)
+                fresh = proposals_of(view, decoded, frame, window, settings)
+                found += fresh
+                taken = [p for p in fresh if p.value > settings.sure]
+                if len(spots) and taken:
+                    spots = spots[~inside(spots, taken)]
+        found = resolve(found, settings.overlap)
+        if len(found) == before:
             break
-        found = resolve(found + fresh, settings.overlap)
     return found
+
+
+def inside(spots: Tensor, found: list[Proposal]) -> Tensor:
+    """Which points (N, 2) lie in a proposal, bool (N,)."""
+    places = np.round(spots.cpu().numpy()).astype(int)
+    hit = np.zeros(len(places), bool)
+    for proposal in found:
+        r0, c0, r1, c1 = proposal.mask.bbox
+        x, y = places[:, 0] - c0, places[:, 1] - r0
+        near = np.flatnonzero((x >= 0) & (y >= 0) & (x < c1 - c0) & (y < r1 - r0) & ~hit)
+        hit[near] = proposal.mask.crop[y[near], x[near]]
+    return torch.from_numpy(hit).to(spots.device)
 
 
 def proposals_of(
@@ -245,8 +270,9 @@ def coverage(view: View, found: list[Proposal]) -> np.ndarray:
         y = np.arange(max(int(low[1]), 0), min(int(high[1]) + 1, height))
         columns = np.round((2.0 * x + 1.0) / scale - 0.5 + origin[0]).astype(int) - c0
         rows = np.round((2.0 * y + 1.0) / scale - 0.5 + origin[1]).astype(int) - r0
-        x, columns = x[(columns >= 0) & (columns < c1 - c0)], columns[(columns >= 0) & (columns < c1 - c0)]
-        y, rows = y[(rows >= 0) & (rows < r1 - r0)], rows[(rows >= 0) & (rows < r1 - r0)]
+        keep_x = (columns >= 0) & (columns < c1 - c0)
+        keep_y = (rows >= 0) & (rows < r1 - r0)
+        x, columns, y, rows = x[keep_x], columns[keep_x], y[keep_y], rows[keep_y]
         if len(x) and len(y):
             covered[y[0] : y[-1] + 1, x[0] : x[-1] + 1] |= proposal.mask.crop[np.ix_(rows, columns)]
     return covered

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.embedded.network import (
     FEATURES,
@@ -266,9 +266,7 @@ def click(
     return ranked([refine(network, views, top, spots)], spots, keep)
 
 
-def ranked(
-    parts: Sequence[Decoded], points: Tensor, keep: int = 3, same: float = 0.9
-) -> Decoded:
+def ranked(parts: Sequence[Decoded], points: Tensor, keep: int = 3, same: float = 0.9) -> Decoded:
     """The best candidates first, near duplicates dropped; `points` (any T, K, 3) must be obeyed."""
     every = Decoded.join(parts)
     spots = points[:1].expand(len(every), -1, -1)
@@ -288,9 +286,7 @@ def ranked(
     return every[torch.tensor(chosen)]
 
 
-def box(
-    network: PromptableNetwork, views: Sequence[View], box_: Tensor, points: Tensor
-) -> Decoded:
+def box(network: PromptableNetwork, views: Sequence[View], box_: Tensor, points: Tensor) -> Decoded:
     """Candidates for a box (4,) with optional clicks (K, 3), best first."""
     rois = box_rois(box_[None], least=12.0 / views[0].scale)
     spots = points[None]

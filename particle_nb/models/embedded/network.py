@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 FEATURES = 24
 DENSE = 8  # foreground, boundary, centreness, log radius, left, top, right, bottom

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
 from particle_nb.core.image import Image

@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PilImage
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 
 def is_validation(name: str) -> bool:

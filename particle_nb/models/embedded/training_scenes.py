@@ -71,7 +71,9 @@ def _detector(kind: str, rng: np.random.Generator) -> Detector:
 
 def _population(shape: str, x_px: float, rng: np.random.Generator, material: str) -> Population:
     rough = rng.random() < 0.4
-    low = rng.uniform(0.15, 0.5) if shape in ("rod", "triangle", "hexagon") else rng.uniform(0.4, 0.9)
+    low = (
+        rng.uniform(0.15, 0.5) if shape in ("rod", "triangle", "hexagon") else rng.uniform(0.4, 0.9)
+    )
     return Population(
         shape,
         sizes=Sizes("lognormal", x_px, _between(rng, 1.03, 1.7)),
@@ -114,12 +116,27 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
         packing = str(rng.choice(["monolayer", "clusters", "sparse"]))
         main = str(rng.choice(["sphere", "sphere", "cube", "hexagon", "polyhedron", "ellipsoid"]))
         populations = [_population(main, x_px, rng, material)]
-        populations[0] = replace(populations[0], sizes=Sizes("lognormal", x_px, _between(rng, 1.02, 1.2)))
+        populations[0] = replace(
+            populations[0], sizes=Sizes("lognormal", x_px, _between(rng, 1.02, 1.2))
+        )
         coverage = rng.uniform(0.2, 1.0)
     elif family in ("film", "stem"):
         kinds = ["brightfield", "brightfield"] if family == "film" else ["STEM", "STEM"]
         packing = str(rng.choice(["sparse", "clusters", "monolayer", "overlap"]))
-        main = str(rng.choice(["sphere", "sphere", "ellipsoid", "polyhedron", "cube", "rod", "agglomerate", "triangle"]))
+        main = str(
+            rng.choice(
+                [
+                    "sphere",
+                    "sphere",
+                    "ellipsoid",
+                    "polyhedron",
+                    "cube",
+                    "rod",
+                    "agglomerate",
+                    "triangle",
+                ]
+            )
+        )
         populations = [_population(main, x_px, rng, material)]
         if rng.random() < 0.25:
             populations.append(_population("rod", x_px, rng, material))
@@ -127,7 +144,9 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
     elif family == "mixed":
         kinds = ["SE", "BSE", "SE"]
         packing = str(rng.choice(["sparse", "overlap", "heap", "clusters", "monolayer"]))
-        shapes = rng.choice(["rod", "triangle", "hexagon", "cube", "blob", "sphere", "agglomerate", "ellipsoid"], 2)
+        shapes = rng.choice(
+            ["rod", "triangle", "hexagon", "cube", "blob", "sphere", "agglomerate", "ellipsoid"], 2
+        )
         populations = [
             _population(str(s), x_px * rng.uniform(0.7, 1.4), rng, str(rng.choice(materials)))
             for s in shapes
@@ -140,7 +159,9 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
     for index, population in enumerate(populations):
         if population.shape == "agglomerate":  # its primaries are the particles
             primaries = math.sqrt(0.5 * sum(population.primaries))
-            sizes = replace(population.sizes, x_nm=min(max(population.sizes.x_nm, 12.0) * primaries, 260.0))
+            sizes = replace(
+                population.sizes, x_nm=min(max(population.sizes.x_nm, 12.0) * primaries, 260.0)
+            )
             populations[index] = replace(population, sizes=sizes)
     shares_ = np.array([p.share for p in populations])
     areas = np.array([math.pi / 4 * p.sizes.x_nm**2 for p in populations])
@@ -190,7 +211,9 @@ def render(out: Path, count: int, seed: int) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and render."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.embedded.network import (
     MASK,
@@ -17,14 +17,14 @@ from particle_nb.models.embedded.network import (
     resample_masks,
 )
 from particle_nb.models.embedded.training_data import Scene
+from particle_nb.models.embedded.training_losses import roi_truth, true_iou
+from particle_nb.models.embedded.training_prompts import BANK
 
 
 def quick_scores(
     network: PromptableNetwork, scenes: list[Scene], most: int = 10
 ) -> dict[str, float]:
     """Mean over images of the mean IoU of jittered boxes and of middle clicks (first, best of 3)."""
-    from particle_nb.models.embedded.train_segmenter import BANK, roi_truth, true_iou
-
     rng = np.random.default_rng(5)
     rows = []
     pairs = []
