@@ -2,6 +2,7 @@
 # make test   set up and run every test
 # make lab    open JupyterLab on the quickstart notebook
 # make env    only make .venv
+# make parity compare SAM with the original package (an environment of its own)
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
@@ -28,7 +29,7 @@ demo: env
 	$(PY) -m particle_nb demo --out runs/demo $(IMAGES)
 
 test: env browser
-	$(PY) -m pytest -q -n auto --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadgroup $(ARGS)
 
 lint: env
 	$(VENV)/bin/ruff check .
@@ -40,6 +41,15 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && { apt-get -qq update && apt-get -qq -y install chromium; } >/dev/null 2>&1; } || \
 	echo "no Chromium found: the browser tests will be skipped (install the package chromium)"
+
+# the original segment-anything package as an oracle, in an environment of its own
+parity: .venv-parity/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=. .venv-parity/bin/python -m pytest -q -p no:cacheprovider tests/parity $(ARGS)
+
+.venv-parity/.installed: tests/parity/requirements.txt
+	test -x .venv-parity/bin/python || "$(PYTHON)" -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --quiet --disable-pip-version-check -r tests/parity/requirements.txt
+	@touch $@
 
 lab: env
 	$(VENV)/bin/jupyter lab notebooks/quickstart.ipynb

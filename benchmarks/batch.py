@@ -2,11 +2,11 @@
 
     python benchmarks/batch.py [--images 48] [--workers 1 2 4] [--segmenter classical] [--dask]
 
-Draws micrographs of 1024 x 1024 px with about 150 discs each, works on all of them with each number
-of workers, and prints seconds, images a second and the ratio to one worker. One thread a worker, so
-that the ratio is that of processes. The rate counts from the moment at which each worker has had one
-image, so that start-up (imports, model) is left out. The load of the machine before each run stands beside it: above the
-number of idle cores the ratios mean little.
+Draws micrographs of 1024 x 1024 px with 169 discs each, works on all of them with each number of
+workers, and prints seconds, images a second and the ratio to one worker. One thread a worker, so
+that the ratio is that of processes. The rate counts from the moment at which each worker has had
+one image, so that start-up (imports, model) is left out. The load of the machine before each run
+stands beside it: where that leaves no idle cores, the ratios mean little.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Session:
         folder, an official ``sam_vit_*.pth``, or an object that follows
         `particle_nb.models.Segmenter`.
     depth, features : str or object
-        Likewise for depth maps and particle features.
+        Likewise for depth maps (any transformers depth model) and particle features.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     cache_bytes : int
@@ -92,8 +92,8 @@ class Session:
     def __init__(
         self,
         segmenter: str | Segmenter = "embedded",
-        depth: str | DepthEstimator = "embedded-depth",
-        features: str | FeatureExtractor = "embedded-features",
+        depth: str | DepthEstimator = "Intel/dpt-large",
+        features: str | FeatureExtractor = "facebook/dinov2-base",
         *,
         device: str = "auto",
         cache_bytes: int = 2 << 30,
@@ -201,7 +201,7 @@ class Session:
         """
         image = _image(image)
         model = self.segmenter
-        settings = repr(getattr(model, "settings", None))
+        settings = repr(getattr(model, "settings", None) or getattr(model, "automatic", None))
         key = ("proposals", model.name, model.digest, image.digest, settings)
 
         def compute() -> MaskSet:

@@ -341,6 +341,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
         raise DataError(f"{path} is no notebook: {error}") from None
     # widget state wants a CDN; every widget of ours also leaves a picture
     book.metadata.pop("widgets", None)
+    _draw_plotly(book)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
@@ -359,6 +360,28 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     with atomic(target) as stream:
         stream.write(body.encode("utf-8"))
     return target
+
+
+def _draw_plotly(book: Any) -> None:
+    """Turn plotly's own outputs into HTML; the first one brings the script for all."""
+    from plotly.io import to_html
+
+    kind, script = "application/vnd.plotly.v1+json", True
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            figure = output.get("data", {}).get(kind)
+            if figure is None:
+                continue
+            output["data"] = {
+                "text/html": to_html(
+                    {"data": figure["data"], "layout": figure["layout"]},
+                    config=figure.get("config"),
+                    full_html=False,
+                    include_plotlyjs=script,
+                    validate=False,
+                )
+            }
+            script = False
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:

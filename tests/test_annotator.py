@@ -194,6 +194,23 @@ def test_autosave_and_going_on(editor: Any) -> None:
     assert path.with_name(path.name + ".damaged").exists(), "what cannot be read is not thrown away"
 
 
+def test_a_full_disk_is_said_and_loses_nothing(
+    front: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("particle_nb.core.archive.os.fsync", full)
+        error = front.ask("do", line={"action": "brush", "path": [[50, 50]], "radius": 9})
+    assert error["kind"] == "error"
+    assert "No space left" in error["message"]
+    assert front.got[-2]["upserts"][0]["id"] == 1, "the particle is shown all the same"
+    front.ask("do", line={"action": "brush", "path": [[90, 50]], "radius": 9})
+    again = annotator.Annotator(FakeSession(), IMAGE)
+    assert len(again.masks) == 2, "the next commit saves both"
+
+
 def test_save_and_open(editor: Any, tmp_path: Path) -> None:
     editor.do("point", x=43, y=43)
     editor.do("commit", label="round")
@@ -295,7 +312,7 @@ def test_the_picture_shows_contours_where_no_kernel_runs(editor: Any) -> None:
     assert png.shape[1] == IMAGE.shape[1]
     for x, y in ((24, 24), (63, 40), (40, 63)):  # the rim of the first square
         assert tuple(png[y, x]) == tuple(OKABE_ITO[0])
-    assert "1 particles" in data["text/plain"]
+    assert "1 particle," in data["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
@@ -319,7 +336,7 @@ editor
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     (output,) = [o for o in notebook.cells[0].outputs if o.output_type == "execute_result"]
-    assert "1 particles" in output.data["text/plain"]
+    assert "1 particle," in output.data["text/plain"]
     picture = output.data["image/png"].strip()
     assert picture in nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
     # without the stored state of widgets the page does not even look for their code

@@ -298,9 +298,9 @@ exec(setup, globals())
 while True:
     pid = os.fork()
     if pid == 0:
+        sys.stdout.write(f"pid {{os.getpid()}}\\n")
+        sys.stdout.flush()
         exec("history, writer, n =" + work, globals())
-    sys.stdout.write(f"pid {{pid}}\\n")
-    sys.stdout.flush()
     os.waitpid(pid, 0)
     sys.stdout.write("dead\\n")
     sys.stdout.flush()

@@ -91,11 +91,14 @@ def test_relations_between_the_descriptors(crop: np.ndarray) -> None:
 @settings(max_examples=60, deadline=None)
 @given(bodies())
 def test_convex_bodies(body: np.ndarray) -> None:
+    """The hull of a pixel staircase lies within half a pixel of it, all along the contour."""
     row = measure(MaskSet((Mask.from_full(body),))).iloc[0]
-    assert row["solidity"] == pytest.approx(1, abs=0.05)
-    assert row["convexity"] >= 0.985
+    slack = 0.5 * row["perimeter_px"] / row["area_px2"]
+    assert row["solidity"] == pytest.approx(1, abs=slack)
+    assert row["convexity"] >= 0.97
     a = row["aspect_ratio"]
-    assert row["roundness"] <= 2 / np.pi * (a * np.sqrt(1 - a**2) + np.arcsin(a)) * 1.03
+    most = 2 / np.pi * (a * np.sqrt(1 - a**2) + np.arcsin(a))
+    assert row["roundness"] <= most * (1 + slack)
 
 
 @settings(max_examples=60, deadline=None)

@@ -266,7 +266,7 @@ class Step:
             found = [self.draft.mask]
         if not found:
             found = [p.mask for p in self.before.values() if p is not None]
-        return tuple(found[:64])
+        return tuple(found[:: -(-len(found) // 64) or 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,33 @@
 """Values of the core as plotly figures; nothing is measured here that `core` does not measure."""
 
+from particle_nb.figures.agreement import bland_altman, correlation
+from particle_nb.figures.comparison import calibration_law, roughness_comparison
+from particle_nb.figures.depth_maps import depth
 from particle_nb.figures.distributions import psd, rrsb
 from particle_nb.figures.pictures import overlay, triptych
+from particle_nb.figures.roughness import cross_section, heights
+from particle_nb.figures.scenes import gallery
+from particle_nb.figures.segmentation import f1_curve, reliability
+from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
 
-__all__ = ["funnel", "overlay", "psd", "rrsb", "shapes", "triptych"]
+__all__ = [
+    "bland_altman",
+    "calibration_law",
+    "correlation",
+    "cross_section",
+    "depth",
+    "f1_curve",
+    "funnel",
+    "gallery",
+    "heights",
+    "overlay",
+    "point_cloud",
+    "psd",
+    "reliability",
+    "roughness_comparison",
+    "rrsb",
+    "shapes",
+    "surface",
+    "triptych",
+]

@@ -165,6 +165,15 @@ MODELS: dict[str, ModelEntry] = {
         "Apache-2.0",
         package="segment_anything",
     ),
+    "dpt": ModelEntry(
+        "depth",
+        "particle_nb.models.depth:load",
+        "monocular depth (DPT-Large, Depth Anything V2, ZoeDepth): a hub id such as "
+        "Intel/dpt-large or a local folder",
+        "hf download Intel/dpt-large",
+        "Apache-2.0",
+        hub="intel/dpt",
+    ),
 }
 
 
@@ -205,7 +214,7 @@ def load_model(source: str, kind: str, device: str = "auto") -> Any:
         )
         entry = MODELS.get(name)
         if entry is None:
-            known = ", ".join(n for n, e in MODELS.items() if e.kind == kind) or "none"
+            known = ", ".join(n for n, e in MODELS.items() if e.kind == kind) or "none yet"
             raise ModelError(f"no {kind} model {source!r}; known here: {known}.")
     module, function = entry.loader.split(":")
     return getattr(importlib.import_module(module), function)(rest, device)

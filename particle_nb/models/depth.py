@@ -136,7 +136,7 @@ def load(
                 f"no depth model {source!r}: it is neither a folder nor a hub id of the form "
                 "owner/name. Get one with: hf download Intel/dpt-large"
             )
-        folder = sam_load._cached(source)
+        folder = sam_load.cached(source)
     config = _json(folder / "config.json", source)
     sign = _sign(config, source, settings.orientation)
     model, digest = _read(folder, source)

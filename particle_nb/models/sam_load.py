@@ -88,7 +88,7 @@ def load_weights(source: str) -> tuple[Any, str, Preprocessing]:
         return _from_folder(path, path.name)
     if path.is_file() or path.suffix in _SUFFIXES:
         return _from_checkpoint(path)
-    return _from_folder(_cached(source), source)
+    return _from_folder(cached(source), source)
 
 
 def _from_checkpoint(path: Path) -> tuple[Any, str, Preprocessing]:
@@ -113,7 +113,7 @@ def _from_checkpoint(path: Path) -> tuple[Any, str, Preprocessing]:
     return model.eval(), path.stem, Preprocessing(sizes.image, original=True)
 
 
-def _cached(source: str) -> Path:
+def cached(source: str) -> Path:
     """Return the folder of a hub id, downloading only where that was asked for."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,7 @@ class Annotator:
         return self._writer.write(target, self._history, self._facts(), image)
 
     def _act(self, line: dict[str, Any], request: str | None) -> None:
+        line["at"] = round(time.time(), 3)
         view = line.pop("view", None)
         if view is not None:
             line["window"] = encoding_window(view, self.image.shape)
@@ -226,16 +228,22 @@ class Annotator:
         before, self._history = self._history.state, history
         changes = before.changed(history.state)
         self.selection = tuple(n for n in self.selection if n in history.state.particles)
+        failure = None
         if changes:
             self._settings = _last_settings(history)
             if self._path is not None:
-                # saved before it is shown as committed: a kill after this line loses nothing
-                self._writer.write(self._path, history, self._facts())
+                try:
+                    # saved before it is shown as committed: a kill after this loses nothing
+                    self._writer.write(self._path, history, self._facts())
+                except DataError as error:
+                    failure = error
         self._tell(request, changes, before)
         self._strip.show(history)
         for run, drafts in self._watchers:
             if changes or drafts:
                 run(self)
+        if failure is not None:
+            raise failure
 
     def _continue(self, path: Path) -> None:
         try:
@@ -396,7 +404,8 @@ class Annotator:
             else f", D10 {d10:.4g}, D50 {d50:.4g}, D90 {d90:.4g} {facts['unit']} (by volume)"
         )
         return (
-            f"Annotator of {self.image.name or 'an image'}: {facts['count']} particles, "
+            f"Annotator of {self.image.name or 'an image'}: {facts['count']} "
+            f"particle{'' if facts['count'] == 1 else 's'}, "
             f"{100 * facts['coverage']:.1f} % covered{sizes}"
         )
 

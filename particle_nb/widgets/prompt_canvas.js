@@ -349,7 +349,7 @@ class Shape {
       if (!this.rings) this.rings = traceContours(this);
       path = new Path2D();
       for (const ring of this.rings) {
-        const points = simplifyRing(ring, level < 0 ? 0 : 0.75 * 2 ** level);
+        const points = simplifyRing(ring, level < 0 ? 0 : level ? 0.4 * 2 ** level : 0.75);
         path.moveTo(points[0], points[1]);
         for (let i = 2; i < points.length; i += 2) path.lineTo(points[i], points[i + 1]);
         path.closePath();

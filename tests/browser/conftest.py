@@ -38,6 +38,14 @@ FLAGS = [
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs JupyterLab and Chromium")
+    config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            # one JupyterLab and one browser for all of them, also under pytest-xdist
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 def _chromium() -> str | None:
@@ -219,7 +227,7 @@ class Notebook:
         """Wait until an attribute of the widget has a value."""
         from playwright.sync_api import expect
 
-        expect(self.root).to_have_attribute(f"data-{name}", str(value), timeout=15_000)
+        expect(self.root).to_have_attribute(f"data-{name}", str(value), timeout=60_000)
 
     def settled(self, change: Callable[[], None]) -> None:
         """Do something and wait until the kernel's answer is painted."""
@@ -227,7 +235,7 @@ class Notebook:
         change()
         from playwright.sync_api import expect
 
-        expect(self.root).not_to_have_attribute("data-mask-seq", before, timeout=15_000)
+        expect(self.root).not_to_have_attribute("data-mask-seq", before, timeout=60_000)
 
     def view(self) -> dict[str, float]:
         return self.root.evaluate("node => ({...node.view.view, ratio: node.view.ratio})")

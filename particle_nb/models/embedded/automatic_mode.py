@@ -63,7 +63,7 @@ class AutomaticSettings:
     """
 
     least_peak: float = 0.12
-    least_score: float = 0.6
+    least_score: float = 0.7
     least_stability: float = 0.5
     sure: float = 0.8
     overlap: float = 0.5

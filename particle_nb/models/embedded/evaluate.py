@@ -53,7 +53,7 @@ def middle(mask: np.ndarray) -> tuple[float, float]:
 
 
 def correction(predicted: Mask | None, truth: Mask) -> tuple[tuple[float, float], int] | None:
-    """The click that corrects most: (x, y) and its label, in the larger of missed and false area."""
+    """The click that corrects most, (x, y) and label: in the larger of missed and false area."""
     wanted = truth.full()
     given = np.zeros_like(wanted) if predicted is None else predicted.full()
     missed, false = wanted & ~given, given & ~wanted

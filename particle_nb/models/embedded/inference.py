@@ -82,7 +82,10 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Masks of T prompts: logits (T, MASK, MASK) on rois (T, 4) in image pixels, predicted IoU (T,)."""
+    """Masks of T prompts: logits (T, MASK, MASK) on rois (T, 4) in image pixels, scores (T,).
+
+    A score is the predicted IoU before calibration.
+    """
 
     logits: Tensor
     rois: Tensor

@@ -11,6 +11,7 @@ and a box is (x0, y0, x1, y1), both with continuous edges (a pixel covers -0.5 t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ class Encoder(nn.Module):
             _norm(widths[0]),
             nn.ReLU(inplace=True),
         )
-        self.downs = nn.ModuleList(Down(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.downs = nn.ModuleList(Down(a, b) for a, b in pairwise(widths))
         self.levels = nn.ModuleList(
             nn.Sequential(*[Residual(width) for _ in range(count)])
             for width, count in zip(widths, settings.blocks, strict=True)
@@ -155,13 +156,13 @@ def dense_sides(raw: Tensor) -> Tensor:
 
 
 def roi_coordinates(rois: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """Pixel coordinates x (B, n, samples) and y (B, n, samples) of the sampling grid of the ROIs."""
+    """Pixel coordinates x and y, (B, n, samples) each, of the sampling grid of the ROIs."""
     steps = (torch.arange(samples, device=rois.device, dtype=rois.dtype) + 0.5) / samples - 0.5
     return rois[..., 0:1] + rois[..., 2:3] * steps, rois[..., 1:2] + rois[..., 3:4] * steps
 
 
 def sample_rois(maps: Tensor, rois: Tensor, samples: int, size: tuple[int, int]) -> Tensor:
-    """Bilinear samples (B*n, C, samples, samples) of maps (B, C, h, w) that span `size` (H, W) pixels."""
+    """Bilinear samples (B*n, C, samples, samples) of maps (B, C, h, w) that span `size` (H, W)."""
     batch, count = rois.shape[:2]
     x, y = roi_coordinates(rois, samples)
     height, width = size
@@ -174,7 +175,7 @@ def sample_rois(maps: Tensor, rois: Tensor, samples: int, size: tuple[int, int])
 
 
 def sample_points(maps: Tensor, points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Values (B, n, C) of maps (B, C, h, w) at points (B, n, 2), in pixels of an image of `size`."""
+    """Values (B, n, C) of maps (B, C, h, w) at points (B, n, 2), pixels of an image of `size`."""
     scale = points.new_tensor([size[1], size[0]])
     grid = (2.0 * (points + 0.5) / scale - 1.0)[:, :, None, :]
     out = F.grid_sample(
@@ -341,10 +342,10 @@ class PromptableNetwork(nn.Module):
         self.decoder = Decoder(self.settings)
         with torch.no_grad():
             # Particles cover a minority of the pixels, and boundaries fewer still.
-            self.encoder.dense[-1].bias.zero_()
-            self.encoder.dense[-1].bias[1] = -2.0
-            self.encoder.dense[-1].bias[2] = -1.0
-            self.decoder.mask.bias.fill_(-1.0)
+            bias = self.encoder.dense[-1].get_parameter("bias")
+            bias.zero_()
+            bias[1], bias[2] = -2.0, -1.0
+            self.decoder.mask.get_parameter("bias").fill_(-1.0)
 
     def encode(self, image: Tensor) -> Tensor:
         """Features and raw dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
@@ -360,7 +361,10 @@ class PromptableNetwork(nn.Module):
 
 
 def mask_boxes(inside: Tensor, rois: Tensor) -> Tensor:
-    """Boxes (T, 4) around the true samples of `inside` (T, S, S) on ROIs (T, 4); the ROI where empty."""
+    """Boxes (T, 4) around the true samples of `inside` (T, S, S) on ROIs (T, 4).
+
+    Where nothing is true it is the ROI itself.
+    """
     samples = inside.shape[-1]
     index = torch.arange(samples, device=rois.device)
     edges = []

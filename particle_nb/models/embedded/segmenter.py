@@ -62,7 +62,7 @@ class EmbeddedSegmenter:
     digest: str
     calibration: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, 1.0), (0.0, 1.0))
     automatic: AutomaticSettings = field(default_factory=AutomaticSettings)
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
@@ -333,7 +333,8 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
         automatic = AutomaticSettings(**json.loads(metadata.get("automatic", "{}")))
     except (KeyError, TypeError, ValueError, RuntimeError, DataError) as error:
         raise ModelError(f"{source or WEIGHTS} holds no weights of this network: {error}") from None
-    network.to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+    network.to(where).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return EmbeddedSegmenter(
         network,
         metadata.get("name", "pnb-small"),

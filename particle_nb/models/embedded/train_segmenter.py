@@ -1,6 +1,6 @@
 """Train the embedded segmenter from scratch.
 
-    python -m particle_nb.models.embedded.train_segmenter --data DIR --minutes 120 --out RUN --resume
+    python -m particle_nb.models.embedded.train_segmenter --data DIR --out RUN --minutes 120
 
 DIR holds images/<name>.png and 16-bit label maps labels/<name>.png (the layout of EMPS). A sixth
 of the images, chosen by a hash of the file name, is never trained on. The run can be killed at any
@@ -74,7 +74,8 @@ class Trainer:
         )
         torch.manual_seed(settings.seed)
         self.network = PromptableNetwork(NetworkSettings())
-        self.network.to(self.device, memory_format=torch.channels_last)
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         decay = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -179,20 +180,19 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         over = self.stop or self.minutes >= self.args.minutes
-        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if self.world > 1:
             # The clock travels with the gradients: all must use one learning rate and stop at once.
             shared = loss.new_tensor([float(over), self.minutes])
-            flat = torch.cat([p.grad.flatten() for p in parameters] + [shared])
+            flat = torch.cat([g.flatten() for g in gradients] + [shared])
             dist.all_reduce(flat)
             flat /= self.world
             over, self.minutes = bool(flat[-2] > 0), float(flat[-1])
             start = 0
-            for parameter in parameters:
-                size = parameter.numel()
-                parameter.grad.copy_(flat[start : start + size].view_as(parameter.grad))
-                start += size
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
+            for gradient in gradients:
+                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+                start += gradient.numel()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         if torch.isfinite(norm):

@@ -1,4 +1,4 @@
-"""Micrographs with label maps as training crops: reading, geometric and intensity variation, targets.
+"""Micrographs with label maps as training crops: reading, variation in space and grey, targets.
 
 Everything on pixels runs in torch on the training device; only prompt sampling needs the host.
 """
@@ -27,7 +27,7 @@ def is_validation(name: str) -> bool:
 
 
 def normalise(pixels: np.ndarray) -> np.ndarray:
-    """Grey values (H, W) as float32 with median 0 and the 1-99 percentile span 2, clipped to +-3."""
+    """Grey values (H, W) as float32: median 0, span of percentiles 1 to 99 is 2, cut at +-3."""
     grey = np.asarray(pixels, np.float32)
     step = max(1, int(np.sqrt(grey.size / 250_000)))
     low, middle, high = np.percentile(grey[::step, ::step], (1, 50, 99))
@@ -36,7 +36,7 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 
 
 def centreness(labels: np.ndarray) -> np.ndarray:
-    """Distance to the own edge over its maximum in the particle, float32 (H, W), 0 in the background."""
+    """Distance to the own edge over its maximum in the particle, float32 (H, W), 0 outside."""
     padded = np.pad(labels, 1)
     inner = padded[1:-1, 1:-1]
     same = inner > 0
@@ -123,7 +123,7 @@ def read_synthetic(folder: Path, device: torch.device, limit: int | None = None)
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops on the device and their truth: image (B,1,S,S), labels (B,S,S), dense targets, tables."""
+    """Crops on the device, image (B, 1, S, S) and labels (B, S, S), and their truth."""
 
     image: Tensor
     labels: Tensor
@@ -288,7 +288,6 @@ def targets(images: Tensor, labels: Tensor, centre: Tensor, host: np.ndarray) ->
     low = -F.max_pool2d(-padded, 3, 1)
     boundary = F.max_pool2d((high != low).float(), 2)
     foreground = F.avg_pool2d((labels[:, None] > 0).float(), 2)
-    centre_half = F.avg_pool2d(centre[:, None], 2)
     boxes, areas, radius, sides = [], [], [], []
     side = host.shape[1]
     at = torch.arange(0, side, 2, device=device, dtype=torch.float32) + 0.5

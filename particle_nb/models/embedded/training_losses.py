@@ -57,10 +57,9 @@ class RoiTruth:
 
 def roi_truth(labels: Tensor, rois: Tensor, target: Tensor, areas: Tensor) -> RoiTruth:
     """Sample what the target particles look like on ROIs (B, n, 4)."""
-    batch, count = rois.shape[:2]
     size = (labels.shape[1], labels.shape[2])
     masks = []
-    for b in range(batch):  # one image at a time keeps the (n, H, W) stack small
+    for b in range(len(rois)):  # one image at a time keeps the (n, H, W) stack small
         own = (labels[b][None] == target[b][:, None, None]) & (target[b] > 0)[:, None, None]
         masks.append(sample_rois(own[:, None].float(), rois[b][:, None], MASK, size)[:, 0])
     return RoiTruth(torch.cat(masks), areas.flatten(), (target > 0).flatten())

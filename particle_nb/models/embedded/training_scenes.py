@@ -29,6 +29,26 @@ FAMILIES = (
     ("mixed", 0.16),
     ("light", 0.08),
 )
+FILM_SHAPES = (
+    "sphere",
+    "sphere",
+    "ellipsoid",
+    "polyhedron",
+    "cube",
+    "rod",
+    "agglomerate",
+    "triangle",
+)
+MIXED_SHAPES = (
+    "rod",
+    "triangle",
+    "hexagon",
+    "cube",
+    "blob",
+    "sphere",
+    "agglomerate",
+    "ellipsoid",
+)
 EDGE = 448
 
 
@@ -144,9 +164,7 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
     elif family == "mixed":
         kinds = ["SE", "BSE", "SE"]
         packing = str(rng.choice(["sparse", "overlap", "heap", "clusters", "monolayer"]))
-        shapes = rng.choice(
-            ["rod", "triangle", "hexagon", "cube", "blob", "sphere", "agglomerate", "ellipsoid"], 2
-        )
+        shapes = rng.choice(MIXED_SHAPES, 2)
         populations = [
             _population(str(s), x_px * rng.uniform(0.7, 1.4), rng, str(rng.choice(materials)))
             for s in shapes

@@ -1,0 +1,148 @@
+"""How quick the annotator is in a real browser; run with ``-s`` to read the medians.
+
+By default a session that answers at once stands for the model, so that the numbers are those of
+transport and drawing. ``PARTICLE_NB_SPEED_MODEL=embedded`` measures the whole with the shipped
+model under two threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+MODEL = os.environ.get("PARTICLE_NB_SPEED_MODEL", "")
+CODE = """
+import numpy as np
+import particle_nb as pnb
+from particle_nb.core.strokes import stroke
+H, W, N, MODEL = {height}, {width}, {count}, {model!r}
+
+
+class Instant:
+    def predict(self, image, prompt, window=None):
+        x, y = prompt.points[-1]
+        return pnb.MaskSet((stroke([[x, y]], 30, image.shape),))
+
+
+rng = np.random.default_rng(0)
+pixels = rng.normal(60, 12, (H, W)).astype(np.float32)
+columns = int(np.ceil(np.sqrt((N + 3) * W / H)))
+step = W / columns
+turn = np.linspace(0, 2 * np.pi, 40)
+masks = []
+for i in range(N + 3):
+    x, y = (i % columns + 0.5) * step, (i // columns + 0.5) * step
+    ring = np.stack([x + 0.16 * step * np.cos(turn), y + 0.12 * step * np.sin(turn)], 1)
+    mask = stroke(ring, 0.16 * step, (H, W))
+    r0, c0, r1, c1 = mask.bbox
+    pixels[r0:r1, c0:c1][mask.crop] += 120
+    masks.append(mask)
+image = pnb.Image(np.clip(pixels, 0, 255).astype(np.uint8), pnb.Calibration(2, "nm"), "scene")
+session = Instant()
+if MODEL:
+    import torch
+
+    torch.set_num_threads(2)
+    session = pnb.Session(segmenter=MODEL)
+    session.encode(image)
+editor = pnb.Annotator(session, image, pnb.MaskSet(tuple(masks[:N]), (H, W)), autosave=False)
+spots = [mask.centroid for mask in masks[N:]]
+editor
+"""
+LISTEN = """() => {
+    const root = document.querySelector('.pnb'), top = root.querySelector('.pnb-top');
+    window.seen = {clicks: [], hovers: [], bytes: []};
+    top.addEventListener('pointerup', () => { window.clicked = performance.now(); }, true);
+    top.addEventListener('pointermove', () => { window.moved = performance.now(); }, true);
+    root.view.model.on('msg:custom', (message, buffers) => window.seen.bytes.push(
+        JSON.stringify(message).length + (buffers || []).reduce((n, b) => n + b.byteLength, 0)));
+    new MutationObserver((list) => { for (const {attributeName} of list) {
+        const now = performance.now();
+        if (attributeName === 'data-mask-seq') window.seen.clicks.push(now - window.clicked);
+        if (attributeName === 'data-hover-seq') window.seen.hovers.push(now - window.moved);
+    } }).observe(root, {attributes: true});
+}"""
+ZOOM = """async (count) => {
+    const {top} = document.querySelector('.pnb').view, box = top.getBoundingClientRect();
+    const times = [];
+    top.focus();
+    for (let i = 0; i < count; i++) {
+        times.push(await new Promise(requestAnimationFrame));
+        top.dispatchEvent(new WheelEvent('wheel', {deltaY: i % 60 < 30 ? -60 : 60,
+            clientX: box.left + 0.4 * box.width, clientY: box.top + 0.45 * box.height,
+            bubbles: true, cancelable: true}));
+    }
+    return times.slice(1).map((t, i) => t - times[i]);
+}"""
+PAN = """async (count) => {
+    const view = document.querySelector('.pnb').view, times = [];
+    view.zoom(0.6 / view.view.scale);
+    for (let i = 0; i < count; i++) {
+        times.push(await new Promise(requestAnimationFrame));
+        const by = i % 40 < 20 ? 25 : -25;
+        view.look({...view.view, x: view.view.x + by, y: view.view.y + by / 2});
+    }
+    return times.slice(1).map((t, i) => t - times[i]);
+}"""
+
+
+def _measured(nb: Any) -> dict[str, float]:
+    nb.page.evaluate(LISTEN)
+    nb.canvas.focus()
+    nb.page.keyboard.press("h")
+    spots = nb.python("spots")
+    for i in range(9):
+        x, y = spots[i % 3]
+        nb.settled(lambda x=x, y=y, i=i: nb.click(x + i % 2, y))
+        nb.settled(lambda: nb.page.keyboard.press("Escape"))
+    seen = nb.page.evaluate("window.seen")
+    nb.page.keyboard.press("h")
+    for i in range(9):
+        before = nb.attribute("hover-seq")
+        nb.page.mouse.move(*nb.spot(spots[i % 3][0] + i, spots[i % 3][1]))
+        from playwright.sync_api import expect
+
+        expect(nb.root).not_to_have_attribute("data-hover-seq", before, timeout=60_000)
+    hovers = nb.page.evaluate("window.seen.hovers")
+    nb.page.keyboard.press("h")
+    nb.page.mouse.move(5, 5)
+    zoom, pan = nb.page.evaluate(ZOOM, 180), nb.page.evaluate(PAN, 120)
+    return {
+        "click_ms": statistics.median(seen["clicks"][0::2]),
+        "click_bytes": statistics.median(seen["bytes"][0::2]),
+        "hover_ms": statistics.median(hovers),
+        "zoom_fps": 1000 / statistics.median(zoom),
+        "pan_fps": 1000 / statistics.median(pan),
+    }
+
+
+def test_clicks_do_not_grow_and_zooming_is_smooth(open_notebook: Callable, clean: Callable) -> None:
+    """A click with 300 masks costs what it costs with 3; 12 megapixels zoom at 50 frames/s."""
+    found = {}
+    for name, height, width, count in (
+        ("few", 1536, 2048, 3),
+        ("many", 1536, 2048, 300),
+        ("large", 3000, 4000, 300),
+    ):
+        code = CODE.format(height=height, width=width, count=count, model=MODEL)
+        nb = clean(open_notebook(f"{name}.ipynb", [code]))
+        found[name] = _measured(nb)
+        print(json.dumps({name: {key: round(value, 1) for key, value in found[name].items()}}))
+        nb.page.close()
+    few, many, large = found["few"], found["many"], found["large"]
+    # the message of a click is the same but for the number of its step
+    assert abs(many["click_bytes"] - few["click_bytes"]) < 200
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > (os.cpu_count() or 1):
+        pytest.skip(f"times mean nothing at a load of {busy:.0f}; run it alone")
+    assert many["click_ms"] < 2 * few["click_ms"] + 50
+    for scene in (few, many, large):
+        assert scene["zoom_fps"] > 50
+        assert scene["pan_fps"] > 50
