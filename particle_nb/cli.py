@@ -100,12 +100,13 @@ def _demo(given: argparse.Namespace) -> int:
 def _models(given: argparse.Namespace) -> int:
     from particle_nb.models import describe_models
 
-    for row in describe_models().itertuples():
-        print(f"{row.model}  ({row.kind}, {row.licence}): {'here' if row.here else 'not here'}")
-        print(f"    {row.about}")
-        print(f"    looked for: {row.where}")
-        if row.get:
-            print(f"    get it:     {row.get}")
+    for row in describe_models().to_dict("records"):
+        here = "here" if row["here"] else "not here"
+        print(f"{row['model']}  ({row['kind']}, {row['licence']}): {here}")
+        print(f"    {row['about']}")
+        print(f"    looked for: {row['where']}")
+        if row["get"]:
+            print(f"    get it:     {row['get']}")
     return 0
 
 

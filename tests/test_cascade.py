@@ -89,7 +89,9 @@ def test_of_two_duplicates_the_more_confident_stays() -> None:
 
 def test_a_feature_on_a_particle_goes_and_the_particle_stays() -> None:
     whole, spot = disc(100, 100, 40, predicted_iou=0.9), disc(110, 95, 9, predicted_iou=0.95)
-    kept, audit = cascade(MaskSet([spot, whole]), picture([whole]), FilterSettings(min_contrast=None))
+    kept, audit = cascade(
+        MaskSet([spot, whole]), picture([whole]), FilterSettings(min_contrast=None)
+    )
     assert [mask.area for mask in kept] == [whole.area]
     assert "inside mask 1" in audit[audit.verdict == "removed"]["threshold"].iloc[0]
 

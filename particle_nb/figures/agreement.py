@@ -104,7 +104,7 @@ def bland_altman(
                 hoverinfo="skip",
             )
         )
-    words = {
+    ordinate, abscissa = {
         "difference": (f"difference {first} − {second}{suffix}", "mean of both"),
         "percent": (f"100 ({first} − {second}) / mean of both / %", "mean of both"),
         "log_ratio": (f"ln({first} / {second})", "geometric mean of both"),
@@ -120,13 +120,13 @@ def bland_altman(
     margin = 0.06 * (max(reach) - min(reach)) or 1.0
     fig.update_layout(
         xaxis={
-            "title": f"{words[1]}{suffix}",
+            "title": f"{abscissa}{suffix}",
             "range": [math.log10(low), math.log10(high)] if logs else [low, high],
             "type": "log" if logs else "linear",
             "exponentformat": "none",
             **(log_ticks(math.log10(low), math.log10(high)) if logs else {"nticks": 8}),
         },
-        yaxis={"title": words[0], "range": [min(reach) - margin, max(reach) + margin]},
+        yaxis={"title": ordinate, "range": [min(reach) - margin, max(reach) + margin]},
         margin={"l": 75, "r": 185, "t": 75, "b": 105},
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "borderwidth": 0},
     )

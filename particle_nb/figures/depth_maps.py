@@ -87,6 +87,17 @@ def depth(
         row=1,
         col=1,
     )
+    for line in mask_outline(one) if one is not None else ():
+        for column, colour in ((1, PALETTE[1]), (2, "white")):
+            trace = go.Scatter(
+                x=line[:, 0].astype(np.float32),
+                y=line[:, 1].astype(np.float32),
+                mode="lines",
+                line={"color": colour, "width": 1.5},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+            fig.add_trace(trace, row=1, col=column)
     word = "relative height" if unit != "nm" else "height z / nm"
     fig.add_trace(
         go.Heatmap(
@@ -105,19 +116,6 @@ def depth(
         row=1,
         col=2,
     )
-    for line in mask_outline(one) if one is not None else ():
-        for column, colour in ((1, PALETTE[1]), (2, "white")):
-            trace = go.Scatter(
-                x=line[:, 0].astype(np.float32),
-                y=line[:, 1].astype(np.float32),
-                mode="lines",
-                line={"color": colour, "width": 1.5},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-            # before the heat map in the list, as plotly draws lines over it in any order
-            fig.add_trace(trace, row=1, col=column)
-    fig.data = (*(t for t in fig.data if t.type != "heatmap"), fig.data[1])
     mark_scale(fig, crop, (left - 0.5, top - 0.5), bottom - top, row=1, col=1)
     words = title if title is not None else _depth_title(image, depth_map, step)
     layout(fig, words)

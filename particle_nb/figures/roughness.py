@@ -227,5 +227,5 @@ def symbol_of(name: str, form: str) -> str:
 def _with_gaps(position: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
     """Put a NaN where points are missing, so that no line bridges the hole."""
     steps = np.diff(position)
-    holes = np.flatnonzero(steps > 1.5 * np.median(steps)) + 1 if steps.size else []
+    holes = np.flatnonzero(steps > 1.5 * np.median(steps)) + 1
     return [np.insert(np.asarray(values, float), holes, np.nan) for values in (position, *columns)]

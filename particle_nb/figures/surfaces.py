@@ -23,12 +23,12 @@ SIDE = 700
 _POINTS = 100_000
 #: Button -> (eye, up, axis seen end-on). Scene y points up the image, as its axis runs downwards.
 _VIEWS: dict[str, tuple[tuple[float, ...], tuple[int, ...], str]] = {
-    "oblique": ((-0.75, -1.15, 0.9), (0, 0, 1), ""),
-    "top": ((0, 0, 1.6), (0, 1, 0), "z"),
-    "bottom": ((0, 0, -1.6), (0, 1, 0), "z"),
-    "front": ((0, -1.6, 0), (0, 0, 1), "y"),
-    "left": ((-1.6, 0, 0), (0, 0, 1), "x"),
-    "right": ((1.6, 0, 0), (0, 0, 1), "x"),
+    "oblique": ((-0.6, -0.92, 0.72), (0, 0, 1), ""),
+    "top": ((0, 0, 1.3), (0, 1, 0), "z"),
+    "bottom": ((0, 0, -1.3), (0, 1, 0), "z"),
+    "front": ((0, -1.3, 0), (0, 0, 1), "y"),
+    "left": ((-1.3, 0, 0), (0, 0, 1), "x"),
+    "right": ((1.3, 0, 0), (0, 0, 1), "x"),
 }
 
 

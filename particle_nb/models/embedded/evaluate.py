@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import multiprocessing
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from particle_nb.models import Segmenter, load_model
 from particle_nb.models.embedded.training_data import is_validation
 
 Truth = tuple[Image, MaskSet]
+log = logging.getLogger("particle_nb.evaluate_segmenter")
 
 
 def read_folder(folder: Path, split: str = "validation") -> Iterable[Truth]:
@@ -194,67 +198,94 @@ def by_class(table: pd.DataFrame, column: str, values: list[str]) -> dict[str, d
     return out
 
 
-def evaluate(
-    segmenter: Segmenter,
-    images: Iterable[Truth],
-    most: int = 25,
-    seed: int = 1,
-    automatic: bool = True,
-    prompts: bool = True,
-    report: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Score a segmenter on images with true masks; returns what the model card quotes."""
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
-    autos: list[dict[str, Any]] = []
-    for image, truth in images:
-        if prompts:
-            rows += score_prompts(segmenter, image, truth, most, rng)
-        if automatic:
-            autos.append(score_automatic(segmenter, image, truth))
-        if report is not None:
-            report(f"{image.name} {len(truth)} particles")
-    out: dict[str, Any] = {"model": segmenter.name, "weights": segmenter.digest}
+def summarise(rows: list[dict[str, Any]], autos: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the model card quotes, from the rows of `score_prompts` and `score_automatic`."""
+    out: dict[str, Any] = {}
     if rows:
         table = pd.DataFrame(rows)
         values = ["click", "best", "box", "box_best", "second_plain", "second"]
         means = table.groupby("image")[values].mean()
         out["images"], out["particles"] = len(means), len(table)
         out |= {v: round(float(means[v].mean()), 4) for v in values}
-        if "negative" in table:
-            some = table.dropna(subset=["negative"])
-            out["negative"] = {
-                "count": len(some),
-                "before": round(float(some["negative_before"].mean()), 4),
-                "after_plain": round(float(some["negative_plain"].mean()), 4),
-                "after": round(float(some["negative"].mean()), 4),
-            }
-        real = np.concatenate([table["click"], table["box"]])
-        predicted = np.concatenate([table["predicted"], table["box_predicted"]])
-        for name, p, r in (
-            ("click", table["predicted"].to_numpy(), table["click"].to_numpy()),
-            ("box", table["box_predicted"].to_numpy(), table["box"].to_numpy()),
-            ("both", predicted, real),
-        ):
-            checked = calibration(p, r)
+        out["corrections"] = _corrections(table)
+        real = {name: table[name].to_numpy() for name in ("click", "box")}
+        predicted = {
+            "click": table["predicted"].to_numpy(),
+            "box": table["box_predicted"].to_numpy(),
+        }
+        real["both"] = np.concatenate([real["click"], real["box"]])
+        predicted["both"] = np.concatenate([predicted["click"], predicted["box"]])
+        for name in real:
+            checked = calibration(predicted[name], real[name])
             out["ece_" + name] = round(checked.expected_error, 4)
-            if name == "both":
-                out["reliability"] = checked.table.round(4).to_dict("records")
+        out["reliability"] = checked.table.round(4).to_dict("records")
         out["by_shape"] = by_class(table, "shape", ["click", "best", "box"])
         out["by_size"] = by_class(table, "size", ["click", "best", "box"])
         out["per_image"] = means.round(4).to_dict("index")
-        out["pairs"] = [predicted.round(4).tolist(), real.round(4).tolist()]
+        out["pairs"] = [predicted["both"].round(4).tolist(), real["both"].round(4).tolist()]
     if autos:
         out["f1"] = round(float(np.mean([a["f1"] for a in autos])), 4)
         out["aji"] = round(float(np.mean([a["aji"] for a in autos])), 4)
         out["seconds_automatic"] = round(float(np.mean([a["seconds"] for a in autos])), 3)
-        predicted = np.concatenate([a["predicted"] for a in autos])
-        real = np.concatenate([a["real"] for a in autos])
-        out["ece_automatic"] = (
-            round(calibration(predicted, real).expected_error, 4) if len(real) else None
-        )
+        found = np.concatenate([a["predicted"] for a in autos])
+        true = np.concatenate([a["real"] for a in autos])
+        if len(found):
+            out["ece_automatic"] = round(calibration(found, true).expected_error, 4)
         out["automatic"] = autos
     return out
+
+
+def _corrections(table: pd.DataFrame) -> dict[str, float]:
+    """Mean IoU over particles before and after a second and a negative click."""
+    second = table[table["click"] < 0.98]
+    out = {
+        "second_count": len(second),
+        "second_before": float(second["click"].mean()),
+        "second_after": float(second["second_plain"].mean()),
+        "second_after_from_mask": float(second["second"].mean()),
+    }
+    if "negative" in table:
+        some = table.dropna(subset=["negative"])
+        out |= {
+            "negative_count": len(some),
+            "negative_before": float(some["negative_before"].mean()),
+            "negative_after": float(some["negative_plain"].mean()),
+            "negative_after_from_mask": float(some["negative"].mean()),
+        }
+    return {name: round(value, 4) for name, value in out.items()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process scores: some images of a folder."""
+
+    folder: str
+    split: str
+    numbers: tuple[int, ...]
+    model: str
+    most: int
+    only: str | None
+    threads: int
+
+
+def evaluate(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str, str]:
+    """Rows of particles, rows of images, model name and weights digest."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    segmenter = load_model(task.model, "segmenter", "cpu")
+    rows: list[dict[str, Any]] = []
+    autos: list[dict[str, Any]] = []
+    for number, (image, truth) in enumerate(read_folder(Path(task.folder), task.split)):
+        if number not in task.numbers:
+            continue
+        if task.only != "automatic":
+            rng = np.random.default_rng([1, number])
+            rows += score_prompts(segmenter, image, truth, task.most, rng)
+        if task.only != "prompts":
+            autos.append(score_automatic(segmenter, image, truth))
+        log.info("%s: %d particles", image.name, len(truth))
+    return rows, autos, segmenter.name, segmenter.digest
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -267,29 +298,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="embedded", help="a segmenter as Session takes it")
     parser.add_argument("--most", type=int, default=25, help="particles prompted per image")
     parser.add_argument("--every", type=int, default=1, help="score every n-th image only")
-    parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--only", choices=("prompts", "automatic"))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", help="JSON report")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True, help="JSON report")
     args = parser.parse_args(argv)
-    import torch
-
-    torch.set_num_threads(args.threads)
-    segmenter = load_model(args.model, "segmenter", "cpu")
-    images = list(read_folder(Path(args.data), args.split))[args.offset :: args.every]
-    result = evaluate(
-        segmenter,
-        images,
-        args.most,
-        automatic=args.only != "prompts",
-        prompts=args.only != "automatic",
-    )
-    if args.out:
-        Path(args.out).write_text(json.dumps(result, indent=1))
-    brief = {k: v for k, v in result.items() if k not in ("per_image", "pairs", "automatic")}
-    import sys
-
-    sys.stdout.write(json.dumps(brief, indent=1) + "\n")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    count = sum(1 for _ in read_folder(Path(args.data), args.split))
+    chosen = list(range(0, count, args.every))
+    tasks = [
+        Task(
+            args.data,
+            args.split,
+            tuple(chosen[part :: args.processes]),
+            args.model,
+            args.most,
+            args.only,
+            args.threads,
+        )
+        for part in range(args.processes)
+    ]
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        done = pool.map(evaluate, tasks)
+    rows = [row for part in done for row in part[0]]
+    autos = [row for part in done for row in part[1]]
+    result = {"model": done[0][2], "weights": done[0][3]} | summarise(rows, autos)
+    args.out.write_text(json.dumps(result, indent=1))
+    long = ("per_image", "pairs", "automatic", "reliability")
+    log.info(json.dumps({k: v for k, v in result.items() if k not in long}, indent=1))
 
 
 if __name__ == "__main__":
