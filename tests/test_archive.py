@@ -228,8 +228,11 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------ SIGKILL
 
 CHILD = """
-import sys
+import os, sys, time
 sys.path[:0] = {path!r}
+sync = os.fsync
+# a disk as slow as they come: half of the time goes by between the first byte and the rename
+os.fsync = lambda number: (time.sleep(0.004), sync(number))
 from fake_session import squares
 from particle_nb.core.archive import ArchiveWriter
 from particle_nb.core.editing import perform
@@ -274,6 +277,8 @@ def test_fifty_kills_in_the_middle_of_saves_lose_nothing(tmp_path: Path) -> None
             while time.monotonic() < until or not said:
                 text = child.stdout.readline().strip()
                 said = 0 if text == "again" else int(text)
+            # the line read last came right after a save: wait until the next one is under way
+            time.sleep(rng.uniform(0.001, 0.012))
             os.kill(pid, signal.SIGKILL)
             again = False
             while (text := child.stdout.readline().strip()) != "dead":

@@ -27,7 +27,7 @@ BAD = {
         lambda: pnb.Annotator(SESSION, None),
         lambda: pnb.Annotator(SESSION, "a.tif"),
         lambda: pnb.Annotator(SESSION, IMAGE, "masks"),
-        lambda: pnb.Annotator(None, IMAGE),
+        lambda: pnb.Annotator("session", IMAGE),
     ],
     "Calibration": [
         lambda: pnb.Calibration(NAN, "um"),

@@ -290,6 +290,8 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
         If it is missing, no zip, damaged, from a newer version, not an annotation, or holds
         members that it should not (foreign names, paths, links, sizes beyond the limits).
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(f"a .pnb file is named by a path, not {type(path).__name__}.")
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:

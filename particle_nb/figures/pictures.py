@@ -313,4 +313,6 @@ def scale_bar(image: Image) -> tuple[float, str]:
     power = 10 ** math.floor(math.log10(metres))
     nice = max(step for step in (1, 2, 5) if step * power <= metres * 1.0001) * power
     unit = next(u for u in ("nm", "um", "mm", "m") if nice / METRES[u] < 999.5 or u == "m")
-    return nice / image.calibration.to("m"), f"{nice / METRES[unit]:g} {unit_text(unit)}"
+    # 12 digits: 200 px, not 199.99999999999997
+    length = float(f"{nice / image.calibration.to('m'):.12g}")
+    return length, f"{nice / METRES[unit]:g} {unit_text(unit)}"

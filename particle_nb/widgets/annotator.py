@@ -429,8 +429,8 @@ def open_annotation(
         If the file is damaged or foreign, belongs to another image, or holds no image and none is
         given.
     """
-    path = Path(path)
     archive = read_archive(path)
+    path = Path(path)
     image = image if image is not None else archive.image
     if image is None:
         raise DataError(f"{path} was saved without its image; pass image=read_image(...).")
