@@ -51,6 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     _report_options(demo)
     demo.set_defaults(run=_demo)
 
+    batch = verbs.add_parser("batch", help="many images into one table; can be stopped and resumed")
+    batch.add_argument("images", nargs="+", metavar="PATH", help="a folder, or files")
+    batch.add_argument("--pixel-size", metavar="'0.31 um'", help="of all images")
+    batch.add_argument("--segmenter", default="embedded", help="see `particle-nb models`")
+    batch.add_argument("--unit", default="um", choices=("um", "nm", "px"), help="of all lengths")
+    batch.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    batch.add_argument("--cache", metavar="DIR", help="keep embeddings here, for other runs too")
+    batch.add_argument("--out", default="batch", help="folder of the results (default: batch)")
+    batch.set_defaults(run=_batch)
+
     models = verbs.add_parser("models", help="which models there are, where, how to get others")
     models.set_defaults(run=_models)
 
@@ -95,6 +105,51 @@ def _demo(given: argparse.Namespace) -> int:
     given.images = [str(coins), *given.images]
     given.out = str(folder)
     return _report(given)
+
+
+def _batch(given: argparse.Namespace) -> int:
+    from particle_nb.batches import BatchSettings, batch
+    from particle_nb.core.distribution import size_distribution
+    from particle_nb.core.exports import write_csv
+    from particle_nb.core.variation import image_variation
+    from particle_nb.figures import psd
+
+    images = given.images[0] if len(given.images) == 1 else given.images
+    settings = BatchSettings(
+        pixel_size=given.pixel_size,
+        segmenter=given.segmenter,
+        unit=given.unit,
+        cache_dir=given.cache,
+    )
+    result = batch(images, settings, given.out, workers=given.workers)
+    for row in result.errors.to_dict("records"):
+        print(f"particle-nb: {row['path']}: {row['error']}: {row['message']}", file=sys.stderr)
+    counts = result.images["status"].value_counts()
+    print("images  " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if not counts.get("done", 0):
+        return 1
+    print(f"table   {result.folder / 'particles.parquet'}")
+    table = result.particles()
+    if "edge_weight" not in table or not (table["edge_weight"] > 0).any():
+        print("no whole particle was found in any image")
+        return 0
+    # particles that the frame cuts drop out, and large ones count more to make up for it
+    whole = "miles_lantuejoul"
+    found = image_variation(table, weights=whole)
+    write_csv(found.images, result.folder / "summary.csv")
+    pooled = psd(size_distribution(table, weights=whole))
+    pooled.write_html(result.folder / "psd.html", include_plotlyjs=True)
+    print(f"summary {result.folder / 'summary.csv'} (the most unusual images first)")
+    print(f"figure  {result.folder / 'psd.html'}")
+    for name, value, low, high in found.pooled.itertuples():
+        # NaN below five images, from which no interval can be drawn
+        limits = f" ({low:.4g} to {high:.4g})" if low == low else ""
+        print(f"{name},3  {value:.4g} {found.unit}{limits}")
+    if len(found.images) > 1:
+        print(f"between images {found.between_percent:.1f} %")
+    if found.outliers:
+        print(f"unusual images: {', '.join(found.outliers)}")
+    return 0
 
 
 def _models(given: argparse.Namespace) -> int:

@@ -150,7 +150,7 @@ def validate(
     source = notebook_path(name)
     name = source.stem
     given = dict(parameters or {})
-    known = notebook_parameters(str(source) if source.suffix != ".ipynb" else name)
+    known = notebook_parameters(str(source))
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise DataError(

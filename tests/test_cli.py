@@ -9,6 +9,7 @@ import tifffile
 from skimage import data, io
 
 from particle_nb import MaskSet
+from particle_nb.batches import read_batch
 from particle_nb.cli import main
 
 
@@ -29,6 +30,7 @@ def test_the_version_and_the_list_of_models(capsys) -> None:
         (["report", "missing.tif"], "no file missing.tif"),
         (["validate", "no_such"], "no notebook 'no_such'"),
         (["validate", "report", "-p", "colour", "red"], "no parameter 'colour'"),
+        (["batch", "no-such-folder"], "there is no folder or file 'no-such-folder'"),
     ],
 )
 def test_bad_input_is_told_in_words_and_exits_2(arguments, message, capsys) -> None:
@@ -82,3 +84,55 @@ def test_a_report_that_fails_holds_the_error_and_exits_1(tmp_path, capsys) -> No
     assert "ImageError" in capsys.readouterr().err
     assert "ImageError" in (out / "report.html").read_text()
     assert json.loads((out / "results.json").read_text())["ok"] is False
+
+
+def discs(radii: list[float], shift: float = 0.0) -> np.ndarray:
+    """Bright discs of known radii on a dark ground, three in a row."""
+    y, x = np.mgrid[:300, :300]
+    picture = np.full((300, 300), 40.0)
+    for k, radius in enumerate(radii):
+        row, col = 50 + 100 * (k // 3), 50 + 100 * (k % 3)
+        picture[np.hypot(y - row - shift, x - col) < radius] = 200
+    return np.random.default_rng(0).normal(picture, 4).clip(0, 255).astype(np.uint8)
+
+
+def test_a_batch_pools_images_names_the_odd_one_and_resumes(tmp_path, capsys) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    radii = [19, 20, 21] * 3
+    for k in range(5):
+        io.imsave(folder / f"{k}.png", discs(radii, k / 5), check_contrast=False)
+    io.imsave(folder / "odd.png", discs([2 * r for r in radii]), check_contrast=False)
+    (folder / "broken.tif").write_bytes(b"II*\x00\x08\x00")
+    arguments = ["batch", str(folder), "--pixel-size", "0.5 um", "--segmenter", "classical"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "6 done" in printed.out
+    assert "1 failed" in printed.out
+    assert "broken.tif: ImageError" in printed.err
+    assert "unusual images: odd.png" in printed.out
+
+    # 45 discs of 19, 20 and 21 px radius and nine twice as large, at 0.5 um a pixel: by volume
+    # the large ones hold 9 * 8 of 45 + 9 * 8 parts, so that the pooled median is one of them
+    median = float(re.search(r"D50,3\s+([\d.]+) um", printed.out)[1])
+    assert 38 <= median <= 42
+    summary = np.genfromtxt(
+        out / "summary.csv", delimiter=",", names=True, dtype=None, encoding="utf-8"
+    )
+    assert summary["image"][0] == "odd.png"
+    assert summary["n"].tolist() == [9] * 6
+    assert summary["D50_um"][1:] == pytest.approx([20] * 5, rel=0.04)
+    assert "Plotly.newPlot" in (out / "psd.html").read_text(encoding="utf-8")
+
+    before = read_batch(out).images.set_index("image")["seconds"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    after = read_batch(out).images.set_index("image")["seconds"]
+    done = before.index != "broken.tif"
+    assert after[done].tolist() == before[done].tolist(), "an image that was done was done again"
+
+
+def test_a_batch_in_which_nothing_works_exits_1(tmp_path, capsys) -> None:
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    arguments = ["batch", str(tmp_path / "a.png"), "--segmenter", "classical"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    assert "ImageError" in capsys.readouterr().err

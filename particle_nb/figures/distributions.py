@@ -11,7 +11,16 @@ import plotly.graph_objects as go
 
 from particle_nb.core.distribution import SizeDistribution
 from particle_nb.core.errors import DataError
-from particle_nb.figures.style import GRID, INK, PALETTE, SYMBOLS, axis_title, layout, unit_text
+from particle_nb.figures.style import (
+    GRID,
+    INK,
+    PALETTE,
+    SYMBOLS,
+    axis_title,
+    layout,
+    number,
+    unit_text,
+)
 
 _QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 
@@ -114,7 +123,7 @@ def psd(
             x=math.log10(value),
             y=p,
             yref="y2",
-            text=f"x<sub>{p},{r}</sub> = {value:.4g} {unit_text(unit)}",
+            text=f"x<sub>{p},{r}</sub> = {number(value)} {unit_text(unit)}",
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
@@ -215,7 +224,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
             y=grid(fitted),
             mode="lines",
             line={"color": PALETTE[5], "width": 2},
-            name=f"RRSB: x' = {fit.x_prime:.4g} {unit_text(unit)}, n = {fit.n:.3g}",
+            name=f"RRSB: x' = {number(fit.x_prime)} {unit_text(unit)}, n = {fit.n:.3g}",
             hoverinfo="skip",
         )
     )
@@ -299,4 +308,4 @@ def _log_ticks(low: float, high: float) -> dict[str, Any]:
     ]
     if len(values) < 3:
         return {"nticks": 6}
-    return {"tickvals": values, "ticktext": [f"{value:.3g}" for value in values]}
+    return {"tickvals": values, "ticktext": [number(value, 3) for value in values]}

@@ -53,6 +53,20 @@ def unit_text(unit: str) -> str:
     return _UNITS.get(unit, unit)
 
 
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, without an exponent where one can read it.
+
+    Examples
+    --------
+    >>> number(18061.4), number(0.31), number(2e9)
+    ('18060', '0.31', '2e+09')
+    """
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits}g}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:.12g}"
+
+
 def axis_title(name: str, unit: str = "") -> str:
     """Return "words symbol / unit" for a column stem such as ``"x_A"``.
 

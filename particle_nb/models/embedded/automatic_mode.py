@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -36,8 +37,19 @@ class AutomaticSettings:
     ----------
     least_peak : float
         Smallest foreground x centreness of a prompt.
-    least_score : float
-        Smallest predicted IoU x foreground share of a proposal.
+    least_score, enough_score : float
+        A proposal's value is its predicted IoU x min(1, twice its foreground share). It must reach
+        `relative` times the median value by area in the same image, but no less than
+        `least_score` and no more than `enough_score`: where all particles are hard to see,
+        less is asked of each.
+    relative : float
+        See above.
+    few, many, crowded_score : int, int, float
+        Where more than `few` proposals reach `enough_score`, less is asked of the others, down to
+        `crowded_score` at `many`: in a crowd the faint ones are particles, too.
+    small, small_score : float
+        Masks with a diameter below `small` pixels of the finest view must reach `small_score`:
+        noise looks like particles of that size.
     least_stability : float
         Smallest stability score.
     sure : float
@@ -48,8 +60,6 @@ class AutomaticSettings:
         Times that the uncovered foreground is searched again.
     most : int
         Most prompts in one view.
-    refine : bool
-        Decode the better ROI of every prompt a second time, cropped to its mask.
 
     Raises
     ------
@@ -64,27 +74,47 @@ class AutomaticSettings:
 
     least_peak: float = 0.12
     least_score: float = 0.7
+    enough_score: float = 0.8
+    relative: float = 0.88
+    few: int = 20
+    many: int = 80
+    crowded_score: float = 0.65
+    small: float = 20.0
+    small_score: float = 0.8
     least_stability: float = 0.5
     sure: float = 0.8
     overlap: float = 0.5
     passes: int = 2
-    most: int = 1200
-    refine: bool = True
+    most: int = 800
 
     def __post_init__(self) -> None:
-        for name in ("least_peak", "least_score", "least_stability", "sure", "overlap"):
+        shares = (
+            "least_peak least_score enough_score relative crowded_score small_score "
+            "least_stability sure overlap"
+        )
+        for name in shares.split():
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError(f"{name} must lie in 0 .. 1, not {getattr(self, name)!r}.")
-        if not 1 <= self.passes <= 10 or not 1 <= self.most <= 100_000:
-            raise DataError("passes must lie in 1 .. 10 and most in 1 .. 100000.")
+        if not 0 <= self.few < self.many:
+            raise DataError(f"few must be below many, not {self.few!r} and {self.many!r}.")
+        if not 1 <= self.passes <= 10 or not 1 <= self.most <= 100_000 or not self.small >= 0:
+            raise DataError(
+                "passes must lie in 1 .. 10, most in 1 .. 100000 and small be 0 or more."
+            )
+
+    @property
+    def lowest(self) -> float:
+        """The smallest value that a proposal is ever kept at."""
+        return min(self.least_score, self.crowded_score)
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """A mask in image pixels with the value it is ranked by."""
+    """A mask in image pixels, the value it is ranked by, its diameter in finest-view pixels."""
 
     mask: Mask
     value: float
+    diameter: float = math.inf
 
 
 def peaks(view: View, least: float, allowed: np.ndarray | None = None) -> Tensor:
@@ -149,8 +179,8 @@ def decode_peaks(
         score[take] = again.score[better]
         first = Decoded(logits, rois, score)
     # What is surely nothing is not worth a second look.
-    able = torch.nonzero((first.score > 0.6 * settings.least_score) & (first.areas() > 0))[:, 0]
-    if not settings.refine or not len(able):
+    able = torch.nonzero((first.score > 0.6 * settings.lowest) & (first.areas() > 0))[:, 0]
+    if not len(able):
         return first[able]
     return refine(network, views, first[able], points[able])
 
@@ -181,7 +211,7 @@ def propose(
                 # In portions, so that the other prompts of a particle just found are saved.
                 part, spots = spots[:PORTION], spots[PORTION:]
                 decoded = decode_peaks(network, views, number, part, settings)
-                fresh = proposals_of(view, decoded, frame, window, settings)
+                fresh = proposals_of(views, number, decoded, frame, window, settings)
                 found += fresh
                 taken = [p for p in fresh if p.value > settings.sure]
                 if len(spots) and taken:
@@ -205,17 +235,18 @@ def inside(spots: Tensor, found: list[Proposal]) -> Tensor:
 
 
 def proposals_of(
-    view: View,
+    views: Sequence[View],
+    number: int,
     decoded: Decoded,
     frame: tuple[int, int],
     window: tuple[int, int, int, int],
     settings: AutomaticSettings,
 ) -> list[Proposal]:
     """Decoded masks that pass the thresholds, as pixel crops."""
-    share = (2.0 * foreground_share(view, decoded)).clamp(max=1.0)
+    share = (2.0 * foreground_share(views[number], decoded)).clamp(max=1.0)
     value = decoded.score * share
     stability = decoded.stability()
-    good = (value > settings.least_score) & (stability > settings.least_stability)
+    good = (value > settings.lowest) & (stability > settings.least_stability)
     out = []
     for index in torch.nonzero(good)[:, 0].tolist():
         made = pixel_mask(decoded.logits[index], decoded.rois[index], window)
@@ -231,7 +262,8 @@ def proposals_of(
             predicted_iou=float(decoded.score[index]),
             stability_score=float(stability[index]),
         )
-        out.append(Proposal(mask, float(value[index])))
+        diameter = 2.0 * math.sqrt(mask.area / math.pi) * views[0].scale
+        out.append(Proposal(mask, float(value[index]), diameter))
     return out
 
 
@@ -255,6 +287,23 @@ def resolve(found: list[Proposal], overlap: float) -> list[Proposal]:
             for k in np.flatnonzero(near)
         )
     return [order[k] for k in np.flatnonzero(kept)]
+
+
+def select(found: list[Proposal], settings: AutomaticSettings) -> list[Proposal]:
+    """Those of an image that are good enough beside its other proposals."""
+    if not found:
+        return []
+    values = np.array([p.value for p in found])
+    areas = np.array([p.mask.area for p in found], float)
+    order = np.argsort(values)
+    total = np.cumsum(areas[order])
+    median = values[order][np.searchsorted(total, 0.5 * total[-1])]
+    least = float(np.clip(settings.relative * median, settings.least_score, settings.enough_score))
+    crowd = int((values > settings.enough_score).sum())
+    limits = (settings.enough_score, settings.crowded_score)
+    least = min(least, float(np.interp(crowd, (settings.few, settings.many), limits)))
+    small = max(least, settings.small_score)
+    return [p for p in found if p.value > (small if p.diameter < settings.small else least)]
 
 
 def coverage(view: View, found: list[Proposal]) -> np.ndarray:

@@ -7,7 +7,7 @@ masks in here are in image pixels; only `decode` and the dense maps know the pix
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -253,24 +253,39 @@ def click(
     network: PromptableNetwork, views: Sequence[View], points: Tensor, keep: int = 3
 ) -> Decoded:
     """Up to `keep` candidates for the clicks (K, 3) of one particle, best first."""
+    found, spots = click_candidates(network, views, points, keep)
+    return ranked([found], spots, keep)
+
+
+def click_candidates(
+    network: PromptableNetwork, views: Sequence[View], points: Tensor, keep: int
+) -> tuple[Decoded, Tensor]:
+    """What the bank gives for the clicks (K, 3), refined, and the clicks for each."""
     rois = bank(views, points)
     spots = points[None].expand(len(rois), -1, -1)
     first = decode_fitting(network, views, rois, spots)
     value = first.score * (0.5 + 0.5 * agreement(first, spots))
     top = first[torch.argsort(value, descending=True)[:keep]]
-    spots = spots[: len(top)]
-    return ranked([refine(network, views, top, spots)], spots, keep)
+    second = refine(network, views, top, spots[: len(top)])
+    # Once more for the best: a rod is not always seen to its ends at first.
+    value = second.score * (0.5 + 0.5 * agreement(second, spots[: len(top)]))
+    best = second[torch.argsort(value, descending=True)[:1]]
+    third = refine(network, views, best, spots[:1])
+    return Decoded.join([second, third]), points[None].expand(len(second) + 1, -1, -1)
 
 
 def ranked(parts: Sequence[Decoded], points: Tensor, keep: int = 3, same: float = 0.9) -> Decoded:
-    """The best candidates first, near duplicates dropped; `points` (any T, K, 3) must be obeyed."""
+    """The best candidates first, near duplicates dropped.
+
+    The predicted IoU is lowered where a mask does not obey the clicks, `points` (any T, K, 3).
+    """
     every = Decoded.join(parts)
     spots = points[:1].expand(len(every), -1, -1)
     value = every.score
     if bool((spots[..., 2] > -0.5).any()):
         value = value * (0.3 + 0.7 * agreement(every, spots))
-    value = torch.where(every.areas() > 0, value, value - 1.0)
-    every = every[torch.argsort(value, descending=True)]
+    value = torch.where(every.areas() > 0, value, torch.zeros_like(value))
+    every = replace(every, score=value)[torch.argsort(value, descending=True)]
     chosen: list[int] = []
     for index in range(len(every)):
         if len(chosen) == keep:
@@ -308,7 +323,11 @@ def sketch(
     before = resample_masks(soft, frame[None], rois)
     first = decode_fitting(network, views, rois, spots, None, before)
     second = refine(network, views, first, spots)
-    return ranked([first, second], spots)
+    parts = [first, second]
+    if bool((points[:, 2] > 0.5).any()):
+        # A previous mask may be so wrong that the clicks alone do better.
+        parts.append(click_candidates(network, views, points, 2)[0])
+    return ranked(parts, spots)
 
 
 def pixel_mask(

@@ -27,6 +27,7 @@ from particle_nb.models.embedded.automatic_mode import (
     Proposal,
     propose,
     resolve,
+    select,
     trimmed,
 )
 from particle_nb.models.embedded.inference import Decoded, View
@@ -178,7 +179,8 @@ class EmbeddedSegmenter:
             found += part
             if progress is not None:
                 progress(done + 1, len(windows))
-        found = trimmed(resolve(found, self.automatic.overlap))
+        found = resolve(found, self.automatic.overlap)
+        found = trimmed(select(found, self.automatic))
         return MaskSet(tuple(self._calibrated(p.mask) for p in found), image.shape)
 
     def _calibrated(self, mask: Mask) -> Mask:
