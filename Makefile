@@ -29,7 +29,8 @@ demo: env
 	$(PY) -m particle_nb demo --out runs/demo $(IMAGES)
 
 test: env browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --ignore=tests/browser $(ARGS)
 
 lint: env
 	$(VENV)/bin/ruff check .
