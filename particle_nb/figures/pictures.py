@@ -89,7 +89,7 @@ def overlay(
         )
     )
     height, width = image.shape
-    text = title if title is not None else f"{image.name or 'image'}: {len(masks)} particles"
+    text = title if title is not None else f"{image.name or 'image'}: {_count(masks)}"
     layout(fig, text, hovermode="closest", hoverdistance=60)
     _frame_axes(fig, width, height)
     _scale_bar(fig, image)
@@ -124,7 +124,7 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
         1,
         3,
         horizontal_spacing=0.01,
-        subplot_titles=("micrograph", f"{len(masks)} particles", "binary mask"),
+        subplot_titles=("micrograph", _count(masks), "binary mask"),
     )
     pictures = (image.to_uint8(), colours[labels], np.where(labels > 0, 255, 0).astype(np.uint8))
     for column, picture in enumerate(pictures, start=1):
@@ -149,6 +149,10 @@ def _check(image: Any, masks: Any) -> None:
         raise DataError(f"expected a MaskSet, not {type(masks).__name__}.")
     if masks.shape != image.shape:
         raise DataError(f"masks of a frame {masks.shape} on an image of {image.shape}.")
+
+
+def _count(masks: MaskSet) -> str:
+    return f"{len(masks)} particle{'' if len(masks) == 1 else 's'}"
 
 
 def _place(
