@@ -64,6 +64,7 @@ class EmbeddedSegmenter:
     calibration: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, 1.0), (0.0, 1.0))
     automatic: AutomaticSettings = field(default_factory=AutomaticSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
