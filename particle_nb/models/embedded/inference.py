@@ -32,6 +32,8 @@ from particle_nb.models.embedded.network import (
 BANK = (30.0, 87.0, 250.0, 720.0)
 #: A given ROI is decoded on the finest view in which it is no larger than this.
 LARGEST_ROI = 240.0
+#: From this ratio of its box's sides on a mask counts as long.
+LONG = 1.5
 #: ROIs decoded in one go; larger batches spend their time in page faults on a CPU.
 BATCH = 8
 
@@ -120,6 +122,27 @@ class Decoded:
         return (self.logits > 0).sum((1, 2)) * cell
 
 
+def inputs(
+    network: PromptableNetwork,
+    view: View,
+    rois: Tensor,
+    points: Tensor,
+    boxes: Tensor | None,
+    previous: Tensor | None,
+) -> Tensor:
+    """What the decoder sees of T prompts on one view."""
+    inner = torch.cat([view.into(rois[:, :2]), rois[:, 2:] * view.scale], 1)
+    clicks = torch.cat([view.into(points[..., :2]), points[..., 2:]], -1)
+    if boxes is None:
+        corners = rois.new_full((len(rois), 4), float("nan"))
+    else:
+        corners = torch.cat([view.into(boxes[:, :2]), view.into(boxes[:, 2:])], 1)
+    before = None if previous is None else previous[None]
+    flag = None if previous is None else rois.new_ones(1, len(rois))
+    prompts = RoiPrompts(clicks[None], corners[None], before, flag)
+    return network.decoder.inputs(view.maps, view.image, inner[None], prompts)
+
+
 def decode(
     network: PromptableNetwork,
     view: View,
@@ -129,21 +152,20 @@ def decode(
     previous: Tensor | None = None,
 ) -> Decoded:
     """Decode T prompts: rois (T, 4), points (T, K, 3), boxes (T, 4), previous (T, MASK, MASK)."""
-    inner = torch.cat([view.into(rois[:, :2]), rois[:, 2:] * view.scale], 1)
-    clicks = torch.cat([view.into(points[..., :2]), points[..., 2:]], -1)
-    if boxes is None:
-        corners = rois.new_full((len(rois), 4), float("nan"))
-    else:
-        corners = torch.cat([view.into(boxes[:, :2]), view.into(boxes[:, 2:])], 1)
     logits, score = [], []
     for start in range(0, len(rois), BATCH):
         part = slice(start, start + BATCH)
-        before = None if previous is None else previous[part][None]
-        flag = None if previous is None else rois.new_ones(1, len(rois[part]))
-        prompts = RoiPrompts(clicks[part][None], corners[part][None], before, flag)
-        a, b = network.decode(view.maps, view.image, inner[part][None], prompts)
-        logits.append(a[0])
-        score.append(torch.sigmoid(b[0]))
+        x = inputs(
+            network,
+            view,
+            rois[part],
+            points[part],
+            None if boxes is None else boxes[part],
+            None if previous is None else previous[part],
+        )
+        a, b = network.decoder.answer(x)
+        logits.append(a)
+        score.append(torch.sigmoid(b))
     return Decoded(torch.cat(logits), rois, torch.cat(score))
 
 
@@ -164,13 +186,10 @@ def decode_fitting(
     previous: Tensor | None = None,
 ) -> Decoded:
     """Like `decode`, every ROI on the view that suits its size."""
-    which = np.array([fitting(views, float(extent)) for extent in rois[:, 2:].amax(1)])
-    parts: list[Decoded] = []
-    places: list[np.ndarray] = []
-    for number in np.unique(which):
-        index = np.flatnonzero(which == number)
-        at = torch.from_numpy(index)
-        parts.append(
+    which = np.array([fitting(views, extent) for extent in rois[:, 2:].amax(1).tolist()])
+    order = np.argsort(which, kind="stable")
+    if len(rois) > BATCH:
+        parts = [
             decode(
                 network,
                 views[number],
@@ -179,9 +198,20 @@ def decode_fitting(
                 None if boxes is None else boxes[at],
                 None if previous is None else previous[at],
             )
-        )
-        places.append(index)
-    return Decoded.join(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
+            for number in np.unique(which)
+            for at in [torch.from_numpy(np.flatnonzero(which == number))]
+        ]
+        return Decoded.join(parts)[torch.from_numpy(np.argsort(order))]
+    # A few go through the decoder together, whatever their views: calls of one cost twice as much.
+    seen = []
+    for number in np.unique(which):
+        at = torch.from_numpy(np.flatnonzero(which == number))
+        box_ = None if boxes is None else boxes[at]
+        before = None if previous is None else previous[at]
+        seen.append(inputs(network, views[number], rois[at], points[at], box_, before))
+    logits, score = network.decoder.answer(torch.cat(seen))
+    back = torch.from_numpy(np.argsort(order))
+    return Decoded(logits[back], rois, torch.sigmoid(score)[back])
 
 
 def widened(boxes: Tensor, points: Tensor) -> Tensor:
@@ -267,9 +297,12 @@ def click_candidates(
     value = first.score * (0.5 + 0.5 * agreement(first, spots))
     top = first[torch.argsort(value, descending=True)[:keep]]
     second = refine(network, views, top, spots[: len(top)])
-    # Once more for the best: a rod is not always seen to its ends at first.
+    # Once more if the best is long: a rod is not always seen to its ends at first.
     value = second.score * (0.5 + 0.5 * agreement(second, spots[: len(top)]))
     best = second[torch.argsort(value, descending=True)[:1]]
+    extent = best.boxes()[0, 2:] - best.boxes()[0, :2]
+    if float(extent.max()) < LONG * float(extent.min()):
+        return second, spots[: len(top)]
     third = refine(network, views, best, spots[:1])
     return Decoded.join([second, third]), points[None].expand(len(second) + 1, -1, -1)
 

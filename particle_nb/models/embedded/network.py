@@ -216,7 +216,10 @@ class Decoder(nn.Module):
     def forward(
         self, maps: Tensor, image: Tensor, rois: Tensor, prompts: RoiPrompts
     ) -> tuple[Tensor, Tensor]:
-        x = self.inputs(maps, image, rois, prompts)
+        return self.answer(self.inputs(maps, image, rois, prompts))
+
+    def answer(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits (T, MASK, MASK) and predicted-IoU logits (T,) of input channels."""
         x = x.contiguous(memory_format=torch.channels_last)
         fine = self.fine(self.stem(x))
         middle = self.middle(self.down1(fine))

@@ -34,12 +34,14 @@ from particle_nb.models.embedded.inference import Decoded, View
 from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
 
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
-#: Pixels of the finest view: larger windows are scaled down (and automatic mode tiles them),
-#: smaller ones zoomed up, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
-MOST_PIXELS, AIM_PIXELS = 1_600_000, 640_000
+#: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
+#: up to AIM_PIXELS, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
+MOST_PIXELS, AIM_PIXELS = 850_000, 640_000
 LARGEST_ZOOM, LEAST_SIDE = 1.5, 192
 #: Each view is half as fine as the one before; a view has a side of at least this.
 VIEWS, COARSEST_SIDE = 3, 200
+#: Automatic mode also looks at tiles of an image with more pixels than this.
+LARGEST_UNTILED = 1_600_000
 TILE, TILE_OVERLAP = 1024, 192
 
 
@@ -230,7 +232,7 @@ class EmbeddedSegmenter:
 def view_scales(width: int, height: int) -> list[float]:
     """Scales of the views of a window, finest first.
 
-    >>> view_scales(1024, 1024)
+    >>> view_scales(800, 800)
     [1.0, 0.5, 0.25]
     """
     pixels, longest = width * height, max(width, height)
@@ -259,7 +261,7 @@ def tiles(shape: tuple[int, int]) -> list[Window | None]:
     [None]
     """
     height, width = shape
-    if height * width <= MOST_PIXELS:
+    if height * width <= LARGEST_UNTILED:
         return [None]
     starts = []
     for extent in (width, height):
