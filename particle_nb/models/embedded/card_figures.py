@@ -2,7 +2,8 @@
 
     python -m particle_nb.models.embedded.card_figures --log LOG --report REPORT --out DIR
 
-Writes learning_curve.png and reliability.png. Pillow alone draws them, so no browser is needed.
+Writes learning_curve.png, reliability.png and failures.jpg (synthetic scenes that the shipped
+weights find hard). Pillow alone draws them, so no browser is needed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw
+from skimage.segmentation import find_boundaries
+
+from particle_nb.core.forms import Population, Sizes
+from particle_nb.core.imaging import Detector, Exposure
+from particle_nb.core.synthetic import Ground, SceneSettings, scene
+from particle_nb.models import load_model
 
 SIZE = (760, 460)
 FRAME = (70, 40, 560, 400)  # left, top, right, bottom of the axes
@@ -96,7 +103,7 @@ def learning_curve(log: Path) -> PilImage.Image:
 def reliability(report: Path) -> PilImage.Image:
     """Predicted against true IoU of first candidates on the validation split."""
     data = json.loads(report.read_text())
-    rows = [row for row in data["reliability"] if row["n"] >= 5]
+    rows = [row for row in data["reliability"] if row["n"] >= 3]
     curves = [
         Curve("perfect", np.array([0.0, 1.0]), np.array([0.0, 1.0])),
         Curve(
@@ -108,6 +115,55 @@ def reliability(report: Path) -> PilImage.Image:
     ]
     title = f"Predicted IoU, ECE {data['ece_both']:.3f}"
     return plot(title, ("predicted IoU", "true IoU"), curves, (0.0, 1.0, 0.0, 1.0))
+
+
+def hard_scenes() -> list[SceneSettings]:
+    """A heap seen in noise, thin rods across each other, a film in heavy noise."""
+    shape = (384, 384)
+    return [
+        SceneSettings(
+            shape=shape,
+            packing="heap",
+            count=160,
+            populations=(Population(sizes=Sizes("lognormal", 300.0, 1.5)),),
+            exposure=Exposure(dose=40, defocus=1.4),
+        ),
+        SceneSettings(
+            shape=shape,
+            packing="overlap",
+            count=45,
+            populations=(
+                Population("rod", sizes=Sizes("lognormal", 330.0, 1.2), aspect=(0.08, 0.14)),
+            ),
+        ),
+        SceneSettings(
+            shape=shape,
+            count=60,
+            populations=(Population(sizes=Sizes("lognormal", 110.0, 1.3), material="carbon"),),
+            detectors=(Detector("brightfield"),),
+            exposure=Exposure(dose=6, brightness=0.6, contrast=0.15),
+            ground=Ground(texture=0.3, texture_px=2.0),
+        ),
+    ]
+
+
+def failures() -> PilImage.Image:
+    """True outlines in blue above what the automatic mode finds in orange."""
+    segmenter = load_model("embedded", "segmenter", "cpu")
+    columns = []
+    for number, settings in enumerate(hard_scenes()):
+        made = scene(settings, 500 + number)
+        grey = np.stack([made.image.pixels] * 3, -1)
+        rows = []
+        for masks, colour in (
+            (made.masks, (60, 150, 255)),
+            (segmenter.generate(made.image), (255, 120, 0)),
+        ):
+            drawn = grey.copy()
+            drawn[find_boundaries(masks.to_labels(), mode="inner")] = colour
+            rows.append(drawn)
+        columns.append(np.concatenate(rows))
+    return PilImage.fromarray(np.concatenate(columns, 1))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -122,6 +178,7 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     learning_curve(args.log).save(args.out / "learning_curve.png", optimize=True)
     reliability(args.report).save(args.out / "reliability.png", optimize=True)
+    failures().save(args.out / "failures.jpg", quality=80)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ from particle_nb.models.embedded.network import (
 BANK = (30.0, 87.0, 250.0, 720.0)
 #: A given ROI is decoded on the finest view in which it is no larger than this.
 LARGEST_ROI = 240.0
+#: Candidates below this share of the best value are not refined.
+HOPEFUL = 0.8
 #: From this ratio of its box's sides on a mask counts as long.
 LONG = 1.5
 #: ROIs decoded in one go; larger batches spend their time in page faults on a CPU.
@@ -295,14 +297,17 @@ def click_candidates(
     spots = points[None].expand(len(rois), -1, -1)
     first = decode_fitting(network, views, rois, spots)
     value = first.score * (0.5 + 0.5 * agreement(first, spots))
-    top = first[torch.argsort(value, descending=True)[:keep]]
-    second = refine(network, views, top, spots[: len(top)])
+    order = torch.argsort(value, descending=True)[:keep]
+    # Poor ones stay as they are: a second look at them takes time and changes nothing.
+    able = value[order] >= HOPEFUL * value[order[0]]
+    top = first[order[able]]
+    second = Decoded.join([refine(network, views, top, spots[: len(top)]), first[order[~able]]])
     # Once more if the best is long: a rod is not always seen to its ends at first.
-    value = second.score * (0.5 + 0.5 * agreement(second, spots[: len(top)]))
+    value = second.score * (0.5 + 0.5 * agreement(second, spots[: len(second)]))
     best = second[torch.argsort(value, descending=True)[:1]]
     extent = best.boxes()[0, 2:] - best.boxes()[0, :2]
     if float(extent.max()) < LONG * float(extent.min()):
-        return second, spots[: len(top)]
+        return second, spots[: len(second)]
     third = refine(network, views, best, spots[:1])
     return Decoded.join([second, third]), points[None].expand(len(second) + 1, -1, -1)
 

@@ -36,7 +36,7 @@ from particle_nb.models.embedded.network import STRIDE, NetworkSettings, Prompta
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
 #: up to AIM_PIXELS, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
-MOST_PIXELS, AIM_PIXELS = 850_000, 640_000
+MOST_PIXELS, AIM_PIXELS = 740_000, 640_000
 LARGEST_ZOOM, LEAST_SIDE = 1.5, 192
 #: Each view is half as fine as the one before; a view has a side of at least this.
 VIEWS, COARSEST_SIDE = 3, 200

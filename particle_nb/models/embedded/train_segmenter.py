@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +271,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--limit", type=int, help="train on this many images only (overfitting check)"
     )
+    parser.add_argument("--crops", type=int, help="crops a step; a GPU takes 32 and more")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--save-minutes", type=float, default=3.0)
     parser.add_argument("--score-minutes", type=float, default=15.0)
     args = parser.parse_args(argv)
     settings = TrainSettings()
+    if args.crops:
+        settings = replace(settings, crops=args.crops, large_crops=max(1, args.crops // 2))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "rendezvous").unlink(missing_ok=True)
