@@ -174,6 +174,14 @@ MODELS: dict[str, ModelEntry] = {
         "Apache-2.0",
         hub="intel/dpt",
     ),
+    "dinov2": ModelEntry(
+        "features",
+        "particle_nb.models.features:load",
+        "one vector per particle (DINOv2): a hub id such as facebook/dinov2-base or a local folder",
+        "hf download facebook/dinov2-base",
+        "Apache-2.0",
+        hub="facebook/dinov2",
+    ),
 }
 
 

@@ -8,7 +8,6 @@ resolution when its own window is asked for (`particle_window`).
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
 from particle_nb.models import DepthEstimator, Window, sam_load
 from particle_nb.models.depth_tiles import DepthSettings, estimate_tiled
+from particle_nb.models.pretrained import find_folder, normalisation, read_json, read_model
 from particle_nb.models.sam_input import checked_window, to_rgb
 
 #: What larger numbers mean in each type's output: +1 nearer (inverse depth), -1 farther (metric).
@@ -125,30 +125,17 @@ def load(
     ...
     particle_nb.core.errors.ModelError: ...
     """
+    from transformers import AutoModelForDepthEstimation
+
     settings = settings or DepthSettings()
-    if not isinstance(source, str) or not source.strip():
-        raise ModelError("name a depth model: a folder or a hub id such as 'Intel/dpt-large'.")
+    folder = find_folder(source, "depth model", "Intel/dpt-large")
     target = sam_load.pick_device(device)
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-            raise ModelError(
-                f"no depth model {source!r}: it is neither a folder nor a hub id of the form "
-                "owner/name. Get one with: hf download Intel/dpt-large"
-            )
-        folder = sam_load.cached(source)
-    config = _json(folder / "config.json", source)
+    config = read_json(folder / "config.json", source)
     sign = _sign(config, source, settings.orientation)
-    model, digest = _read(folder, source)
+    model, digest = read_model(folder, source, AutoModelForDepthEstimation, "depth model", _UNUSED)
     saved = folder / "preprocessor_config.json"
-    given = _json(saved, source) if saved.is_file() else {}
-    mean, std = given.get("image_mean", [0.5] * 3), given.get("image_std", [0.5] * 3)
-    try:
-        usable = np.shape(mean) == np.shape(std) == (3,) and min(map(float, std)) > 0
-    except (TypeError, ValueError):
-        usable = False
-    if not usable:
-        raise ModelError(f"{str(saved)!r} has no usable image_mean and image_std.")
+    given = read_json(saved, source) if saved.is_file() else {}
+    mean, std = normalisation(given, saved)
     side = _side(given, config, model)
     found = TransformersDepth(
         model.to(target).eval(), folder.name if folder == Path(source) else source, side, sign,
@@ -188,60 +175,6 @@ def _side(given: dict[str, Any], config: dict[str, Any], model: Any) -> int:
     patch = getattr(backbone, "patch_size", None) or config.get("patch_size") or 16
     patch = max(patch) if isinstance(patch, (list, tuple)) else int(patch)
     return max(patch, size // patch * patch)
-
-
-def _read(folder: Path, source: str) -> tuple[Any, str]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForDepthEstimation
-
-    if not list(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{str(folder)!r} has no *.safetensors; get the whole model with: hf download {source}"
-        )
-    try:
-        loaded: Any = AutoModelForDepthEstimation.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        ImportError,
-        SafetensorError,
-    ) as error:
-        raise ModelError(
-            f"the weights in {str(folder)!r} cannot be read as a depth model "
-            f"({str(error).splitlines()[0]}); get them with: hf download {source}"
-        ) from None
-    model, report = loaded
-    absent = sorted(k for k in report["missing_keys"] if not _UNUSED.search(k))
-    wrong = sorted(map(str, report.get("mismatched_keys") or ()))
-    if absent or wrong:
-        raise ModelError(
-            f"the weights in {str(folder)!r} lack {len(absent) + len(wrong)} tensors of the "
-            f"model, e.g. {(absent or wrong)[0]!r}."
-        )
-    made_up = set(report["missing_keys"])
-    tensors = {k: v for k, v in model.state_dict().items() if k not in made_up}
-    return model, sam_load.weights_digest(tensors)
-
-
-def _json(path: Path, source: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{str(path)!r} cannot be read ({error}); get the model with: hf download {source}"
-        ) from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{str(path)!r} holds no JSON object.")
-    return found
 
 
 def orientation_score(estimator: DepthEstimator, side: int = 256) -> float:

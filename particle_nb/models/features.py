@@ -1,0 +1,140 @@
+"""One vector per particle from a self-supervised vision transformer (DINOv2) of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+
+from particle_nb.core.errors import DataError, ModelError
+from particle_nb.core.image import Image
+from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.models import sam_load
+from particle_nb.models.depth_tiles import particle_window
+from particle_nb.models.pretrained import find_folder, normalisation, read_json, read_model
+from particle_nb.models.sam_input import to_rgb
+
+#: Types whose output is one token per patch behind the class (and register) tokens.
+KINDS = ("dinov2", "dinov2_with_registers")
+#: Side in pixels that a particle's crop is brought to, rounded down to whole patches.
+SIDE = 224
+_BATCH = 16
+
+
+class PatchFeatures:
+    """A DINOv2 model behind the `FeatureExtractor` protocol.
+
+    Each particle is seen in a square crop of its own with a little of its surroundings; the
+    vector is the mean of the patch tokens, each weighted by how much of its patch is particle.
+    So it tells texture and shape, not size: a particle's size is in the table of `measure`.
+
+    Attributes
+    ----------
+    name, digest : str
+        Source and digest of the weights.
+    side : int
+        Side of the model's input in pixels.
+    """
+
+    def __init__(
+        self, model: Any, name: str, digest: str, side: int, norm: tuple[Any, Any]
+    ) -> None:
+        self.model, self.name, self.digest, self.side = model, name, digest, side
+        self.mean, self.std = (np.asarray(v, np.float32) for v in norm)
+        self.device = next(model.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """Length D of a vector."""
+        return int(self.model.config.hidden_size)
+
+    def extract(self, image: Image, masks: MaskSet) -> np.ndarray:
+        """Return one vector per mask, float32 (N, D).
+
+        Raises
+        ------
+        DataError
+            If the masks are of another frame.
+        ModelError
+            If the model puts out NaN.
+        """
+        if not isinstance(masks, MaskSet) or masks.shape != image.shape:
+            raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
+        rgb = to_rgb(image)
+        rows = np.zeros((len(masks), self.width), np.float32)
+        for start in range(0, len(masks), _BATCH):
+            part = [masks[i] for i in range(start, min(start + _BATCH, len(masks)))]
+            views = [self._view(rgb, mask) for mask in part]
+            pixels = torch.from_numpy(np.stack([pixels for pixels, _ in views]))
+            weights = torch.from_numpy(np.stack([weights for _, weights in views]))
+            with torch.inference_mode():
+                tokens = self.model(pixel_values=pixels.to(self.device)).last_hidden_state
+                tokens = tokens[:, -weights.shape[1] :].float()
+                means = (tokens * weights[..., None].to(tokens.device)).sum(1)
+            rows[start : start + len(part)] = means.cpu().numpy()
+        if not np.isfinite(rows).all():
+            raise ModelError(f"{self.name!r} puts out NaN or infinite features; weights damaged?")
+        return rows
+
+    def _view(self, rgb: np.ndarray, mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+        """The crop as the model wants it, (3, side, side), and the patches' weights (P,)."""
+        x0, y0, x1, y1 = particle_window(mask, 0.15)
+        size = (self.side, self.side)
+        crop = Pillow.fromarray(np.ascontiguousarray(rgb[y0:y1, x0:x1]))
+        unit = np.asarray(crop.resize(size, Pillow.Resampling.BICUBIC), np.float32) / 255
+        pixels = np.ascontiguousarray(((unit - self.mean) / self.std).transpose(2, 0, 1))
+        inside = np.zeros((y1 - y0, x1 - x0), np.float32)
+        r0, c0, r1, c1 = mask.bbox
+        inside[r0 - y0 : r1 - y0, c0 - x0 : c1 - x0] = mask.crop
+        patches = self.side // int(self.model.config.patch_size)
+        shares = Pillow.fromarray(inside).resize((patches, patches), Pillow.Resampling.BOX)
+        weights = np.asarray(shares, np.float32).ravel()
+        total = float(weights.sum())
+        if total <= 0:
+            raise DataError(f"the particle at {mask.bbox} has no pixels; remove it from the masks.")
+        return pixels, weights / total
+
+    def __repr__(self) -> str:
+        return f"<PatchFeatures {self.name!r}, {self.width} numbers a particle, {self.device}>"
+
+
+def load(source: str, device: str = "auto") -> PatchFeatures:
+    """Load a DINOv2 model by hub id or folder.
+
+    Parameters
+    ----------
+    source : str
+        A folder with ``config.json`` and ``*.safetensors``, or a hub id in the local cache, e.g.
+        ``facebook/dinov2-base``. Nothing is downloaded unless the environment says
+        ``PARTICLE_NB_DOWNLOAD=1``.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    ModelError
+        If it is not there, no DINOv2 model, or damaged.
+
+    Examples
+    --------
+    >>> load("no/such-feature-model")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    from transformers import AutoModel
+
+    folder = find_folder(source, "feature model", "facebook/dinov2-base")
+    target = sam_load.pick_device(device)
+    config = read_json(folder / "config.json", source)
+    kind = str(config.get("model_type"))
+    if kind not in KINDS:
+        raise ModelError(f"{source!r} is a {kind!r} model; feature models are {', '.join(KINDS)}.")
+    model, digest = read_model(folder, source, AutoModel, "feature model")
+    saved = folder / "preprocessor_config.json"
+    given = read_json(saved, source) if saved.is_file() else {}
+    patch = int(model.config.patch_size)
+    side = max(patch, SIDE // patch * patch)
+    return PatchFeatures(model.to(target).eval(), source, digest, side, normalisation(given, saved))
