@@ -35,9 +35,11 @@ _NAMES = {
     "core.psd_reference": ("read_distribution",),
     "core.replay": ("replay",),
     "core.roughness": ("roughness",),
+    "core.roughness_table": ("RoughnessSettings",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.surface": ("DepthMap", "PointCloud", "point_cloud"),
     "session": ("Session",),
+    "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.annotator": ("Annotator", "open_annotation"),
 }

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 import particle_nb as pnb
+from particle_nb.core import exports
+from particle_nb.core.coco import write_coco
+from particle_nb.core.outline import write_geojson
 
 NAN = float("nan")
 IMAGE = pnb.Image(np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8))
@@ -46,12 +49,15 @@ BAD = {
         lambda: pnb.FilterSettings(min_contrast=1e9),
         lambda: pnb.FilterSettings(min_form_factor="round"),
         lambda: pnb.FilterSettings(edge=None),
+        lambda: pnb.FilterSettings(min_area=True),
+        lambda: pnb.FilterSettings().replace(colour=1),
     ],
     "Image": [
         lambda: pnb.Image(np.full((5, 5), NAN)),
         lambda: pnb.Image([]),
         lambda: pnb.Image("a.tif"),
         lambda: pnb.Image(np.zeros((5, 5)), "0.31 um"),
+        lambda: pnb.Image(np.zeros((5, 5)), info=3),
     ],
     "Mask": [
         lambda: pnb.Mask((0, 0), np.zeros((3, 3), bool), (5, 5)),
@@ -59,6 +65,10 @@ BAD = {
         lambda: pnb.Mask(None, np.ones((3, 3), bool), (5, 5)),
         lambda: pnb.Mask.from_full(np.ones(4, bool)),
         lambda: pnb.Mask.from_full("mask"),
+        lambda: pnb.Mask((0, 0), np.ones((3, 3), bool), (5, 5), grid_px=NAN),
+        lambda: MASKS[0].replace(colour="red"),
+        lambda: MASKS[0].intersection(LABELS),
+        lambda: MASKS[0].iou(None),
     ],
     "MaskSet": [
         lambda: pnb.MaskSet(None),
@@ -66,6 +76,12 @@ BAD = {
         lambda: pnb.MaskSet(["mask"]),
         lambda: pnb.MaskSet.from_labels(np.full((5, 5), NAN)),
         lambda: pnb.MaskSet.from_labels(None),
+        *[lambda shape=shape: pnb.MaskSet((), shape) for shape in ((0, 0), "ab", 5, (NAN, 3))],
+        *[lambda i=i: MASKS[i] for i in (1.5, "a", None, [0.5], [[0, 1]], [True])],
+        lambda: MASKS + 3,
+        lambda: MASKS + pnb.MaskSet((), (3, 3)),
+        lambda: MASKS.iou(LABELS),
+        lambda: MASKS.intersections(pnb.MaskSet((), (3, 3))),
     ],
     "PointCloud": [
         lambda: pnb.PointCloud(np.zeros((0, 3))),
@@ -117,6 +133,9 @@ BAD = {
         lambda: pnb.measure(MASKS, 0.31),
         lambda: pnb.measure(MASKS, unit="um"),
         lambda: pnb.measure(MASKS, colour=1),
+        lambda: pnb.measure(MASKS, settings={"unit": "px"}),
+        lambda: pnb.measure(MASKS, descriptors={"flag": lambda region: 1}),
+        lambda: pnb.measure(MASKS, grid_px=0),
     ],
     "open_annotation": [
         lambda: pnb.open_annotation("missing.pnb", SESSION),
@@ -138,11 +157,40 @@ BAD = {
         lambda: pnb.read_image(None),
         lambda: pnb.read_image("."),
         lambda: pnb.read_image(""),
+        lambda: pnb.read_image(b"a.tif"),
+        lambda: pnb.read_image(["a.tif", "b.tif"]),
+        lambda: pnb.read_image("https://example.org/a.tif"),
+        *[
+            lambda size=size: pnb.Calibration.parse(size)
+            for size in ("0.31", "0.31 parsec", "0,31 um", "um", "-1 nm", "1/3 um", 0.31, None)
+        ],
     ],
     "replay": [
         lambda: pnb.replay("", SESSION, IMAGE),
         lambda: pnb.replay(None, SESSION, IMAGE),
         lambda: pnb.replay("{}", SESSION, IMAGE),
+    ],
+    "RoughnessSettings": [
+        lambda: pnb.RoughnessSettings(None),
+        lambda: pnb.RoughnessSettings(3),
+        lambda: pnb.RoughnessSettings("sphere", small_px=NAN),
+        lambda: pnb.RoughnessSettings("sphere", l_filter=-1),
+        lambda: pnb.RoughnessSettings("sphere", height=[]),
+        lambda: pnb.RoughnessSettings("sphere", floor=1e999),
+    ],
+    "particle_depth": [
+        lambda: pnb.particle_depth(None, IMAGE, MASKS[0]),
+        lambda: pnb.particle_depth(SESSION, IMAGE, MASKS),
+        lambda: pnb.particle_depth(SESSION, IMAGE, MASKS[0], NAN),
+        lambda: pnb.particle_depth(SESSION, IMAGE, MASKS[0], "wide"),
+    ],
+    "roughness_table": [
+        lambda: pnb.roughness_table(SESSION, IMAGE, MASKS),
+        lambda: pnb.roughness_table(SESSION, IMAGE, MASKS, "cube"),
+        lambda: pnb.roughness_table(SESSION, IMAGE, MASKS, "sphere"),
+        lambda: pnb.roughness_table(None, IMAGE, MASKS, "sphere"),
+        lambda: pnb.roughness_table(SESSION, None, MASKS, "sphere"),
+        lambda: pnb.roughness_table(SESSION, IMAGE, None, "sphere"),
     ],
     "report": [lambda: pnb.report([]), lambda: pnb.report(["missing.tif"])],
     "roughness": [
@@ -158,12 +206,22 @@ BAD = {
         lambda: pnb.size_distribution([1.0, -2.0]),
         lambda: pnb.size_distribution(pd.DataFrame({"a": [1]})),
         lambda: pnb.size_distribution([1.0], r=9),
+        lambda: pnb.size_distribution(pnb.measure(MASKS), size="x"),
+        lambda: pnb.size_distribution([1.0, 2.0, 3.0]).interval(50, rng="dice"),
+        lambda: pnb.size_distribution([1.0, 2.0, 3.0]).interval(50, rng=-1),
+        lambda: pnb.size_distribution([1.0, 2.0, 3.0]).counts_needed([50, 90]),
         lambda: pnb.size_distribution([1.0]).percentile(NAN),
     ],
     "validate": [
         lambda: pnb.validate("no-such-notebook"),
         lambda: pnb.validate(None),
         lambda: pnb.validate("report", {"colour": 1}),
+    ],
+    "exports": [
+        *[
+            lambda write=write: write(MASKS, "never.written", "0.31 um")
+            for write in (exports.write_labels, write_coco, write_geojson)
+        ],
     ],
     "figures": [
         *[lambda f=f: f(None) for f in (pnb.figures.psd, pnb.figures.rrsb, pnb.figures.shapes)],

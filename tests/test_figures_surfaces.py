@@ -86,7 +86,7 @@ def test_a_large_depth_map_is_thinned_and_says_so() -> None:
 def test_a_point_cloud_is_drawn_as_it_is_with_the_grey_values_below_it(sphere) -> None:
     image, _, _, cloud = sphere
     fig = figures.point_cloud(cloud, image)
-    (points,) = fig.data
+    points = fig.data[0]
     np.testing.assert_array_equal(np.stack([points.x, points.y, points.z], 1), cloud.xyz)
     rows, cols = np.rint(cloud.xyz[:, 1] / 8).astype(int), np.rint(cloud.xyz[:, 0] / 8).astype(int)
     np.testing.assert_array_equal(points.marker.color, image.to_uint8()[rows, cols])
@@ -99,7 +99,7 @@ def test_a_large_cloud_is_thinned_on_its_grid_into_arrays_not_lists() -> None:
     y, x = (v.ravel() for v in np.mgrid[:900, :1000].astype(np.float32))
     cloud = pnb.PointCloud(np.stack([x, y, np.sin(x / 50)], 1), pixel_size=1)
     fig = figures.point_cloud(cloud)
-    (points,) = fig.data
+    points = fig.data[0]
     assert 0.5e5 < len(points.x) <= 1e5
     assert all(isinstance(points[name], np.ndarray) for name in "xyz")
     assert np.unique(np.diff(np.unique(points.x))).tolist() == [4], "every 4th column"
@@ -113,7 +113,7 @@ def test_a_large_cloud_is_thinned_on_its_grid_into_arrays_not_lists() -> None:
 def test_a_surface_carries_the_micrograph_on_its_heights(sphere) -> None:
     image, _, _, cloud = sphere
     fig = figures.surface(cloud, image)
-    (drawn,) = fig.data
+    drawn = fig.data[0]
     np.testing.assert_array_equal(drawn.z, cloud.grid())
     known = np.isfinite(drawn.z)
     rows, cols = np.rint(drawn.y / 8).astype(int), np.rint(drawn.x / 8).astype(int)
@@ -127,7 +127,7 @@ def test_a_surface_of_an_array_is_spaced_by_the_pixel_and_stays_small() -> None:
     heights = np.random.default_rng(0).uniform(100, 1000, (1400, 1399)).astype(np.float32)
     image = pnb.Image(np.zeros((1400, 1399), np.uint8), pnb.Calibration(0.02, "um"))
     fig = figures.surface(heights, image)
-    (drawn,) = fig.data
+    drawn = fig.data[0]
     np.testing.assert_array_equal(drawn.z, heights[::2, ::2])
     assert np.diff(drawn.x) == pytest.approx(40), "two pixels of 20 nm"
     assert drawn.z.dtype == np.float32
@@ -140,7 +140,7 @@ def test_a_surface_of_an_array_is_spaced_by_the_pixel_and_stays_small() -> None:
 def test_the_buttons_look_from_where_they_say(sphere) -> None:
     _, _, _, cloud = sphere
     fig = figures.surface(cloud)
-    buttons = {b.label: b.args[0] for b in fig.layout.updatemenus[0].buttons}
+    buttons = {b.label: b.args[1] for b in fig.layout.updatemenus[0].buttons}
     sides = {"top": (2, 1), "bottom": (2, -1), "front": (1, -1), "left": (0, -1), "right": (0, 1)}
     for name, (axis, sign) in sides.items():
         eye = [buttons[name]["scene.camera"]["eye"][a] for a in "xyz"]
@@ -149,8 +149,40 @@ def test_the_buttons_look_from_where_they_say(sphere) -> None:
         assert hidden == ["xyz"[axis]]
     assert all(buttons["oblique"][f"scene.{a}axis.visible"] for a in "xyz")
     # rows run down the micrograph, and the top view shows it so
-    assert fig.layout.scene.yaxis.autorange == "reversed"
+    for change in (fig.layout.scene.yaxis, buttons["top"]):
+        near, far = change["range" if change is fig.layout.scene.yaxis else "scene.yaxis.range"]
+        assert near > far
     assert buttons["top"]["scene.camera"]["up"]["y"] == 1
+
+
+@pytest.mark.parametrize("draw", [figures.surface, figures.point_cloud])
+def test_the_cut_shows_the_heights_of_the_middle_row(sphere, draw) -> None:
+    *_, cloud = sphere
+    fig = draw(cloud)
+    face, line = fig.data[1:]
+    assert not face.visible
+    assert not line.visible
+    button = {b.label: b for b in fig.layout.updatemenus[0].buttons}["cross-section"]
+    shown, change = button.args
+    assert shown["visible"] == [True, True, True]
+    rows, _, shape = cloud.grid_index()
+    middle = cloud.xyz[rows == shape[0] // 2]
+    if not np.array_equal(line.z, middle[:, 2]):  # an even number of rows has two middles
+        middle = cloud.xyz[rows == shape[0] // 2 - 1]
+    np.testing.assert_array_equal(line.x, middle[:, 0])
+    np.testing.assert_array_equal(line.z, middle[:, 2])
+    # what lies nearer than the cut is beyond the axis; line and face are not
+    near, far = change["scene.yaxis.range"]
+    assert far < cloud.xyz[:, 1].min()
+    assert line.y[0] <= near < middle[0, 1] + 8
+    # the strip of triangles covers the profile down to the lowest point
+    x, z = face.x.astype(float), face.z.astype(float)
+    a, b, c = (np.stack([x[n], z[n]]) for n in (face.i, face.j, face.k))
+    area = np.abs((b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])).sum() / 2
+    base = float(cloud.xyz[:, 2].min())
+    assert area == pytest.approx(np.trapezoid(line.z.astype(float) - base, line.x), rel=1e-5)
+    for view in fig.layout.updatemenus[0].buttons[:-1]:
+        assert view.args[0]["visible"] == [True, False, False]
 
 
 def test_heights_without_a_scale_are_not_drawn_to_scale(sphere) -> None:
@@ -296,3 +328,46 @@ def test_bad_input_is_named(sphere) -> None:
             call()
     with pytest.raises(CalibrationError, match="pixel_size"):
         figures.surface(np.zeros((4, 5)))
+
+
+def test_linked_pictures_hold_everything_they_show(sphere, tmp_path) -> None:
+    image, mask, depth, cloud = sphere
+    masks = pnb.MaskSet((mask,))
+    table = pnb.measure(masks, image.calibration)
+    table["note"] = "</script><b>&"
+    for heights in (depth, cloud, [cloud], np.asarray(depth.relative)):
+        linked = figures.linked_depth(image, heights, masks, table)
+        page = linked.write_html(tmp_path / "page.html").read_text(encoding="utf-8")
+        assert page.count("data:image/png;base64,") == 2
+        assert "http" not in page
+        assert page.count("</script>") == 1, "a table's text ends no script"
+        assert linked._repr_html_() in page
+    assert "height z / nm" in page
+    assert "relative height" in figures.linked_depth(image, depth, masks).fragment
+
+
+def test_many_linked_particles_stay_small() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:1536, :2048]
+    labels = np.zeros(y.shape, int)
+    for number, (r, c) in enumerate(np.ndindex(15, 20), start=1):
+        labels[np.hypot(y - 60 - 100 * r, x - 60 - 100 * c) < rng.uniform(20, 45)] = number
+    masks = pnb.MaskSet.from_labels(labels)
+    image = pnb.Image(rng.integers(0, 255, labels.shape, dtype=np.uint8))
+    linked = figures.linked_depth(image, np.where(labels, y, 0).astype(np.float32), masks)
+    assert len(linked.fragment) < 2_500_000
+    assert linked.fragment.count("data-i=") == 300
+
+
+@pytest.mark.parametrize("bad", ["masks", None, [], 3])
+def test_linked_pictures_refuse_what_does_not_fit(sphere, bad) -> None:
+    image, mask, depth, _ = sphere
+    masks = pnb.MaskSet((mask,))
+    for call in (
+        lambda: figures.linked_depth(image, depth, bad),
+        lambda: figures.linked_depth(image, bad, masks),
+        lambda: figures.linked_depth(bad, depth, masks),
+        lambda: figures.linked_depth(image, depth, masks, pd.DataFrame({"a": [1, 2]})),
+    ):
+        with pytest.raises(ParticleError):
+            call()

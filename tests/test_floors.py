@@ -11,6 +11,7 @@ FLOORS = {
     "models": 1,
     "session": 2,
     "figures": 3,
+    "topography": 3,
     "widgets": 3,
     "annotation": 3,
     "batches": 4,

@@ -137,6 +137,52 @@ def test_sq_by_correlation_length(length, allowed, form):
     assert roughness(cap(points), form=form).Sq == pytest.approx(truth, rel=allowed)
 
 
+@pytest.mark.parametrize(("sq", "length", "pixel"), [(39.1, 60, 9.0), (39.1, 30, 6.0)])
+def test_steep_roughness_is_within_five_percent_over_seeds(sq, length, pixel):
+    # slopes of 43 and 62 degrees hide a sixth and a third of the area behind hills: weights from
+    # the form's slope alone give 5 and 10 % too little
+    found, naive = [], []
+    for seed in range(8):
+        points, truth = rough_sphere(sq, length, 50 + seed, pixel)
+        cloud = cap(points)
+        found.append(roughness(cloud, form="sphere").Sq / truth - 1)
+        levelled = level(cloud, "sphere")
+        up = (cloud.xyz[:, 2] - levelled.form.z) / (levelled.form.radius + levelled.residual)
+        naive.append(areal_parameters(levelled.residual, 1 / up)["Sq"] / truth - 1)
+    assert np.abs(found).max() < 0.05
+    assert abs(np.mean(found)) < 0.02
+    assert np.mean(naive) < -0.035
+
+
+@pytest.mark.parametrize("form", ["sphere", "ellipsoid", "polynomial-4"])
+def test_points_stand_for_the_forms_area_however_rough_it_is(form):
+    # true area of the cap, whatever the roughness hides and shows twice
+    points, _ = rough_sphere(30, 40, seed=2, pixel=6.0)
+    up = points[:, 2] / np.linalg.norm(points, axis=1)
+    found = roughness(PointCloud(points[up > 0.7]), form=form, outliers="keep")
+    assert found.sampled_area == pytest.approx(2 * np.pi * R**2 * 0.3, rel=0.03)
+
+
+def test_the_filters_weigh_as_the_rest_does():
+    points, _ = rough_sphere(39.1, 60, seed=54, pixel=7.0)
+    everything = roughness(cap(points), form="sphere").Sq
+    assert roughness(cap(points), form="sphere", l_filter=30_000).Sq == pytest.approx(
+        everything, rel=0.01
+    )
+
+
+@pytest.mark.parametrize("length", [30, 100])
+def test_the_uncertainty_is_the_scatter_between_particles(length):
+    found = [
+        roughness(cap(rough_sphere(12, length, seed, 12.0)[0]), form="sphere")
+        for seed in range(20, 40)
+    ]
+    scatter = np.std([one.Sq for one in found], ddof=1)
+    stated = np.mean([one.Sq_uncertainty for one in found])
+    # 20 particles fix a scatter within a factor of 1.4
+    assert scatter / 1.5 < stated < scatter * 1.7
+
+
 def test_the_paper_cannot_rank_and_the_sphere_fit_can():
     truths, paper, ours = [], [], []
     for seed, sq in enumerate((5, 12, 20, 30)):

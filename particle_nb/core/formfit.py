@@ -1,8 +1,8 @@
 """A particle's form, fitted robustly so that it can be taken off: sphere, ellipsoid, polynomial.
 
-Every form gives the same two numbers for a point: its residual along the form's outward normal
-(nm, positive outside) and the vertical part of that normal. One pixel of the projection stands
-for ``1 / normal_z`` pixels of surface, which is the area weight of everything that follows.
+Every form gives the same numbers for a point: its residual along the form's outward normal
+(nm, positive outside) and that normal. One pixel of the projection stands for about
+``1 / normal_z`` pixels of surface, which is the area weight of the fits.
 
 The start is a least-median-of-squares search (P. J. Rousseeuw, 1984,
 doi:10.1080/01621459.1984.10477105) for the sphere; refinement is iteratively reweighted least
@@ -37,7 +37,7 @@ class Form(Protocol):
         ...
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal's z, clipped at `STEEPEST`."""
+        """Return the signed normal distance in nm and the normal; its z clipped at `STEEPEST`."""
         ...
 
     @property
@@ -63,11 +63,12 @@ class SphereForm:
     name: str = "sphere"
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal's z."""
-        dz = z - self.z
-        distance = np.sqrt((x - self.x) ** 2 + (y - self.y) ** 2 + dz * dz)
-        normal = self.sign * dz / np.maximum(distance, 1e-12 * self.radius)
-        return self.sign * (distance - self.radius), np.maximum(normal, STEEPEST)
+        """Return the signed normal distance in nm and the normal's x, y and z."""
+        dx, dy, dz = x - self.x, y - self.y, z - self.z
+        distance = np.sqrt(dx * dx + dy * dy + dz * dz)
+        unit = self.sign / np.maximum(distance, 1e-12 * self.radius)
+        up = np.maximum(dz * unit, STEEPEST)
+        return self.sign * (distance - self.radius), dx * unit, dy * unit, up
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -84,16 +85,17 @@ class EllipsoidForm:
     name: str = "ellipsoid"
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance (exact to first order) in nm and the normal's z."""
+        """Return the signed normal distance (exact to first order) in nm and the normal."""
         # written out: a product of tall thin matrices would only wake the threads of BLAS
         (a, _, _), (b, c, _), (d, e, f) = self.lower.tolist()
         dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
         u, v, w = a * dx + b * dy + d * dz, c * dy + e * dz, f * dz
         scale = np.sqrt(u * u + v * v + w * w)
-        up = d * u + e * v + f * w
-        steep = np.sqrt((a * u) ** 2 + (b * u + c * v) ** 2 + up * up)
+        gx, gy, gz = a * u, b * u + c * v, d * u + e * v + f * w
+        steep = np.sqrt(gx * gx + gy * gy + gz * gz)
         steep = np.maximum(steep, 1e-12 * np.abs(self.lower).max())
-        return (scale - 1) * scale / steep, np.maximum(up / steep, STEEPEST)
+        up = np.maximum(gz / steep, STEEPEST)
+        return (scale - 1) * scale / steep, gx / steep, gy / steep, up
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +136,7 @@ class PolynomialForm:
     radius: float = math.nan
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the height above the polynomial along its normal in nm, and the normal's z."""
+        """Return the height above the polynomial along its normal in nm, and the normal."""
         u, v = (x - self.origin[0]) / self.scale, (y - self.origin[1]) / self.scale
         height, slope_u, slope_v = np.zeros_like(z), np.zeros_like(z), np.zeros_like(z)
         us, vs = [np.ones_like(u)], [np.ones_like(v)]
@@ -147,8 +149,9 @@ class PolynomialForm:
                 slope_u += value * i * us[i - 1] * vs[j]
             if j:
                 slope_v += value * j * us[i] * vs[j - 1]
-        normal = 1 / np.sqrt(1 + (slope_u**2 + slope_v**2) / self.scale**2)
-        return (z - height) * normal, np.maximum(normal, STEEPEST)
+        slope_x, slope_y = slope_u / self.scale, slope_v / self.scale
+        up = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
+        return (z - height) * up, -slope_x * up, -slope_y * up, np.maximum(up, STEEPEST)
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -304,10 +307,10 @@ def _fit_ellipsoid(
         points = points[:: len(points) // 6_000 + 1]
     rows, cols = np.tril_indices(3)
     form = EllipsoidForm(np.array([sphere.x, sphere.y, sphere.z]), np.eye(3) / sphere.radius)
-    residual, normal = form.residual(*points.T)
+    residual, _, _, normal = form.residual(*points.T)
     upright = _upright_ellipsoid(points, residual)
     if upright is not None:
-        other, other_normal = upright.residual(*points.T)
+        other, _, _, other_normal = upright.residual(*points.T)
         if robust_sigma(other) < robust_sigma(residual):
             form, residual, normal = upright, other, other_normal
     damping = 1e-3
@@ -331,7 +334,7 @@ def _fit_ellipsoid(
             trial = EllipsoidForm(form.centre + step[:3], lower)
             usable = bool((np.diag(lower) > 1e-4).all())
             if usable:
-                new_residual, new_normal = trial.residual(*points.T)
+                new_residual, _, _, new_normal = trial.residual(*points.T)
                 if float(weight @ new_residual**2) <= cost * (1 + 1e-12):
                     break
             damping = min(damping * 4, 1e8)
@@ -366,7 +369,7 @@ def _upright_ellipsoid(points: np.ndarray, residual: np.ndarray) -> EllipsoidFor
         if size <= 1e-9:
             break
         found = EllipsoidForm(centre, np.linalg.cholesky(matrix / size))
-        distance, _ = found.residual(x, y, z)
+        distance = found.residual(x, y, z)[0]
         gradient = np.linalg.norm(2 * (points - centre) @ matrix, axis=1)
         weight = _tukey(distance, 1e-9) / np.maximum(gradient, 1e-3) ** 2
     return found

@@ -1,4 +1,13 @@
-"""Taking the form off a cloud: normal residuals, area weights and what was thrown out."""
+"""Taking the form off a cloud: normal residuals, area weights and what was thrown out.
+
+A pixel does not stand for the same area of the form everywhere. Seen from above, a slope that
+faces the viewer fills many pixels and one that faces away few or none, and on a rough flank both
+lie side by side. So every point counts with the form's area between the feet of its neighbours,
+the foot of a point being where its normal meets the form; what a hill hides then goes half to the
+hill and half to the valley behind it. Weighting with the form's own slope only lets facing slopes
+count too much: on a sphere of 1000 nm with Sq = 39.1 nm it gives 5 % too little at a correlation
+length of 60 nm and 10 % too little at 30 nm.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +17,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from particle_nb.core.errors import CalibrationError, DataError
-from particle_nb.core.formfit import Form, fit_form, robust_sigma
+from particle_nb.core.formfit import STEEPEST, Form, fit_form, robust_sigma
+from particle_nb.core.solids import compiled
 from particle_nb.core.surface import PointCloud
 
 #: Points treated at a time, so that the temporaries stay in the processor's cache.
@@ -29,7 +39,8 @@ class Levelled:
     residual : float32 (N,)
         Distance from the form along its normal, nm; not yet centred.
     area : float32 (N,)
-        Surface that each point stands for, in projected pixels: 1 / normal_z.
+        Area of the form that each point stands for, in projected pixels; 1 / normal_z for
+        scattered points.
     kept : bool (N,)
         Points that are no spikes.
     sigma : float
@@ -87,12 +98,18 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
     require_nm(cloud)
     fitted = fit_form(cloud.xyz[cloud.sample()], form)
     count = len(cloud)
-    residual, area = np.empty(count, np.float32), np.empty(count, np.float32)
+    unit = 1 / (cloud.pitch or 1.0)
+    grid = None if cloud.pitch is None else cloud.grid_index()
+    residual, up = np.empty(count, np.float32), np.empty(count, np.float32)
+    foot = np.empty((2, count), np.float32)
+    corner = cloud.xyz[0].astype(np.float64)  # far from the origin float32 would lose the feet
     for start in range(0, count, BLOCK):
         part = slice(start, start + BLOCK)
         x, y, z = np.ascontiguousarray(cloud.xyz[part].T, np.float64)
-        residual[part], normal = fitted.residual(x, y, z)
-        np.divide(1, normal, out=area[part], casting="unsafe")
+        distance, nx, ny, up[part] = fitted.residual(x, y, z)
+        foot[0, part] = (x - corner[0] - distance * nx) * unit
+        foot[1, part] = (y - corner[1] - distance * ny) * unit
+        residual[part] = distance
     probe = residual[cloud.sample()]
     centre, sigma = float(np.median(probe)), robust_sigma(probe)
     floor = 1e-6 * float(np.ptp(probe)) + 1e-30
@@ -101,12 +118,14 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
     if outliers != "keep":
         suspects = np.flatnonzero(far)
         if suspects.size:
-            kept[suspects[_is_spike(cloud, residual, suspects, max(sigma, floor))]] = False
+            found = _is_spike(cloud, grid, residual, suspects, max(sigma, floor))
+            kept[suspects[found]] = False
     limit = np.float32(_OUTLYING * max(sigma, 1e-6 * _extent(cloud)))
     beyond = kept & far & (np.abs(residual - np.float32(centre)) > limit)
     outlying = float(beyond.sum()) / max(int(kept.sum()), 1)
     if outliers == "far":
         kept &= ~beyond
+    area = 1 / up if grid is None else _areas(*grid, foot, up, kept)
     return Levelled(cloud, fitted, residual, area, kept, sigma, outlying)
 
 
@@ -123,20 +142,51 @@ def require_nm(cloud: PointCloud) -> None:
         )
 
 
+@compiled
+def _areas(rows, cols, shape, foot, up, kept):
+    """Area of the form around the foot of every point, in pixels, from its neighbours' feet."""
+    index = np.full((shape[0] + 2, shape[1] + 2), -1, np.int32)
+    for i in range(rows.size):
+        if kept[i]:
+            index[rows[i] + 1, cols[i] + 1] = i
+    area = np.empty(rows.size, np.float32)
+    slope = np.empty((2, 2))
+    for i in range(rows.size):
+        r, c = rows[i] + 1, cols[i] + 1
+        for axis in range(2):
+            before = index[r, c - 1] if axis == 0 else index[r - 1, c]
+            after = index[r, c + 1] if axis == 0 else index[r + 1, c]
+            span = (before >= 0) + (after >= 0)
+            before, after = before if before >= 0 else i, after if after >= 0 else i
+            for k in range(2):
+                if span > 0:
+                    slope[axis, k] = (foot[k, after] - foot[k, before]) / span
+                else:  # alone in its row or column
+                    slope[axis, k] = 1.0 if axis == k else 0.0
+        spread = slope[0, 0] * slope[1, 1] - slope[0, 1] * slope[1, 0]
+        # a spike that was kept can fold the feet over each other
+        area[i] = min(max(spread, 0.0) / up[i], 1.0 / STEEPEST)
+    return area
+
+
 def _extent(cloud: PointCloud) -> float:
     return float(np.ptp(cloud.xyz[cloud.sample(1000)], axis=0).max())
 
 
 def _is_spike(
-    cloud: PointCloud, residual: np.ndarray, suspects: np.ndarray, sigma: float
+    cloud: PointCloud,
+    grid: tuple[np.ndarray, np.ndarray, tuple[int, int]] | None,
+    residual: np.ndarray,
+    suspects: np.ndarray,
+    sigma: float,
 ) -> np.ndarray:
     """Tell which of the suspects stand alone, by the median and scatter of their neighbours.
 
     The summit of a real feature lies within the spread of its neighbours, however smooth the
     rest of the particle is; a spike leaves them by many times that spread.
     """
-    if cloud.pitch is not None:
-        rows, cols, shape = cloud.grid_index()
+    if grid is not None:
+        rows, cols, shape = grid
         frame = np.full((shape[0] + 4, shape[1] + 4), np.nan, np.float32)
         frame[rows + 2, cols + 2] = residual
         flat, width = frame.reshape(-1), frame.shape[1]

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.formfit import fit_form, parse_form
 from particle_nb.core.levelling import BLOCK, Levelled, level, require_nm
+from particle_nb.core.sampling import cap_angle, form_error, sampled_area, sq_uncertainty
 from particle_nb.core.surface import PointCloud
 from particle_nb.core.texture import check_cutoff, texture_map
 
@@ -53,6 +53,9 @@ class Roughness:
         (ISO 25178-2), weighted by surface area unless the form is in.
     n_points, n_rejected : int
         Points used, and spikes left out.
+    Sq_uncertainty : float
+        Standard uncertainty of Sq from sampling a finite area (`sampling.sq_uncertainty`); errors
+        of the heights, the scale or a depth model come on top.
     sampled_area : float
         Area of the form's surface under the points.
     radius, cap_angle : float
@@ -83,6 +86,7 @@ class Roughness:
     Sku: float
     n_points: int
     n_rejected: int = 0
+    Sq_uncertainty: float = math.nan
     sampled_area: float = math.nan
     radius: float = math.nan
     cap_angle: float = math.nan
@@ -119,7 +123,8 @@ class Roughness:
                 )
         else:
             lines = [
-                f"Sa {self.Sa:.2f} nm, Sq {self.Sq:.2f} nm, Sz {self.Sz:.1f} nm, "
+                f"Sa {self.Sa:.2f} nm, Sq {self.Sq:.2f} nm (standard uncertainty from the finite "
+                f"area {self.Sq_uncertainty:.2f} nm), Sz {self.Sz:.1f} nm, "
                 f"Ssk {self.Ssk:.2f}, Sku {self.Sku:.2f}",
                 f"{self.form} of radius {self.radius:.1f} nm taken off, form error "
                 f"{self.form_error:.2f} nm, cap {self.cap_angle:.0f} deg, {self.n_points:,} "
@@ -306,20 +311,24 @@ def roughness(
     lateral = ""
     if s_filter is not None or l_filter is not None:
         texture = texture_map(levelled).filtered(s_filter, l_filter)
-        lateral = texture.lateral
-        values: dict[str, Any] = areal_parameters(texture.heights, texture.area)
-    elif levelled.rejected:
-        values = areal_parameters(levelled.residual[levelled.kept], levelled.area[levelled.kept])
+        lateral, known = texture.lateral, np.isfinite(texture.heights)
+        heights, (rows, cols) = texture.heights[known], np.nonzero(known)
+        area = np.ones(heights.size) if texture.area is None else texture.area[known]
     else:
-        values = areal_parameters(levelled.residual, levelled.area)
-    error, angle = _form_error(levelled), _cap_angle(levelled)
+        # nothing thrown out: no copies of millions of points
+        which = levelled.kept if levelled.rejected else slice(None)
+        heights, area = levelled.residual[which], levelled.area[which]
+        rows, cols = cloud.xyz[which, 1], cloud.xyz[which, 0]
+    values: dict[str, Any] = areal_parameters(heights, area)
+    error, angle = form_error(levelled), cap_angle(levelled)
     radius = float(levelled.form.radius)
     return Roughness(
         form,
         **values,
         n_points=len(cloud) - levelled.rejected,
         n_rejected=levelled.rejected,
-        sampled_area=_sampled_area(levelled),
+        Sq_uncertainty=sq_uncertainty(heights, area, rows, cols),
+        sampled_area=sampled_area(levelled),
         radius=radius,
         cap_angle=angle,
         form_error=error,
@@ -375,45 +384,3 @@ def _form_included(cloud: PointCloud) -> Roughness:
         null=null,
         flags=("form included: a smooth particle is not 0 here, compare with the null",),
     )
-
-
-def _sample(levelled: Levelled) -> np.ndarray:
-    index = levelled.cloud.sample()
-    return index[levelled.kept[index]]
-
-
-def _form_error(levelled: Levelled) -> float:
-    """Root mean square of the residuals' fit by a surface of degree four."""
-    index = _sample(levelled)
-    points = levelled.cloud.xyz[index].astype(np.float64)
-    residual, weight = levelled.residual[index].astype(np.float64), levelled.area[index]
-    if len(index) < 60:
-        return math.nan
-    u, v = ((points[:, :2] - points[:, :2].mean(axis=0)) / np.ptp(points[:, :2], axis=0).max()).T
-    system = np.stack([u**i * v ** (k - i) for k in range(5) for i in range(k + 1)], axis=1)
-    weighted = system * weight[:, None]
-    residual -= np.average(residual, weights=weight)
-    found = np.linalg.lstsq(weighted.T @ system, weighted.T @ residual, rcond=None)[0]
-    return float(np.sqrt(np.average((system @ found) ** 2, weights=weight)))
-
-
-def _cap_angle(levelled: Levelled) -> float:
-    centre = levelled.form.parameters
-    if "z" not in centre:
-        return math.nan
-    points = levelled.cloud.xyz[_sample(levelled)].astype(np.float64)
-    aside = np.hypot(points[:, 0] - centre["x"], points[:, 1] - centre["y"])
-    angle = np.arctan2(aside, np.abs(points[:, 2] - centre["z"]))
-    return math.degrees(float(np.percentile(angle, 99.9)))
-
-
-def _sampled_area(levelled: Levelled) -> float:
-    cloud = levelled.cloud
-    pixels = float(levelled.area.sum(dtype=np.float64))
-    if cloud.pitch is not None:
-        return pixels * cloud.pitch**2
-    try:
-        hull = ConvexHull(cloud.xyz[cloud.sample(), :2].astype(np.float64))
-    except QhullError:
-        return math.nan
-    return pixels / len(cloud) * float(hull.volume)

@@ -27,7 +27,7 @@ class TextureMap:
     pixel_size : float
         Pitch of the grid in nm.
     area : float32 (h, w) or None
-        Surface that a pixel stands for, in pixels; None where all are equal.
+        Surface that a pixel stands for, in pixels; None where all stand for as much.
     lateral : str
         ``"equal-area"``: distances are on the sphere, unrolled about its pole by J. H. Lambert's
         projection (areas exact, lengths within 10 % up to 52 degrees from the pole);
@@ -164,16 +164,18 @@ def texture_map(levelled: Levelled) -> TextureMap:
     half = math.ceil(2 * radius * math.sin(angle / 2) / pitch)
     v, u = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32) * np.float32(pitch)
     # Lambert: distance from the pole 2 R sin(t/2); in the image plane it is R sin t
-    squared = (u * u + v * v) / np.float32(4 * radius**2)
-    stretch = np.sqrt(np.maximum(1 - squared, 0))
+    squared = np.minimum((u * u + v * v) / np.float32(4 * radius**2), 1)
+    stretch = np.sqrt(1 - squared)
     cols = np.rint((centre["x"] - x0 + u * stretch) / pitch).astype(np.int32)
     rows = np.rint((centre["y"] - y0 + v * stretch) / pitch).astype(np.int32)
     inside = (squared <= 0.5) & (rows >= 0) & (cols >= 0)
     inside &= (rows < heights.shape[0]) & (cols < heights.shape[1])
-    unrolled = np.full(u.shape, np.nan, np.float32)
-    # the nearest sample: interpolation would take power out of the shortest wavelengths
-    unrolled[inside] = heights[rows[inside], cols[inside]]
-    return TextureMap(unrolled, pitch, None, "equal-area")
+    nearest = rows[inside], cols[inside]  # between samples the shortest waves would lose power
+    unrolled, area = (np.full(u.shape, np.nan, np.float32) for _ in range(2))
+    unrolled[inside] = heights[nearest]
+    # a pixel at angle t from the pole fills 1 / cos t cells, whatever its own area is
+    area[inside] = cloud.grid(levelled.area)[nearest] * (1 - 2 * squared[inside])
+    return TextureMap(unrolled, pitch, area, "equal-area")
 
 
 def residual_map(cloud: PointCloud, form: str, outliers: str = "spikes") -> TextureMap:

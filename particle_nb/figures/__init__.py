@@ -4,6 +4,7 @@ from particle_nb.figures.agreement import bland_altman, correlation
 from particle_nb.figures.comparison import calibration_law, roughness_comparison
 from particle_nb.figures.depth_maps import depth
 from particle_nb.figures.distributions import psd, rrsb
+from particle_nb.figures.picking import linked_depth
 from particle_nb.figures.pictures import overlay, triptych
 from particle_nb.figures.roughness import cross_section, heights
 from particle_nb.figures.scenes import gallery
@@ -21,6 +22,7 @@ __all__ = [
     "funnel",
     "gallery",
     "heights",
+    "linked_depth",
     "overlay",
     "point_cloud",
     "psd",

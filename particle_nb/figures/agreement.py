@@ -44,7 +44,9 @@ def bland_altman(
     DataError
         If the readings cannot be compared.
 
-    Source: Bland and Altman 1999, doi:10.1177/096228029900800204.
+    References
+    ----------
+    Bland and Altman 1999, doi:10.1177/096228029900800204.
 
     Examples
     --------

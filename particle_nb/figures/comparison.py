@@ -91,7 +91,9 @@ def roughness_comparison(
                 "<br>%{text}<extra></extra>",
             )
         )
-        if parameter in ("Sq", "Rq") and "null_Rq_nm" in table:
+        # the null is one of heights with their form in, and says nothing of others
+        with_form = parameter == "Rq" or (parameter == "Sq" and _form_of(table) == "none")
+        if with_form and "null_Rq_nm" in table:
             fig.add_trace(
                 go.Scatter(
                     x=table["particle"].to_numpy(),

@@ -17,7 +17,6 @@ from particle_nb.figures.pictures import mask_outline
 from particle_nb.figures.scenes import mark_scale
 from particle_nb.figures.style import PALETTE, layout, png_uri
 from particle_nb.figures.surfaces import (
-    PLAIN,
     SCALE,
     SIDE,
     check_image,
@@ -25,6 +24,7 @@ from particle_nb.figures.surfaces import (
     heights_of,
     ordinal,
 )
+from particle_nb.figures.views import PLAIN
 
 _MARGIN = 0.15  # of a particle's box that is shown around it
 
@@ -61,7 +61,7 @@ def depth(
     """
     check_image(image)
     one = _one_mask(mask, image)
-    values, (x0, y0), unit = _map_of(depth_map, image)
+    values, (x0, y0), unit = map_of(depth_map, image)
     box = _window(one, values, (x0, y0), image)
     left, top, right, bottom = box
     crop = Image(image.to_uint8()[top:bottom, left:right], image.calibration)
@@ -143,7 +143,7 @@ def depth(
     return fig
 
 
-def _map_of(depth_map: Any, image: Image) -> tuple[np.ndarray, tuple[int, int], str]:
+def map_of(depth_map: Any, image: Image) -> tuple[np.ndarray, tuple[int, int], str]:
     """Heights float32, column and row of the first one, and their unit."""
     if isinstance(depth_map, DepthMap):
         x0, y0, x1, y1 = depth_map.window or (0, 0, depth_map.shape[1], depth_map.shape[0])

@@ -181,7 +181,9 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
     DataError
         If it is no SizeDistribution or has fewer than 5 particles.
 
-    Source: DIN 66145.
+    References
+    ----------
+    DIN 66145.
 
     Examples
     --------

@@ -11,25 +11,14 @@ import plotly.graph_objects as go
 from particle_nb.core.errors import CalibrationError, DataError, ImageError
 from particle_nb.core.image import Image
 from particle_nb.core.surface import PointCloud
-from particle_nb.figures.style import INK, layout
+from particle_nb.figures.views import PLAIN, scene
 
 #: Colours of heights.
 SCALE = "Viridis"
 _GREY = [[0, "#000000"], [1, "#ffffff"]]
-#: Tick labels written out, 20,000 and not 20k.
-PLAIN = {"exponentformat": "none", "separatethousands": True}
 #: Grid points a side that a browser takes at once.
 SIDE = 700
 _POINTS = 100_000
-#: Button -> (eye, up, axis seen end-on). Scene y points up the image, as its axis runs downwards.
-_VIEWS: dict[str, tuple[tuple[float, ...], tuple[int, ...], str]] = {
-    "oblique": ((-0.6, -0.92, 0.72), (0, 0, 1), ""),
-    "top": ((0, 0, 1.3), (0, 1, 0), "z"),
-    "bottom": ((0, 0, -1.3), (0, 1, 0), "z"),
-    "front": ((0, -1.3, 0), (0, 0, 1), "y"),
-    "left": ((-1.3, 0, 0), (0, 0, 1), "x"),
-    "right": ((1.3, 0, 0), (0, 0, 1), "x"),
-}
 
 
 def point_cloud(
@@ -39,7 +28,7 @@ def point_cloud(
     limit: int = _POINTS,
     title: str | None = None,
 ) -> go.Figure:
-    """Draw the points of a particle in space, with buttons for six views.
+    """Draw the points of a particle in space, with buttons for six views and a cross-section.
 
     Parameters
     ----------
@@ -84,7 +73,7 @@ def point_cloud(
         )
     )
     words = title if title is not None else f"{len(cloud):,} points{how}"
-    return _scene(fig, words, cloud.unit, _plane_unit(cloud))
+    return scene(fig, words, cloud.unit, _plane_unit(cloud), (x, y, z))
 
 
 def surface(
@@ -95,7 +84,7 @@ def surface(
     limit: int = SIDE,
     title: str | None = None,
 ) -> go.Figure:
-    """Draw a surface with the micrograph's grey values on it, with buttons for six views.
+    """Draw a surface with the micrograph on it, with buttons for six views and a cross-section.
 
     Parameters
     ----------
@@ -151,86 +140,13 @@ def surface(
             "lighting": {"ambient": 1.0, "diffuse": 0.0, "specular": 0.0, "fresnel": 0.0},
         }
     rows, cols = shown.shape
-    fig = go.Figure(
-        go.Surface(
-            x=(corner[0] + pitch * step * np.arange(cols)).astype(np.float32),
-            y=(corner[1] + pitch * step * np.arange(rows)).astype(np.float32),
-            z=shown,
-            hovertemplate=_hover(unit),
-            **look,
-        )
-    )
+    x = (corner[0] + pitch * step * np.arange(cols)).astype(np.float32)
+    y = (corner[1] + pitch * step * np.arange(rows)).astype(np.float32)
+    fig = go.Figure(go.Surface(x=x, y=y, z=shown, hovertemplate=_hover(unit), **look))
     how = f", every {ordinal(step)} row and column" if step > 1 else ""
     words = title if title is not None else f"Surface of {z.shape[1]} × {z.shape[0]} pixels{how}"
-    return _scene(fig, words, unit, plane)
-
-
-def _scene(fig: go.Figure, title: str, unit: str, plane: str) -> go.Figure:
-    """Axes with units, equal aspect where all three are lengths, and the buttons."""
-    cameras = {
-        name: {
-            "eye": dict(zip("xyz", eye, strict=True)),
-            "up": dict(zip("xyz", up, strict=True)),
-            "center": {"x": 0, "y": 0, "z": 0},
-            "projection": {"type": "orthographic"},
-        }
-        for name, (eye, up, _) in _VIEWS.items()
-    }
-    layout(fig, title, width=860, height=680)
-    axis = {
-        "backgroundcolor": "white",
-        "gridcolor": "#d5dae0",
-        "linecolor": INK,
-        "showline": True,
-        "zeroline": False,
-        "nticks": 5,
-        "tickfont": {"size": 11},
-        **PLAIN,
-        "showspikes": False,
-    }
-    fig.update_layout(
-        scene={
-            "xaxis": {"title": {"text": f"x / {plane}"}, **axis},
-            # y runs down, as in the micrograph
-            "yaxis": {"title": {"text": f"y / {plane}"}, "autorange": "reversed", **axis},
-            "zaxis": {"title": {"text": "z / nm" if unit == "nm" else "relative height"}, **axis},
-            "aspectmode": "data" if unit == "nm" else "manual",
-            "camera": cameras["oblique"],
-        },
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "right",
-                "x": 0.01,
-                "xanchor": "left",
-                "y": 1.0,
-                "yanchor": "bottom",
-                "pad": {"b": 4},
-                "bgcolor": "white",
-                "showactive": False,
-                "buttons": [
-                    {
-                        "label": name,
-                        "method": "relayout",
-                        "args": [
-                            {"scene.camera": camera}
-                            # labels of an axis seen end-on lie on top of each other
-                            | {f"scene.{a}axis.visible": a != _VIEWS[name][2] for a in "xyz"}
-                        ],
-                    }
-                    for name, camera in cameras.items()
-                ],
-            }
-        ],
-        margin={"l": 5, "r": 5, "t": 95, "b": 5},
-    )
-    if unit != "nm":
-        # heights without a scale have no true proportion to the plane
-        x, y = (np.asarray(fig.data[0][name]) for name in "xy")
-        spans = [float(np.ptp(values)) or 1.0 for values in (x, y)]
-        most = max(spans)
-        fig.update_layout(scene_aspectratio={"x": spans[0] / most, "y": spans[1] / most, "z": 0.45})
-    return fig
+    known = np.nonzero(np.isfinite(shown))
+    return scene(fig, words, unit, plane, (x[known[1]], y[known[0]], shown[known]))
 
 
 def _bar(unit: str) -> dict[str, Any]:

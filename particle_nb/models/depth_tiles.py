@@ -66,7 +66,8 @@ def particle_window(mask: Mask, margin: float = 0.3) -> Window:
     >>> particle_window(Mask((10, 20), np.ones((10, 20), bool), (100, 100)), 0.5)
     (10, 0, 50, 40)
     """
-    if not 0 <= margin < math.inf:
+    number = isinstance(margin, (int, float, np.number)) and not isinstance(margin, bool)
+    if not number or not 0 <= margin < math.inf:
         raise ModelError(f"the margin around a particle is 0 or more, not {margin!r}.")
     r0, c0, r1, c1 = mask.bbox
     side = math.ceil(max(r1 - r0, c1 - c0) * (1 + 2 * margin))
