@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import dataclasses
 import json
 import os
 import statistics
@@ -16,6 +18,8 @@ import pytest
 from fake_session import FakeSession, squares
 from PIL import Image as PillowImage
 
+from particle_nb.core.cascade import FilterSettings
+from particle_nb.core.editing import perform
 from particle_nb.core.errors import DataError, ImageError, PromptError
 from particle_nb.core.history import Particle, State
 from particle_nb.core.image import Calibration, Image
@@ -24,6 +28,7 @@ from particle_nb.core.replay import replay
 from particle_nb.core.shape import measure
 from particle_nb.core.snapshot import OKABE_ITO
 from particle_nb.core.tally import Tally
+from particle_nb.core.tones import Tones
 
 annotator = pytest.importorskip("particle_nb.widgets.annotator")
 IMAGE = Image(squares(3, 4).pixels, Calibration(5, "nm"), "squares.png")
@@ -93,6 +98,8 @@ def test_large_and_deep_images_travel_in_tiles_and_messages() -> None:
             tile = np.asarray(PillowImage.open(BytesIO(data)))
             seen[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     assert np.array_equal(seen, pixels)
+    tones = Tones(Image(pixels[:64, :64].astype(np.uint16) * 257))
+    assert np.array_equal(tones[:], Image(pixels[:64, :64].astype(np.uint16) * 257).to_uint8())
     deep = next(image_messages(Image(pixels[:64, :64].astype(np.uint16) * 257)))[0]
     assert not deep["exact"]
     colour = next(image_messages(Image(np.dstack([pixels[:64, :64]] * 3))))[0]
@@ -175,6 +182,71 @@ def test_sliders_preview_and_then_one_step(front: Browser) -> None:
     assert front.editor.history.position == steps + 1
     assert len(front.editor.masks) == len(answer["kept"]) < 12
     assert len(front.editor.session.calls) == calls
+
+
+def test_a_click_does_not_ask_again_what_hovering_showed(front: Browser) -> None:
+    calls = front.editor.session.calls
+    line = {"x": 43.25, "y": 43, "label": 1, "view": [0, 0, 280, 216]}
+    hovered = front.ask("hover", line=dict(line))["draft"]["candidates"][0]
+    delta = front.ask("do", line={"action": "point", **line})
+    assert len(calls) == 1, "the same question was answered already"
+    assert delta["draft"]["candidates"][0]["box"] == hovered["box"]
+    # the next click is another question: there are two points now
+    front.ask("hover", line={**line, "x": 107})
+    front.ask("do", line={"action": "point", **line, "x": 171})
+    assert len(calls) == 3
+    front.ask("do", line={"action": "cancel"})
+    front.editor.session = FakeSession()
+    front.ask("do", line={"action": "point", **line, "x": 171})
+    assert len(front.editor.session.calls) == 1, "another session is asked itself"
+
+
+def test_every_threshold_stands_in_the_log_and_what_each_hides_is_told(front: Browser) -> None:
+    front.editor._act({"action": "load", "masks": _packed()}, None)
+    state = front.ask("ready")
+    off = state["off"]
+    assert set(off) == {field.name for field in dataclasses.fields(FilterSettings)}
+    assert state["settings"] == off
+    assert state["removed"] == {}
+    tried = front.ask("filter", settings={**off, "min_predicted_iou": 0.7})
+    assert tried["removed"] == {"confidence": 12 - tried["summary"]["count"]}
+    delta = front.ask("do", line={"action": "filter", "settings": {**off, "edge": "exclude"}})
+    assert delta["settings"] == {**off, "edge": "exclude"}
+    assert len(front.editor.masks) == 12, "no square touches the frame"
+    # from code the thresholds that are left out have their usual values, and the log says them
+    front.editor.do("filter", settings={"min_form_factor": 0.5})
+    record = front.editor.history.steps[-1].record
+    assert record["settings"] == dataclasses.asdict(FilterSettings(min_form_factor=0.5))
+    front.editor.undo()
+    assert front.got[-1]["settings"] == {**off, "edge": "exclude"}
+    error = front.ask("do", line={"action": "filter", "settings": {**off, "min_area": -3}})
+    assert "min_area" in error["message"]
+    old = {"action": "filter", "settings": {"min_predicted_iou": 0.7}}  # as logs of before have it
+    again = perform(front.editor.history, old, IMAGE, None)
+    assert len(again.state.masks) == tried["summary"]["count"]
+
+
+def test_the_target_of_a_prompt_is_logged(front: Browser) -> None:
+    line = {"action": "point", "x": 43, "y": 43, "target": "feature"}
+    delta = front.ask("do", line=line)
+    areas = [m.area for m in front.editor.state.draft.candidates]
+    assert areas[delta["draft"]["choice"]] == min(areas)
+    front.ask("do", line={"action": "commit"})
+    assert front.editor.masks[0].area == 36 * 36
+    assert replay(front.editor.log, FakeSession(), IMAGE).masks[0].area == 36 * 36
+    error = front.ask("do", line={**line, "target": "nose"})
+    assert "target" in error["message"]
+
+
+def test_grey_values_are_told_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pixels, text in (
+        (np.full((9, 9), 65_535, np.uint16), "65535"),
+        (np.full((9, 9), 4_000_000_001, np.uint32), "4000000001"),
+        (np.full((9, 9), 0.123456789), "0.123457"),
+        (np.full((9, 9, 3), 200, np.uint8), "200 200 200"),
+    ):
+        front = Browser(annotator.Annotator(None, Image(pixels), autosave=False), monkeypatch)
+        assert front.ask("probe", x=3, y=4)["text"] == text
 
 
 def test_autosave_and_going_on(editor: Any) -> None:
@@ -392,6 +464,62 @@ def test_the_strip_draws_only_new_steps(editor: Any) -> None:
     assert editor.history.position == 41
     editor._strip._clicked(3000, 20)
     assert editor.history.position == 41
+
+
+def test_the_strip_fits_its_cell_and_is_typed_into(front: Browser) -> None:
+    editor, strip = front.editor, front.editor._strip
+    for i in range(12):
+        editor.do("brush", path=[[50 + 5 * i, 50]], radius=5)
+    wide = strip.canvas.width
+    front.ask("width", width=500)
+    assert strip.canvas.width < 500 - 2 * 28 - 64 < wide
+    here = strip._first <= editor.history.position < strip._first + strip._slots
+    assert here, "the present stays in view"
+    front.ask("width", width=0)
+    assert strip._slots >= 3
+    front.ask("width", width=2000)
+    assert strip.canvas.width == wide
+    strip._place.value = 4
+    assert (editor.history.position, len(editor.masks)) == (4, 4)
+    editor.redo()
+    assert strip._place.value == 5
+    strip._place.value = 99
+    assert editor.history.position == 12, "there are twelve steps"
+
+
+def test_the_still_picture_follows_the_edits(editor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture beside the widget, drawn again once after a burst of edits, not at each."""
+    from particle_nb.widgets import still_output
+
+    sent: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(
+        still_output,
+        "publish_display_data",
+        lambda data, transient, update: sent.append((data, (transient["display_id"], update))),
+    )
+    monkeypatch.setattr(still_output, "_PAUSE", 0.05)
+
+    async def work() -> None:
+        editor._still.renew()
+        editor._still.show()
+        for x in (43, 107, 171):
+            editor.do("point", x=x, y=43)
+            editor.do("commit")
+        await asyncio.sleep(0.3)
+        editor.do("point", x=43, y=107)  # a draft alone changes no picture
+        await asyncio.sleep(0.2)
+        editor._still.withdraw()
+        editor.do("commit")
+        await asyncio.sleep(0.2)
+
+    asyncio.run(work())
+    (first, (name, update)), (second, again), (last, gone) = sent
+    assert not update
+    assert again == gone == (name, True)
+    assert "0 particles" in first["text/plain"]
+    assert "3 particles" in second["text/plain"]
+    assert first["image/png"] != second["image/png"]
+    assert last == {"text/plain": ""}
 
 
 def test_watchers_hear_of_commits_only(editor: Any) -> None:

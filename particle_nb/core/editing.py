@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core import strokes
-from particle_nb.core.cascade import FilterSettings, cascade, mask_values
 from particle_nb.core.drafting import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.errors import DataError, PromptError
 from particle_nb.core.history import Draft, History, Particle, State
@@ -23,6 +22,7 @@ from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.packed import pack, unpack
 from particle_nb.core.prompt import Prompt
+from particle_nb.core.thresholds import filtered, read_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,8 @@ def perform(
     session : Session
         Or anything with its ``predict``; None where no model is asked.
     values : DataFrame
-        From `filter_values`, for a ``filter`` that is answered at once; measured when left out.
+        From `thresholds.filter_values`, for a ``filter`` that is answered at once; measured when
+        left out.
 
     Raises
     ------
@@ -126,40 +127,48 @@ def preview(state: State, line: Mapping[str, Any], image: Image, session: Predic
     PromptError
         As the action ``point``.
     """
-    keys = ("x", "y", "label", "window")
+    keys = ("x", "y", "label", "window", "target")
     return _pointed(
         _Bench(state, image, session), **{key: line[key] for key in keys if key in line}
     )
 
 
-def _pointed(bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None) -> Draft:
+def _pointed(
+    bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None, target: str | None = None
+) -> Draft:
     spot, sign = read_point(x, y, label)
-    draft = _open(bench, window)
+    draft = _open(bench, window, target)
     draft = draft.replace(points=(*draft.points, spot), labels=(*draft.labels, sign))
     return predicted(draft, bench.image, bench.session)
 
 
-def _open(bench: _Bench, window: Any) -> Draft:
+def _open(bench: _Bench, window: Any, target: str | None) -> Draft:
     draft = bench.state.draft or Draft()
+    if target is not None:
+        draft = draft.replace(target=target)
     if not draft.points and draft.box is None and draft.sketch is None:
         draft = draft.replace(window=read_window(window, bench.image.shape))
     return draft
 
 
-def _point(bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None) -> State:
-    return bench.state.drafting(_pointed(bench, x, y, label, window))
+def _point(
+    bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None, target: str | None = None
+) -> State:
+    return bench.state.drafting(_pointed(bench, x, y, label, window, target))
 
 
-def _box(bench: _Bench, box: Any, window: Any = None) -> State:
+def _box(bench: _Bench, box: Any, window: Any = None, target: str | None = None) -> State:
     rough = Prompt(box=box).box
-    draft = _open(bench, window).replace(box=rough)
+    draft = _open(bench, window, target).replace(box=rough)
     return bench.state.drafting(predicted(draft, bench.image, bench.session))
 
 
-def _sketch(bench: _Bench, path: Any, radius: Any = None, window: Any = None) -> State:
+def _sketch(
+    bench: _Bench, path: Any, radius: Any = None, window: Any = None, target: str | None = None
+) -> State:
     shape = bench.image.shape
     drawn = strokes.outline(path, shape) if radius is None else strokes.stroke(path, radius, shape)
-    draft = _open(bench, window)
+    draft = _open(bench, window, target)
     if draft.sketch is not None and draft.refines is None:
         drawn = strokes.union([draft.sketch, drawn])
     draft = draft.replace(sketch=drawn)
@@ -357,71 +366,8 @@ def _load(bench: _Bench, masks: Any, source: str = "proposal") -> State:
     return bench.state.add(*loaded)
 
 
-def filterable(state: State) -> dict[int, Particle]:
-    """Return the particles that thresholds may hide: proposals that nobody accepted or locked."""
-    return {
-        n: p
-        for n, p in state.particles.items()
-        if p.source == "proposal" and p.review != "accepted" and not p.locked
-    }
-
-
-def filter_values(state: State, image: Image) -> pd.DataFrame:
-    """Return what the cascade looks at (`cascade.mask_values`), indexed by particle number."""
-    chosen = filterable(state)
-    values = mask_values(MaskSet(tuple(p.mask for p in chosen.values()), state.shape), image)
-    return values.set_index(pd.Index(list(chosen), name="particle"))
-
-
-def read_settings(settings: Any) -> FilterSettings:
-    """Return the thresholds of a log line as `FilterSettings`.
-
-    Raises
-    ------
-    DataError
-        If one is unknown or out of its range.
-
-    Examples
-    --------
-    >>> read_settings({"min_area": 12}).min_area
-    12
-    """
-    if not isinstance(settings, Mapping):
-        raise DataError(f"thresholds are a mapping, not {settings!r:.60}.")
-    return FilterSettings().replace(**{str(key): value for key, value in settings.items()})
-
-
-def filtered(
-    state: State,
-    settings: FilterSettings,
-    image: Image,
-    values: pd.DataFrame | None = None,
-) -> State:
-    """Return the state in which every proposal is kept or hidden as the cascade says.
-
-    Parameters
-    ----------
-    state : State
-    settings : FilterSettings
-    image : Image
-    values : DataFrame
-        From `filter_values`; measured when left out or when particles have changed since.
-    """
-    chosen = filterable(state)
-    numbers = list(chosen)
-    proposals = MaskSet(tuple(p.mask for p in chosen.values()), state.shape)
-    rows = None
-    if values is not None and set(numbers) <= set(values.index):
-        rows = values.loc[numbers].reset_index(drop=True)
-    _, audit = cascade(proposals, image, settings, rows)
-    removed = {numbers[int(i)] for i in audit.loc[audit["verdict"] == "removed", "mask"]}
-    return state.put(
-        {n: p.replace(kept=n not in removed) for n, p in chosen.items() if p.kept == (n in removed)}
-    )
-
-
 def _filter(bench: _Bench, settings: Any) -> State:
-    return filtered(bench.state, read_settings(settings), bench.image, bench.values)
+    return filtered(bench.state, read_settings(settings), bench.image, bench.values)[0]
 
 
 #: Every action of the prompt log by its name.

@@ -25,6 +25,8 @@ def pack(mask: Mask) -> dict[str, Any]:
             packed[key] = score
     if mask.label:
         packed["label"] = mask.label
+    if mask.grid_px != 1:
+        packed["grid"] = mask.grid_px
     return packed
 
 
@@ -44,7 +46,7 @@ def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
     try:
         counts = packed["counts"]
         iou, stability = (float(packed.get(key, math.nan)) for key in ("iou", "stability"))
-        label = packed.get("label", "")
+        label, grid = packed.get("label", ""), float(packed.get("grid", 1.0))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DataError("a stored mask is damaged: its pixels or scores are missing.") from None
     if not isinstance(counts, str) or not isinstance(label, str):
@@ -54,4 +56,5 @@ def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
         predicted_iou=iou,
         stability_score=stability,
         label=label,
+        grid_px=grid,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from particle_nb.core.history import Particle
 from particle_nb.core.masks import Mask
+from particle_nb.core.tones import Tones
 
 #: Colour-blind-safe colours (Okabe and Ito 2008), without black.
 OKABE_ITO = np.array(
@@ -25,12 +26,12 @@ OKABE_ITO = np.array(
 )
 
 
-def thumbnail(grey: np.ndarray, masks: Sequence[Mask], side: int) -> np.ndarray:
+def thumbnail(grey: np.ndarray | Tones, masks: Sequence[Mask], side: int) -> np.ndarray:
     """Return a square picture of some masks with a margin, uint8 (side, side, 3).
 
     Parameters
     ----------
-    grey : uint8 array (H, W)
+    grey : uint8 array (H, W) or Tones
     masks : sequence of Mask
         The whole image is shown where there is none.
     side : int
@@ -68,38 +69,62 @@ def thumbnail(grey: np.ndarray, masks: Sequence[Mask], side: int) -> np.ndarray:
     return picture
 
 
-def still(grey: np.ndarray, particles: Mapping[int, Particle], most: int = 1200) -> np.ndarray:
-    """Return the image with fills and contours of its kept particles, uint8 (h, w, 3).
+class Still:
+    """The image with its particles as one picture; the image is reduced once, at the first picture.
 
     Parameters
     ----------
-    grey : uint8 array (H, W)
-    particles : mapping of int to Particle
+    grey : uint8 array (H, W) or Tones
     most : int
         The longer side of the picture in pixels; larger images are reduced.
 
     Examples
     --------
-    >>> still(np.zeros((20, 30), np.uint8), {}).shape
+    >>> Still(np.zeros((20, 30), np.uint8)).draw({}).shape
     (20, 30, 3)
     """
-    height, width = grey.shape
-    step = max(1, -(-max(height, width) // most))
-    rows = np.arange(step // 2, height, step)
-    cols = np.arange(step // 2, width, step)
-    small = grey if step == 1 else ndimage.uniform_filter(grey, step)[np.ix_(rows, cols)]
-    picture = np.repeat(small[..., None], 3, axis=2)
-    for number, particle in particles.items():
-        if not (particle.kept and particle.visible):
-            continue
-        r0, c0, r1, c1 = particle.mask.bbox
-        i0, i1 = np.searchsorted(rows, (r0, r1))
-        j0, j1 = np.searchsorted(cols, (c0, c1))
-        if i0 == i1 or j0 == j1:
-            continue
-        cover = particle.mask.crop[np.ix_(rows[i0:i1] - r0, cols[j0:j1] - c0)]
-        _draw(picture[i0:i1, j0:j1], cover, OKABE_ITO[(number - 1) % 7], fill=0.3)
-    return picture
+
+    def __init__(self, grey: np.ndarray | Tones, most: int = 1200) -> None:
+        height, width = grey.shape
+        self._grey = grey
+        self._step = step = min(max(1, -(-max(height, width) // most)), height, width)
+        self._rows = step // 2 + step * np.arange(height // step)
+        self._cols = step // 2 + step * np.arange(width // step)
+
+    @cached_property
+    def _ground(self) -> np.ndarray:
+        return np.repeat(_reduced(self._grey, self._step)[..., None], 3, axis=2)
+
+    def draw(self, particles: Mapping[int, Particle]) -> np.ndarray:
+        """Return the image with fills and contours of its kept particles, uint8 (h, w, 3).
+
+        Parameters
+        ----------
+        particles : mapping of int to Particle
+        """
+        picture = self._ground.copy()
+        for number, particle in particles.items():
+            if not (particle.kept and particle.visible):
+                continue
+            r0, c0, r1, c1 = particle.mask.bbox
+            i0, i1 = np.searchsorted(self._rows, (r0, r1))
+            j0, j1 = np.searchsorted(self._cols, (c0, c1))
+            if i0 == i1 or j0 == j1:
+                continue
+            inside = np.ix_(self._rows[i0:i1] - r0, self._cols[j0:j1] - c0)
+            colour = OKABE_ITO[(number - 1) % 7]
+            _draw(picture[i0:i1, j0:j1], particle.mask.crop[inside], colour, fill=0.3)
+        return picture
+
+
+def _reduced(grey: np.ndarray | Tones, step: int) -> np.ndarray:
+    """Means of squares of `step` px, uint8; band by band, so that no large copy is made."""
+    height, width = grey.shape[0] // step, grey.shape[1] // step
+    small = np.empty((height, width), np.uint8)
+    for row in range(height):
+        band = grey[row * step : (row + 1) * step][:, : width * step]
+        small[row] = band.reshape(step, width, step).mean(axis=(0, 2), dtype=np.float32)
+    return small
 
 
 def _draw(picture: np.ndarray, cover: np.ndarray, colour: np.ndarray, fill: float) -> None:

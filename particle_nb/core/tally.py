@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.distribution import size_distribution
-from particle_nb.core.editing import filterable
 from particle_nb.core.history import Particle, State
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import measure
+from particle_nb.core.thresholds import filterable
 
 _PERCENTILES = (10, 50, 90)
 _MOST_BINS = 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import ipywidgets
@@ -9,13 +10,16 @@ import numpy as np
 from ipycanvas import MultiCanvas, hold_canvas
 
 from particle_nb.core.history import History, Step
-from particle_nb.core.image import Image
 from particle_nb.core.snapshot import thumbnail
+from particle_nb.core.tones import Tones
 
 _SIDE = 56
 _GAP = 6
 _TEXT = 16
-_SLOTS = 15
+_MOST = 15
+_LEAST = 3
+#: What the buttons and the number beside the canvas take, in pixels.
+_BESIDE = 28 * 2 + 64 + 36
 _LATE = "#9aa3ab"
 
 
@@ -23,33 +27,37 @@ class HistoryStrip(ipywidgets.HBox):
     """Thumbnails of the last steps; a click jumps to the state after one.
 
     Only new steps are drawn, each cropped to what it changed; a move in the history draws nothing
-    but the frame around the present.
+    but the frame around the present. The number at its end does the same from the keyboard.
 
     Parameters
     ----------
-    image : Image
+    tones : Tones
+        Of the image.
     jump : callable
         Takes the number of steps that shall be in force.
     """
 
-    def __init__(self, image: Image, jump: Callable[[int], None]) -> None:
-        self._picture = image.to_uint8()
+    def __init__(self, tones: Tones, jump: Callable[[int], None]) -> None:
+        self._tones = tones
         self._jump = jump
         self._drawn: list[Step | None] = []
         self._first = 0
+        self._slots = _MOST
         self._history: History | None = None
-        width, height = _SLOTS * (_SIDE + _GAP) + _GAP, _SIDE + _TEXT + 2 * _GAP
-        self.canvas = MultiCanvas(2, width=width, height=height)
-        self.canvas.layout.width = f"{width}px"
-        self.canvas.layout.height = f"{height}px"
+        self.canvas = MultiCanvas(2)
         self.canvas.on_mouse_down(self._clicked)
+        self._size()
         button = {"width": "28px", "height": f"{_SIDE}px", "padding": "0"}
         self._back = ipywidgets.Button(description="‹", tooltip="earlier steps", layout=button)
         self._on = ipywidgets.Button(description="›", tooltip="later steps", layout=button)
-        self._back.on_click(lambda _: self._scroll(-_SLOTS + 1))
-        self._on.on_click(lambda _: self._scroll(_SLOTS - 1))
+        self._back.on_click(lambda _: self._scroll(1 - self._slots))
+        self._on.on_click(lambda _: self._scroll(self._slots - 1))
+        self._place = ipywidgets.BoundedIntText(
+            tooltip="step that is in force; type another to go there", layout={"width": "64px"}
+        )
+        self._place.observe(self._typed, "value")
         super().__init__(
-            [self._back, self.canvas, self._on],
+            [self._back, self.canvas, self._on, self._place],
             layout=ipywidgets.Layout(align_items="center", overflow="hidden"),
         )
 
@@ -57,27 +65,46 @@ class HistoryStrip(ipywidgets.HBox):
         """Draw what is new in the history, or everything (`again`) after a reload of the page."""
         self._history = history
         total = len(history.steps) + 1
-        if not self._first <= history.position < self._first + _SLOTS or again:
-            self._first = max(0, min(history.position - _SLOTS + 3, total - _SLOTS))
+        if not self._first <= history.position < self._first + self._slots or again:
+            self._first = max(0, min(history.position - self._slots + 3, total - self._slots))
             self._drawn = []
         self._paint()
+
+    def fit(self, width: float) -> None:
+        """Use as many places as fit into a cell of this width in CSS pixels."""
+        room = width if math.isfinite(width) else 0.0
+        slots = int(min(max((room - _BESIDE - _GAP) // (_SIDE + _GAP), _LEAST), _MOST))
+        if slots != self._slots:
+            self._slots = slots
+            self._size()
+            if self._history is not None:
+                self.show(self._history, again=True)
+
+    def _size(self) -> None:
+        width, height = self._slots * (_SIDE + _GAP) + _GAP, _SIDE + _TEXT + 2 * _GAP
+        self.canvas.width, self.canvas.height = width, height
+        self.canvas.layout.width = f"{width}px"
+        self.canvas.layout.height = f"{height}px"
+        self.canvas.layout.flex = "none"
 
     def _scroll(self, by: int) -> None:
         if self._history is None:
             return
         total = len(self._history.steps) + 1
-        self._first = max(0, min(self._first + by, total - _SLOTS))
+        self._first = max(0, min(self._first + by, total - self._slots))
         self._drawn = []
         self._paint()
 
     def _shown(self) -> list[Step | None]:
         """The steps in the slots; None stands for the beginning."""
-        assert self._history is not None
+        if self._history is None:
+            return []
         steps: list[Step | None] = [None, *self._history.steps]
-        return steps[self._first : self._first + _SLOTS]
+        return steps[self._first : self._first + self._slots]
 
     def _paint(self) -> None:
-        assert self._history is not None
+        if self._history is None:
+            return
         pictures, frame = self.canvas[0], self.canvas[1]
         shown = self._shown()
         with hold_canvas():
@@ -105,14 +132,20 @@ class HistoryStrip(ipywidgets.HBox):
                 frame.stroke_rect(self._left(here) - 1, _GAP - 1, _SIDE + 2, _SIDE + 2)
         total = len(self._history.steps) + 1
         self._back.disabled = self._first == 0
-        self._on.disabled = self._first + _SLOTS >= total
+        self._on.disabled = self._first + self._slots >= total
+        self._place.unobserve(self._typed, "value")
+        try:
+            self._place.max = total - 1
+            self._place.value = self._history.position
+        finally:
+            self._place.observe(self._typed, "value")
 
     def _paint_step(self, slot: int, step: Step | None) -> None:
         pictures, left = self.canvas[0], self._left(slot)
         pictures.clear_rect(left - 2, 0, _SIDE + _GAP, self.canvas.height)
         focus = step.focus if step is not None else ()
         pictures.put_image_data(
-            np.ascontiguousarray(thumbnail(self._picture, focus, _SIDE)), left, _GAP
+            np.ascontiguousarray(thumbnail(self._tones, focus, _SIDE)), left, _GAP
         )
         pictures.font = "10px sans-serif"
         pictures.text_align = "center"
@@ -126,5 +159,9 @@ class HistoryStrip(ipywidgets.HBox):
 
     def _clicked(self, x: float, y: float) -> None:
         slot = int((x - _GAP) // (_SIDE + _GAP))
-        if self._history is not None and 0 <= slot < len(self._shown()):
+        if 0 <= slot < len(self._shown()):
             self._jump(self._first + slot)
+
+    def _typed(self, change: dict[str, int]) -> None:
+        if self._history is not None and change["new"] != self._history.position:
+            self._jump(change["new"])

@@ -233,6 +233,11 @@ export function viridis(t) {
   return `rgb(${mix.join(",")})`;
 }
 
+/** Least and greatest of the finite values. */
+export function spread(values) {
+  return values.reduce(([a, b], v) => (Number.isFinite(v) ? [Math.min(a, v), Math.max(b, v)] : [a, b]), [Infinity, -Infinity]);
+}
+
 /** Drop points of a drawn path that lie closer than `step` to the one before. */
 export function thin(path, step) {
   const out = [];
@@ -407,35 +412,62 @@ const TOOLS = [
 ];
 const KEYS = [
   ["S A B K P D E X", "tools: points, select, box, sketch, polygon, brush, eraser, split"],
-  ["click · Alt+click", "point inside · point outside"],
+  ["click · Alt+click or right click", "point inside · point outside"],
   ["T", "turn the sign of the next point"],
   ["N", "next candidate"],
   ["W", "offer first: best, whole particle, feature on its surface"],
-  ["C or Enter", "commit the particle (Enter also closes a polygon, places a point at the crosshair)"],
+  ["C or Enter", "commit the particle (Enter also closes a polygon, and clicks at the crosshair)"],
   ["M", "new mask: commit and begin the next"],
-  ["Esc", "discard the draft, the stroke or the selection"],
+  ["Esc · Backspace", "discard the draft, the stroke or the selection · the last corner of a polygon"],
   ["R", "refine the selected particle"],
   ["G · F · Del", "merge · fill holes · delete the selected"],
+  ["Shift+click · Ctrl+A", "add to the selection · select all (tool A; drag draws a frame)"],
   ["[ ]", "smaller, larger brush"],
   ["V · L", "show or hide · lock or unlock the selected (V alone: all masks)"],
   ["Q", "next most doubtful particle"],
   ["Y · J", "accept · reject it"],
   ["H", "hover preview on or off"],
-  ["Ctrl+Z · Ctrl+Shift+Z", "undo · redo"],
+  ["Ctrl+Z · Ctrl+Shift+Z or Ctrl+Y", "undo · redo"],
   ["Ctrl+S", "save"],
-  ["Space + drag, wheel", "move, zoom about the cursor"],
+  ["Space + drag · wheel", "move · zoom about the cursor (after a click into the picture)"],
   ["0 · 1 · + −", "fit · one to one · zoom"],
   ["arrows · Shift+arrows", "crosshair by 8 · by 1 screen pixel (Alt: move the view)"],
+  ["Tab · Shift+Tab", "tools, picture, panel and out of them; arrows move along the tools and the histogram"],
   ["?", "this list"],
 ];
-const SLIDERS = [
-  ["min_predicted_iou", "predicted IoU ≥", 0, 1, 0.01],
-  ["min_stability", "stability ≥", 0, 1, 0.01],
-  ["min_area", "area ≥ (px)", 0, 0, 1],
-  ["max_area", "area ≤ (px)", 0, 0, 1],
-  ["min_contrast", "contrast ≥", 0, 0.5, 0.005],
-  ["min_form_factor", "form factor ≥", 0, 1, 0.01],
+/** Thresholds of the cascade: name, label, greatest value (0: that of the largest particle), step,
+ *  the end at which it is off, its stage in the audit. */
+const THRESHOLDS = [
+  ["min_predicted_iou", "predicted IoU ≥", 1, 0.01, "low", "confidence"],
+  ["min_stability", "stability ≥", 1, 0.01, "low", "stability"],
+  ["min_area", "area ≥ (px)", 0, 1, "low", "area"],
+  ["max_area", "area ≤ (px)", 0, 1, "high", "area"],
+  ["min_contrast", "contrast ≥", 0.5, 0.005, "low", "contrast"],
+  ["min_form_factor", "form factor ≥", 1, 0.01, "low", "form_factor"],
+  ["duplicate_iou", "overlap IoU ≤", 1, 0.01, "high", "duplicates"],
 ];
+const CHOICES = [
+  ["nested", "nested masks", "resolve", "keep", "duplicates", "Of a mask and those inside it, the outer or the inner ones stay"],
+  ["edge", "cut by the frame", "exclude", "keep", "edge", "Hide masks that touch the frame of the image"],
+];
+
+/** The thresholds with one changed; the area's two ends never cross. */
+export function withThreshold(settings, key, value) {
+  const next = { ...settings, [key]: value };
+  if (key === "min_area" && value != null && next.max_area != null) next.min_area = Math.min(value, next.max_area);
+  if (key === "max_area" && value != null && next.min_area != null) next.max_area = Math.max(value, next.min_area);
+  return next;
+}
+
+/** Where a threshold stands on its slider, and back; areas are logarithmic, one end means off. */
+export function thresholdToSlider(value, limit, area, off) {
+  if (value == null) return off === "high" ? limit : 0;
+  return Math.min(area ? Math.log1p(value) : value, limit);
+}
+export function sliderToThreshold(position, limit, area, off) {
+  if (off === "high" ? position >= limit * 0.998 : position <= 0) return null;
+  return area ? Math.max(1, Math.round(Math.expm1(position))) : Number(position.toFixed(4));
+}
 
 function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -471,6 +503,7 @@ class View {
     this.draft = null;
     this.hover = null;
     this.tool = "point";
+    this.target = "best";
     this.sign = 1;
     this.radius = 12;
     this.stroke = null;
@@ -497,6 +530,7 @@ class View {
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.stage);
     this.watch = setInterval(() => this.checkPending(), 1000);
+    this.watchRatio();
     this.request("ready");
   }
 
@@ -506,7 +540,33 @@ class View {
     this.observer.disconnect();
     clearInterval(this.watch);
     clearTimeout(this.crisp);
+    clearTimeout(this.telling);
+    this.screen?.removeEventListener("change", this.onScreen);
+    this.output?.classList.remove("pnb-output");
     cancelAnimationFrame(this.frame);
+  }
+
+  /** Another screen, or the browser's zoom: the cell may keep its size, its pixels do not. */
+  watchRatio() {
+    this.screen?.removeEventListener("change", this.onScreen);
+    this.onScreen = () => { this.resize(); this.watchRatio(); };
+    this.screen = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    this.screen.addEventListener("change", this.onScreen);
+  }
+
+  /** Below the live widget the kernel puts a picture for where no kernel runs; here it is hidden. */
+  hideStill() {
+    this.output = this.el.closest(".jp-OutputArea-child");
+    this.output?.classList.add("pnb-output");
+  }
+
+  /** The strip of thumbnails below is drawn by the kernel, which does not know the cell's width. */
+  tellWidth() {
+    const width = Math.round(this.root.clientWidth);
+    if (!width || width === this.toldWidth || this.root.dataset.state !== "ready" || this.root.dataset.kernel) return;
+    clearTimeout(this.telling);
+    if (!this.output) this.hideStill();
+    this.telling = setTimeout(() => { this.toldWidth = width; this.request("width", { width, hides_still: !!this.output }); }, 150);
   }
 
   // ------------------------------------------------------------------------------- messages
@@ -540,7 +600,7 @@ class View {
       this.value = message;
       this.showStatus();
       this.probe();
-    } else if (message.kind === "next" && mine) this.goTo(message.particle);
+    } else if (message.kind === "next" && mine) this.goTo(message.particle, message.left);
     else if (message.kind === "kept" && mine) this.receiveKept(message);
     else if (message.kind === "saved" && mine) this.say(`saved as ${message.path}`);
     else if (message.kind === "select") this.select(message.ids, false);
@@ -549,6 +609,7 @@ class View {
         if (message.of === "hover") this.hovering = false;
         if (message.of === "probe") this.probing = false;
         if (message.of === "filter") this.filtering = false;
+        if (message.of !== "hover" && this.trying) { this.trying = null; this.showFilters(); }
         if (message.of === "hover") { this.hover = null; this.paintTop(); this.nextHover(); }
         else this.fail(message.message);
       }
@@ -558,8 +619,9 @@ class View {
   checkPending() {
     const now = performance.now();
     for (const { kind, since } of this.pending.values())
-      if (now - since > 6000 && kind !== "ready") {
-        this.warn("The kernel has not answered for some seconds: it is busy, or gone. Nothing is lost.");
+      if (now - since > 6000) {
+        this.warn(kind === "ready" ? "No kernel has answered yet. If none is running, run the cell again; what was committed is saved."
+          : "The kernel has not answered for some seconds: it is busy, or gone. Nothing is lost.");
         return;
       }
   }
@@ -606,8 +668,11 @@ class View {
 
   ready() {
     if (this.picture && this.summary) {
+      if (this.root.dataset.state === "ready") return;
       this.root.dataset.state = "ready";
       this.root.removeAttribute("aria-busy");
+      this.hideStill();
+      this.resize(); // the stage has a size only now
     }
   }
 
@@ -620,16 +685,18 @@ class View {
       this.particles.set(info.id, { ...info, shape });
     }
     if (message.upserts.length) this.particles = new Map([...this.particles].sort((a, b) => a[0] - b[0]));
+    const refined = this.draft?.refines;
     if (message.draft !== undefined) {
       this.draft = message.draft && this.readDraft(message.draft, buffers);
       this.hover = null;
     }
     this.summary = message.summary || this.summary;
     this.history = message.history;
-    this.settings = message.settings || this.settings;
+    if (message.full) Object.assign(this, { usual: message.usual, off: message.off });
+    if (message.settings) { this.settings = message.settings; if (!this.wantedFilter) this.trying = null; }
+    this.removed = message.removed || this.removed;
     if (message.select) this.select(message.select, false);
     if (message.full || message.upserts.length || message.removes.length || message.summary) this.showPanel();
-    this.range = null;
     this.seq = message.seq;
     this.showButtons();
     this.showStatus();
@@ -637,7 +704,7 @@ class View {
     if (message.hint) this.say(message.hint);
     // a draft lies on the upper canvas: its cost does not depend on the number of particles
     const done = () => { this.root.dataset.maskSeq = message.seq; };
-    if (message.full || message.upserts.length || message.removes.length) this.paint(done);
+    if (message.full || message.upserts.length || message.removes.length || refined !== this.draft?.refines) this.paint(done);
     else this.paintTop(done);
   }
 
@@ -665,7 +732,7 @@ class View {
     const group = (...children) => h("div", { class: "pnb-group", role: "group" }, ...children);
     this.signButton = h("button", { type: "button", class: "pnb-button pnb-sign", title: "Sign of the next point (T)", "aria-label": "Sign of the next point", "data-action": "sign", onclick: () => this.turnSign() }, "+");
     this.radiusBox = h("input", { type: "range", min: 1, max: 100, value: this.radius, class: "pnb-radius", title: "Brush radius in image pixels ([ ])", "aria-label": "Brush radius in image pixels", oninput: (e) => { this.radius = Number(e.target.value); this.paintTop(); } });
-    this.targetBox = h("select", { class: "pnb-select", title: "Which candidate is offered first (W)", "aria-label": "Which candidate is offered first", onchange: (e) => this.act({ action: "target", target: e.target.value }) },
+    this.targetBox = h("select", { class: "pnb-select", title: "Which candidate is offered first (W)", "aria-label": "Which candidate is offered first", onchange: (e) => this.setTarget(e.target.value) },
       h("option", { value: "best" }, "best"), h("option", { value: "whole" }, "whole particle"), h("option", { value: "feature" }, "feature on it"));
     this.bar = h("div", { class: "pnb-bar", role: "toolbar", "aria-label": "Annotation tools" },
       group(...TOOLS.map(([name, label, key]) => make(name, label, key, () => this.setTool(name), { "aria-pressed": "false" }))),
@@ -682,10 +749,11 @@ class View {
     this.top = h("canvas", { class: "pnb-top", tabindex: "0", role: "application", "aria-roledescription": "annotation canvas", "aria-label": "Micrograph with particle masks. Press question mark for the keys." });
     this.live = h("div", { class: "pnb-live", role: "status", "aria-live": "polite" });
     this.banner = h("div", { class: "pnb-banner", role: "alert", hidden: true });
-    this.error = h("div", { class: "pnb-error", role: "alert", hidden: true }, h("span"), h("button", { type: "button", "aria-label": "Dismiss", onclick: () => { this.error.hidden = true; } }, "×"));
-    this.help = h("div", { class: "pnb-help", role: "dialog", "aria-label": "Keys", hidden: true }, h("h4", {}, "Keys"), h("dl", {}, ...KEYS.flatMap(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])));
+    this.error = h("div", { class: "pnb-error", role: "alert", hidden: true }, h("span"), h("button", { type: "button", "aria-label": "Dismiss", onclick: () => { this.error.hidden = true; this.top.focus({ preventScroll: true }); } }, "×"));
+    this.help = h("div", { class: "pnb-help", role: "dialog", "aria-label": "Keys", tabindex: "0", hidden: true }, h("h4", {}, "Keys"), h("dl", {}, ...KEYS.flatMap(([key, text]) => [h("dt", {}, key), h("dd", {}, text)])));
     this.hud = h("div", { class: "pnb-hud" });
-    this.stage = h("div", { class: "pnb-stage" }, this.base, this.top, this.hud, this.error, this.help);
+    this.legend = h("div", { class: "pnb-legend", hidden: true });
+    this.stage = h("div", { class: "pnb-stage" }, this.base, this.top, this.hud, this.legend, this.error, this.help);
     this.place = h("span", { class: "pnb-place" }, "–");
     this.hint = h("span", { class: "pnb-hint" });
     this.zoomText = h("span", { class: "pnb-zoom" });
@@ -693,7 +761,7 @@ class View {
     this.panel = h("div", { class: "pnb-panel" });
     this.buildPanel();
     this.root = h("div", { class: "pnb", "data-testid": "prompt-canvas", "data-state": "loading", "data-mask-seq": "0", "data-hover-seq": "0", "data-lm-suppress-shortcuts": "true", "aria-busy": "true" },
-      this.banner, this.bar, h("div", { class: "pnb-main" }, h("div", { class: "pnb-left" }, this.stage, this.statusBar), this.panel), this.live);
+      this.banner, h("p", { class: "pnb-wait" }, "The image is on its way …"), this.bar, h("div", { class: "pnb-main" }, h("div", { class: "pnb-left" }, this.stage, this.statusBar), this.panel), this.live);
     this.el.append(this.root);
     this.root.view = this;
 
@@ -701,14 +769,15 @@ class View {
     on("pointerdown", (e) => this.down(e));
     on("pointermove", (e) => this.move(e));
     on("pointerup", (e) => this.up(e));
-    on("pointercancel", () => { this.stroke = this.drag = null; this.paintTop(); });
+    on("pointercancel", () => { clearTimeout(this.early); this.stroke = this.drag = null; this.paintTop(); });
     on("pointerleave", () => { this.cursor = null; this.hover = null; this.paintTop(); this.showStatus(); });
     on("dblclick", (e) => { if (this.tool === "polygon") this.closePolygon(); e.preventDefault(); });
     on("contextmenu", (e) => e.preventDefault());
     on("wheel", (e) => this.wheel(e), { passive: false });
     on("blur", () => { this.space = false; });
     // JupyterLab acts on keys that bubble: an unprotected "x" would delete the cell
-    this.root.addEventListener("keydown", (e) => { if (e.target === this.top || e.target.closest(".pnb-bar,.pnb-rows")) this.key(e); e.stopPropagation(); });
+    this.root.addEventListener("keydown", (e) => { if (e.target === this.top || e.target.closest(".pnb-bar,.pnb-rows,.pnb-help")) this.key(e); e.stopPropagation(); });
+    this.bar.addEventListener("focusin", (e) => this.rove(e.target));
     this.root.addEventListener("keyup", (e) => { if (e.key === " ") { this.space = false; this.showCursor(); } e.stopPropagation(); });
     this.setTool("point");
   }
@@ -718,21 +787,25 @@ class View {
     if (!width || !height) return;
     const ratio = window.devicePixelRatio || 1;
     const middle = { x: this.view.x + this.size.width / this.view.scale / 2, y: this.view.y + this.size.height / this.view.scale / 2 };
-    this.size = { width, height };
+    // whole device pixels, reaching beyond the stage by a part of one: otherwise the browser
+    // stretches the canvas, and what is drawn no longer lies where `clientToImage` says
+    const wide = Math.ceil(width * ratio - 1e-6), high = Math.ceil(height * ratio - 1e-6);
+    this.size = { width: wide / ratio, height: high / ratio };
     this.ratio = ratio;
     for (const canvas of [this.base, this.top]) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
+      Object.assign(canvas, { width: wide, height: high });
+      Object.assign(canvas.style, { width: `${this.size.width}px`, height: `${this.size.height}px` });
     }
+    this.tellWidth();
     if (this.picture) {
-      this.view.x = middle.x - width / this.view.scale / 2;
-      this.view.y = middle.y - height / this.view.scale / 2;
+      this.view.x = middle.x - this.size.width / this.view.scale / 2;
+      this.view.y = middle.y - this.size.height / this.view.scale / 2;
       if (this.fitted) this.view = fitView(this.picture, this.size);
       this.view = snapView(this.view, ratio);
     }
     // painting here, not in the next frame, avoids a white flash while the cell is being dragged
     this.layerStale = true;
-    if (this.picture) this.drawBase();
+    if (this.picture) { this.drawBase(); this.showStatus(); }
     this.paintTop();
   }
 
@@ -787,6 +860,7 @@ class View {
       if (tool === name) this.say(`${label}: ${text}`);
     }
     this.root.dataset.tool = name;
+    this.rove(this.buttons[name]);
     this.showCursor();
     this.paintTop();
   }
@@ -812,13 +886,14 @@ class View {
   }
 
   toggleHelp(show = this.help.hidden) {
+    if (!show && this.help.contains(document.activeElement)) this.top.focus({ preventScroll: true });
     this.help.hidden = !show;
     this.buttons.help.setAttribute("aria-expanded", String(show));
   }
 
   commit() {
     if (this.tool === "polygon" && this.polygon.length) return this.closePolygon();
-    this.act({ action: "commit", ...(this.label ? { label: this.label } : {}) });
+    this.act({ action: "commit" });
   }
 
   cancel() {
@@ -838,7 +913,21 @@ class View {
 
   nextTarget() {
     const all = ["best", "whole", "feature"];
-    this.act({ action: "target", target: all[(all.indexOf(this.targetBox.value) + 1) % 3] });
+    this.setTarget(all[(all.indexOf(this.targetBox.value) + 1) % 3]);
+  }
+
+  /** Which candidate comes first: of this draft, and of those that follow. */
+  setTarget(target) {
+    this.target = this.targetBox.value = target;
+    this.hover = null;
+    if (this.draft) this.act({ action: "target", target });
+    else this.say({ best: "offered first: the best", whole: "offered first: the whole particle", feature: "offered first: the feature on its surface" }[target]);
+    this.askHover();
+  }
+
+  /** What a new draft starts with; one that is in the making keeps its own. */
+  aim() {
+    return { ...this.window(), ...(this.draft || this.target === "best" ? {} : { target: this.target }) };
   }
 
   refine() {
@@ -856,6 +945,8 @@ class View {
     if (!this.selection.size) {
       if (field !== "visible") return this.fail("No particle is selected.");
       this.style.hideAll = !this.style.hideAll;
+      this.say(this.style.hideAll ? "all masks are hidden; V shows them again" : "all masks are shown");
+      this.showLegend();
       return this.paint();
     }
     const ids = [...this.selection], value = !ids.every((id) => this.particles.get(id)[field]);
@@ -870,10 +961,11 @@ class View {
     this.doubtful();
   }
 
-  goTo(id) {
+  goTo(id, left) {
     const particle = this.particles.get(id);
-    if (!particle) return this.say("no doubtful particle is left: all were accepted");
+    if (!particle) { this.select([]); return this.say("no doubtful particle is left: all were accepted"); }
     this.select([id]);
+    this.say(`particle ${id}${particle.iou == null ? "" : `, predicted IoU ${particle.iou.toFixed(2)}`}: Y accepts, J rejects; ${left} not accepted yet`);
     const { row, col, width, height } = particle.shape;
     const scale = Math.min(Math.max(Math.min(this.size.width / width, this.size.height / height) / 4, this.view.scale), this.limits()[1]);
     this.look({ scale, x: col + width / 2 - this.size.width / scale / 2, y: row + height / 2 - this.size.height / scale / 2 });
@@ -907,8 +999,13 @@ class View {
     if (this.space || event.button === 1) { this.drag = { x: event.clientX, y: event.clientY }; return; }
     if (event.button !== 0 && event.button !== 2) return;
     this.hover = null;
-    if (this.tool === "point") this.stroke = { kind: "point", path: [[spot.x, spot.y]], negative: event.altKey || event.button === 2 };
-    else if (this.tool === "polygon") {
+    if (this.tool === "point") {
+      this.stroke = { kind: "point", path: [[spot.x, spot.y]], negative: event.altKey || event.button === 2 };
+      // asked while a finger holds the button, the model has often answered when it goes up; a click
+      // without any such time asks only once
+      const label = this.stroke.negative ? 0 : this.sign;
+      this.early = setTimeout(() => this.foresee(spot, label), 15);
+    } else if (this.tool === "polygon") {
       if (event.detail > 1) return;
       const first = this.polygon[0];
       if (first && this.polygon.length > 2 && Math.hypot(first[0] - spot.x, first[1] - spot.y) * this.view.scale < 8) return this.closePolygon();
@@ -940,6 +1037,7 @@ class View {
     if (this.drag) { this.drag = null; return; }
     const stroke = this.stroke;
     this.stroke = null;
+    clearTimeout(this.early);
     if (!stroke) return;
     const [first] = stroke.path, spot = this.at(event), here = [spot.x, spot.y];
     if (stroke.kind === "point") this.placePoint(first[0], first[1], stroke.negative ? 0 : this.sign);
@@ -963,11 +1061,11 @@ class View {
     }
     if (stroke.kind === "box") {
       if (screen < 4) return this.say("drag from one corner of the box to the other");
-      return this.act({ action: "box", box: [first[0], first[1], last[0], last[1]], ...this.window() });
+      return this.act({ action: "box", box: [first[0], first[1], last[0], last[1]], ...this.aim() });
     }
     if (stroke.kind === "sketch") {
       if (drawn < 10) return this.say("draw around the particle with the button held");
-      return this.act({ action: "sketch", path, ...this.window() });
+      return this.act({ action: "sketch", path, ...this.aim() });
     }
     if (stroke.kind === "split") {
       if (drawn < 4) return this.say("draw a stroke across the particle");
@@ -980,14 +1078,14 @@ class View {
 
   placePoint(x, y, label) {
     this.clicked = performance.now();
-    this.act({ action: "point", x, y, label, ...this.window() });
+    this.act({ action: "point", x, y, label, ...this.aim() });
   }
 
   closePolygon() {
     const path = thin(this.polygon, 0.25);
     this.polygon = [];
     if (path.length < 3) this.fail("A polygon needs three corners.");
-    else this.act({ action: "polygon", path, ...(this.label ? { label: this.label } : {}) });
+    else this.act({ action: "polygon", path });
     this.paintTop();
   }
 
@@ -1000,7 +1098,16 @@ class View {
     if (!this.hoverOn || this.tool !== "point" || !this.cursor || this.space || this.draft?.busy) return;
     const { x, y } = this.cursor;
     if (x < -0.5 || y < -0.5 || x > this.picture.width - 0.5 || y > this.picture.height - 0.5) { this.hover = null; return; }
-    this.wanted = { x, y };
+    this.foresee({ x, y }, this.sign);
+  }
+
+  /** Ask what a click would give; the kernel keeps the answer for the click itself. */
+  foresee({ x, y }, label) {
+    if (x < -0.5 || y < -0.5 || x > this.picture.width - 0.5 || y > this.picture.height - 0.5) return;
+    const about = [x, y, label, this.target, this.seq, this.view.scale].join();
+    if (about === this.foreseen) return;
+    this.foreseen = about;
+    this.wanted = { x, y, label };
     this.nextHover();
   }
 
@@ -1008,11 +1115,11 @@ class View {
     if (this.hovering || !this.wanted || this.root.dataset.kernel === "gone") return;
     // one request in flight; what the cursor passed in the meantime is never asked
     for (const { kind } of this.pending.values()) if (kind === "do") { setTimeout(() => this.nextHover(), 30); return; }
-    const { x, y } = this.wanted;
+    const { x, y, label } = this.wanted;
     this.wanted = null;
     this.hovering = true;
     this.sent.hover++;
-    this.request("hover", { line: { x, y, label: this.sign, ...this.window() } });
+    this.request("hover", { line: { x, y, label, ...this.aim() } });
   }
 
   /** Grey value under the cursor: known here for 8-bit images, asked from the kernel for others. */
@@ -1031,9 +1138,11 @@ class View {
   key(event) {
     const key = event.key, low = key.toLowerCase(), command = event.ctrlKey || event.metaKey;
     const inBar = event.target !== this.top;
-    if (inBar && (["Tab", "Enter", " "].includes(key) || event.target.matches("input,select") || (event.target.closest(".pnb-rows") && ["ArrowUp", "ArrowDown"].includes(key)))) return;
+    if (inBar && (["Tab", "Enter", " "].includes(key) || (event.target.matches("input,select") && !["ArrowLeft", "ArrowRight"].includes(key)) || (event.target.closest(".pnb-rows") && ["ArrowUp", "ArrowDown"].includes(key)))) return;
     const done = () => { event.preventDefault(); };
     if (key === "Tab") return;
+    if (event.target.closest(".pnb-help") && key !== "?" && key !== "Escape") return;
+    if (event.target.closest(".pnb-bar") && ["ArrowLeft", "ArrowRight", "Home", "End"].includes(key)) { this.alongBar(key); return done(); }
     if (command) {
       if (low === "z") { this.request(event.shiftKey ? "redo" : "undo"); done(); }
       else if (low === "y") { this.request("redo"); done(); }
@@ -1062,6 +1171,16 @@ class View {
       " ": () => { this.space = true; this.showCursor(); },
     }[low];
     if (run) { run(); done(); }
+  }
+
+  /** A toolbar is one stop of the Tab key; arrows move in it (WAI-ARIA, pattern "toolbar"). */
+  rove(item) {
+    for (const other of this.bar.querySelectorAll("button, select, input")) other.tabIndex = other === item ? 0 : -1;
+  }
+
+  alongBar(key) {
+    const items = [...this.bar.querySelectorAll("button, select, input")].filter((n) => n.offsetParent), at = items.indexOf(document.activeElement), n = items.length;
+    items[{ ArrowLeft: (at + n - 1) % n, ArrowRight: (at + 1) % n, Home: 0, End: n - 1 }[key]].focus();
   }
 
   setRadius(radius) {
@@ -1186,7 +1305,8 @@ class View {
     this.toImageSpace(context);
     context.lineJoin = "round";
     const box = this.visible(), thin = 1.5 / view.scale, colours = this.colours();
-    const shown = [...this.particles.values()].filter((p) => p.visible && p.kept && p.shape.meets(box));
+    // what is being refined shows as its draft, not beneath it too
+    const shown = [...this.particles.values()].filter((p) => p.visible && p.kept && p.id !== this.draft?.refines && p.shape.meets(box));
     for (const particle of shown) {
       const path = particle.shape.path(view.scale), chosen = this.selection.has(particle.id);
       const colour = colours(particle);
@@ -1224,9 +1344,26 @@ class View {
       return (p) => (p.label ? OKABE_ITO[classes.indexOf(p.label) % OKABE_ITO.length] : "#999999");
     }
     const value = by === "confidence" ? (p) => p.iou ?? NaN : (p) => p.row?.[this.columns.indexOf(by)] ?? NaN;
-    this.range ??= [...this.particles.values()].reduce(([a, b], p) => { const v = value(p); return Number.isFinite(v) ? [Math.min(a, v), Math.max(b, v)] : [a, b]; }, [Infinity, -Infinity]);
-    const [low, high] = by === "confidence" ? [0, 1] : this.range;
+    this.range ??= by === "confidence" ? [0, 1] : spread([...this.particles.values()].filter((p) => p.kept).map(value));
+    const [low, high] = this.range;
     return (p) => viridis(high > low ? (value(p) - low) / (high - low) : 0.5);
+  }
+
+  /** What the colours mean, where they mean something. */
+  showLegend() {
+    const by = this.style.colour;
+    this.legend.hidden = by === "particle" || this.style.hideAll;
+    if (this.legend.hidden) return;
+    const swatch = (colour) => { const i = h("i", { class: "pnb-swatch" }); i.style.background = colour; return i; };
+    if (by === "class") {
+      const classes = this.classes();
+      return this.legend.replaceChildren(...[...classes.map((c, i) => [c, OKABE_ITO[i % OKABE_ITO.length]]), ["no class", "#999999"]].map(([c, colour]) => h("span", {}, swatch(colour), ` ${c}`)));
+    }
+    this.colours();
+    const [low, high] = this.range, ramp = h("i", { class: "pnb-ramp" });
+    ramp.style.background = `linear-gradient(to right, ${VIRIDIS.map((_, i) => viridis(i / (VIRIDIS.length - 1))).join(",")})`;
+    const text = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(3))) : "–");
+    this.legend.replaceChildren(h("b", {}, by === "confidence" ? "predicted IoU" : by), h("span", {}, text(low)), ramp, h("span", {}, text(high)));
   }
 
   classes() {
@@ -1370,7 +1507,7 @@ class View {
         h("span", { title: "stability under threshold shifts" }, `stability ${score(candidate?.stability)}`),
         ...(draft.window ? [h("span", { title: "the visible part was encoded at full resolution" }, "zoomed encoding")] : []));
       this.targetBox.value = draft.target;
-    } else this.targetBox.value = "best";
+    } else this.targetBox.value = this.target;
   }
 
   showButtons() {
@@ -1404,7 +1541,7 @@ class View {
     const tone = (key, label, low, high, step) => this.slider(label, this.tone[key], low, high, step, (v) => this.setTone(key, v), { text: (v) => v.toFixed(2) });
     const check = (label, key) => h("label", { class: "pnb-check" }, h("input", { type: "checkbox", checked: this.style[key], onchange: (e) => { this.style[key] = e.target.checked; this.paint(); } }), label);
     this.toneSliders = { brightness: tone("brightness", "brightness", -1, 1, 0.01), contrast: tone("contrast", "contrast", 0.2, 5, 0.05), gamma: tone("gamma", "gamma", 0.2, 5, 0.05) };
-    this.colourBox = h("select", { class: "pnb-select", "aria-label": "Colour particles by", onchange: () => { this.style.colour = this.colourBox.value; this.range = null; this.showRows(); this.paint(); } });
+    this.colourBox = h("select", { class: "pnb-select", "aria-label": "Colour particles by", onchange: () => { this.style.colour = this.colourBox.value; this.range = null; this.showLegend(); this.showRows(); this.paint(); } });
     const section = (title, open, ...children) => h("details", { class: "pnb-section", ...(open ? { open: true } : {}) }, h("summary", {}, title), ...children);
     this.panel.append(
       section("Size", true, this.numbers, this.weightBox, this.plot),
@@ -1449,12 +1586,14 @@ class View {
     const number = (name, value, title) => h("div", { title }, h("span", {}, name), h("b", {}, value));
     const size = (v) => (v == null ? "–" : formatLength(v, data.unit));
     this.numbers.replaceChildren(
-      number("particles", `${data.count}${data.hidden ? ` (+${data.hidden})` : ""}`, data.hidden ? `${data.hidden} are hidden by the filter` : "committed particles"),
-      number("D10", size(x?.percentiles[0]), "10th percentile of x_A"), number("D50", size(x?.percentiles[1]), "median of x_A"), number("D90", size(x?.percentiles[2]), "90th percentile of x_A"),
-      number("coverage", `${(100 * data.coverage).toFixed(1)} %`, "share of the image covered by particles"));
+      number("particles", data.count, "committed particles that pass the filter"), number("hidden", data.hidden, "particles that the filter hides"),
+      number("coverage", `${(100 * data.coverage).toFixed(1)} %`, "share of the image covered by particles"),
+      number("D10", size(x?.percentiles[0]), "10th percentile of x_A"), number("D50", size(x?.percentiles[1]), "median of x_A"), number("D90", size(x?.percentiles[2]), "90th percentile of x_A"));
     this.root.dataset.d50 = x?.percentiles[1] ?? "";
+    this.range = null;
     this.showPlot();
     this.showFilters();
+    this.showLegend();
     this.showRows();
     this.classList.replaceChildren(...this.classes().map((c) => h("option", { value: c })));
   }
@@ -1469,18 +1608,29 @@ class View {
       const bin = p.kept && p.row ? binOf(p.row[k], edges) : -1;
       if (bin >= 0) bins[bin].push(p.id);
     }
-    const wide = (W - 2 * L) / n, parts = [];
+    const wide = (W - 2 * L) / n, parts = [], full = bins.map((ids, i) => (ids.length ? i : -1)).filter((i) => i >= 0);
+    // the bars are made anew with each selection: the one that had the focus keeps it, and only one
+    // is a stop of the Tab key
+    const focused = this.plot.contains(document.activeElement), nearest = (at) => full.reduce((best, i) => (Math.abs(i - at) < Math.abs(best - at) ? i : best), full[0] ?? -1);
+    this.barAt = nearest(focused ? Number(document.activeElement.dataset.bin) : this.barAt ?? 0);
     for (let i = 0; i < n; i++) {
       const high = (x.heights[i] / most) * (H - B - 12), chosen = bins[i].filter((id) => this.selection.has(id)).length;
       const label = `${formatLength(edges[i], data.unit)} to ${formatLength(edges[i + 1], data.unit)}: ${bins[i].length} particles, ${(100 * x.heights[i]).toFixed(1)} %`;
       const pick = (e) => this.select([...new Set([...(e.shiftKey || e.ctrlKey ? this.selection : []), ...bins[i]])]);
-      const bar = s("g", { class: "pnb-bin", "data-bin": i, role: "button", tabindex: bins[i].length ? 0 : -1, "aria-label": label, "aria-pressed": String(chosen > 0) },
+      const bar = s("g", { class: "pnb-bin", "data-bin": i, role: "button", tabindex: i === this.barAt ? 0 : -1, "aria-label": label, "aria-pressed": String(chosen > 0) },
         s("title", {}, label),
         s("rect", { x: L + i * wide, y: 6, width: wide, height: H - B - 6, class: "pnb-back" }),
         s("rect", { x: L + i * wide + 0.75, y: H - B - high, width: Math.max(wide - 1.5, 0.5), height: high, class: "pnb-rect" }),
         s("rect", { x: L + i * wide + 0.75, y: H - B - (high * chosen) / (bins[i].length || 1), width: Math.max(wide - 1.5, 0.5), height: (high * chosen) / (bins[i].length || 1), class: "pnb-chosen" }));
       bar.addEventListener("click", pick);
-      bar.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { pick(e); e.preventDefault(); e.stopPropagation(); } });
+      bar.addEventListener("focus", () => { this.barAt = i; });
+      bar.addEventListener("keydown", (e) => {
+        const k = full.indexOf(i), to = { ArrowLeft: full[k - 1], ArrowRight: full[k + 1], Home: full[0], End: full[full.length - 1] }[e.key];
+        if (e.key === "Enter" || e.key === " ") pick(e);
+        else if (to != null) this.plot.querySelector(`[data-bin="${to}"]`).focus();
+        else return;
+        e.preventDefault();
+      });
       parts.push(bar);
     }
     let path = `M${L} ${H - B}`, sum = 0;
@@ -1488,38 +1638,65 @@ class View {
     parts.push(s("path", { d: path, class: "pnb-curve" }), s("path", { d: `M${L} ${H - B + 0.5}H${W - L}`, class: "pnb-line" }));
     for (const i of [0, Math.round(n / 2), n]) parts.push(s("text", { x: L + i * wide, y: H - 6, "text-anchor": i === 0 ? "start" : i === n ? "end" : "middle", class: "pnb-axis" }, formatLength(edges[i], data.unit, edges[n] < 1.6 * edges[0] ? 3 : 2)));
     this.plot.replaceChildren(...parts);
+    if (focused) (this.plot.querySelector(`[data-bin="${this.barAt}"]`) || this.rows).focus({ preventScroll: true });
   }
 
   showFilters() {
-    if (!this.summary.filterable) return this.filters.replaceChildren(h("p", { class: "pnb-empty" }, "Thresholds act on proposals of the automatic mode; there are none here."));
-    if (!this.filterSliders) {
-      const top = this.summary.largest, log = (v) => Math.round(Math.expm1(v));
-      this.filterSliders = {};
-      for (const [key, label, low, high, step] of SLIDERS) {
-        const area = key.endsWith("_area"), limit = area ? Math.log1p(top) : high;
-        const text = (v) => (area ? String(log(v)) : v.toFixed(step < 0.01 ? 3 : 2));
-        this.filterSliders[key] = this.slider(label, key === "max_area" ? limit : low, low, limit, area ? limit / 400 : step, (v, end) => this.changeFilter(end), { text, attributes: { "data-filter": key } });
-      }
-      this.filters.replaceChildren(...Object.values(this.filterSliders));
+    if (!this.summary.filterable) { this.filterSliders = null; return this.filters.replaceChildren(h("p", { class: "pnb-empty" }, "Thresholds act on proposals of the automatic mode; there are none here.")); }
+    const settings = this.trying || this.settings, top = Math.log1p(this.summary.largest);
+    if (!this.filterSliders) this.buildFilters(top);
+    const count = (stage, first) => (first && this.removed?.[stage] ? `−${this.removed[stage]}` : "");
+    const shown = new Set();
+    for (const [key, , most, step, off, stage] of THRESHOLDS) {
+      const { input, out, gone } = this.filterSliders[key], area = most === 0, value = settings[key];
+      if (area && input.max < top) input.max = top;
+      const position = thresholdToSlider(value, Number(input.max), area, off);
+      // several places stand for the same area: a slider that is right already stays where it is
+      if (sliderToThreshold(Number(input.value), Number(input.max), area, off) !== value) input.value = position;
+      out.textContent = value == null ? "off" : area ? String(value) : value.toFixed(step < 0.01 ? 3 : 2);
+      input.setAttribute("aria-valuetext", out.textContent);
+      gone.textContent = count(stage, value != null && !shown.has(stage));
+      if (value != null) shown.add(stage);
     }
-    if (this.settings && !this.dragging)
-      for (const [key, slider] of Object.entries(this.filterSliders)) {
-        const value = this.settings[key], area = key.endsWith("_area");
-        slider.input.value = value == null ? (key === "max_area" ? slider.input.max : 0) : area ? Math.log1p(value) : value;
-        slider.out.textContent = area ? String(Math.round(Math.expm1(slider.input.value))) : Number(slider.input.value).toFixed(key === "min_contrast" ? 3 : 2);
-      }
+    for (const [key, , on, , stage] of CHOICES) {
+      const { input, gone } = this.filterSliders[key];
+      input.checked = settings[key] === on;
+      gone.textContent = count(stage, input.checked && !shown.has(stage));
+    }
   }
 
-  changeFilter(end) {
-    const settings = {};
-    for (const [key, slider] of Object.entries(this.filterSliders)) {
-      const value = Number(slider.input.value), area = key.endsWith("_area");
-      if (key === "max_area") settings[key] = value >= Number(slider.input.max) ? null : Math.round(Math.expm1(value));
-      else settings[key] = value <= 0 ? null : area ? Math.round(Math.expm1(value)) : value;
+  buildFilters(top) {
+    this.filterSliders = {};
+    const rows = THRESHOLDS.map(([key, label, most, step, off]) => {
+      const area = most === 0, limit = area ? top : most;
+      const run = (position, end) => this.changeFilter(key, sliderToThreshold(position, Number(slider.input.max), area, off), end);
+      const slider = this.slider(label, 0, 0, limit, area ? limit / 400 : step, run, { text: () => "", attributes: { "data-filter": key } });
+      slider.gone = h("small", { class: "pnb-gone", title: "proposals that this threshold hides" });
+      slider.append(slider.gone);
+      return (this.filterSliders[key] = slider);
+    });
+    const checks = CHOICES.map(([key, label, on, off, , title]) => {
+      const input = h("input", { type: "checkbox", "data-filter": key, onchange: (e) => this.changeFilter(key, e.target.checked ? on : off, true) });
+      const gone = h("small", { class: "pnb-gone", title: "proposals that this hides" });
+      this.filterSliders[key] = { input, gone };
+      return h("label", { class: "pnb-check", title }, input, label, gone);
+    });
+    const all = (name, title, pick) => h("button", { type: "button", class: "pnb-text-button", title, onclick: () => this.act({ action: "filter", settings: pick() }) }, name);
+    this.filters.replaceChildren(...rows, h("div", { class: "pnb-checks" }, h("span", {}, "hide"), ...checks),
+      h("div", { class: "pnb-checks" }, all("usual thresholds", "The defaults of FilterSettings", () => this.usual), all("all off", "Show every proposal", () => this.off)));
+  }
+
+  /** One threshold moved; the others stay what the kernel last said they are. */
+  changeFilter(key, value, end) {
+    const settings = withThreshold(this.trying || this.settings, key, value);
+    if (end) {
+      this.wantedFilter = null;
+      const same = THRESHOLDS.concat(CHOICES).every(([k]) => settings[k] === this.settings[k]);
+      this.trying = same ? null : settings;
+      return same ? this.request("filter", { settings }) : this.act({ action: "filter", settings });
     }
-    this.dragging = !end;
-    if (end) { this.wantedFilter = null; return this.act({ action: "filter", settings }); }
-    this.wantedFilter = settings;
+    this.trying = this.wantedFilter = settings;
+    this.showFilters();
     this.nextFilter();
   }
 
@@ -1532,14 +1709,13 @@ class View {
 
   receiveKept(message) {
     this.filtering = false;
-    if (this.dragging) {
-      const kept = new Set(message.kept);
-      for (const id of message.of) { const p = this.particles.get(id); if (p) p.kept = kept.has(id); }
-      this.summary = message.summary;
-      this.showPanel();
-      this.showButtons();
-      this.paint();
-    }
+    const kept = new Set(message.kept);
+    for (const id of message.of) { const p = this.particles.get(id); if (p) p.kept = kept.has(id); }
+    this.removed = message.removed;
+    this.summary = message.summary;
+    this.showPanel();
+    this.showButtons();
+    this.paint(() => { this.root.dataset.filterSeq = Number(this.root.dataset.filterSeq || 0) + 1; });
     this.nextFilter();
   }
 

@@ -16,6 +16,7 @@ from particle_nb.core.errors import ParticleError
 from particle_nb.core.history import Draft, Particle
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask
+from particle_nb.core.tones import Tones
 
 _HERE = Path(__file__).parent
 _TILE = 2048
@@ -130,29 +131,34 @@ def draft_message(draft: Draft | None, buffers: list[bytes]) -> dict[str, Any] |
     }
 
 
-def image_messages(image: Image) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+def image_messages(
+    image: Image, tones: Tones | None = None
+) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     """Yield messages that carry the image once: lossless PNG tiles with their places.
 
     8-bit images travel as they are, so that the browser knows their grey values; others travel
     stretched to 8 bits, and the browser asks for values.
     """
     pixels = image.pixels
+    shown: Any = pixels
     exact = pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] in (1, 3, 4))
     if exact:
-        shown = pixels if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 1 else pixels
-        shown = shown[..., 0] if shown.ndim == 3 and shown.shape[2] == 1 else shown
+        if pixels.ndim == 3:
+            shown = pixels[..., :3] if pixels.shape[2] > 1 else pixels[..., 0]
+        channels = 1 if shown.ndim == 2 else 3
         low, high = (float(v) for v in np.percentile(shown[::4, ::4], (0.1, 99.9)))
         if high - low < 1:
             low, high = 0.0, 255.0
     else:
-        shown, low, high = image.to_uint8(), 0.0, 255.0
+        shown, channels = tones if tones is not None else Tones(image), 1
+        low, high = 0.0, 255.0
     height, width = image.shape
     scale = image.calibration
     places = [(x, y) for y in range(0, height, _TILE) for x in range(0, width, _TILE)]
     head = {
         "width": width,
         "height": height,
-        "channels": 1 if shown.ndim == 2 else 3,
+        "channels": channels,
         "exact": exact,
         "low": low,
         "high": high,

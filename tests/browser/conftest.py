@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from board import SHOW
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -215,6 +216,30 @@ class Notebook:
     def run_all(self) -> None:
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
+    def show(self, code: str) -> None:
+        """Put other code into the first cell, run it and wait for its annotator.
+
+        The page and the kernel stay: that saves most of what a test of its own would cost.
+        """
+        from playwright.sync_api import expect
+
+        self.page.evaluate(
+            """(code) => {
+                document.querySelectorAll('.pnb').forEach((node) => { node.dataset.old = ''; });
+                const {content} = window.jupyterapp.shell.currentWidget;
+                content.widgets[0].model.sharedModel.setSource(code);
+            }""",
+            code,
+        )
+        self.run_all()
+        try:
+            expect(self.page.locator(f"{READY}:not([data-old])")).to_have_count(1, timeout=120_000)
+        except AssertionError:
+            said = self.page.locator(".jp-OutputArea").all_inner_texts()
+            raise AssertionError(f"no annotator appeared; the cells said {said}") from None
+        expect(self.page.locator(".pnb[data-old]")).to_have_count(0)
+        self.canvas.scroll_into_view_if_needed()
+
     def cells(self) -> int:
         return self.page.evaluate(
             "window.jupyterapp.shell.currentWidget.content.model.cells.length"
@@ -339,6 +364,12 @@ def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
     for notebook in opened:
         assert notebook.errors == []
         assert notebook.strangers == []
+
+
+@pytest.fixture(scope="session")
+def bench(open_notebook: Callable[..., Notebook]) -> Notebook:
+    """One page with a kernel that many tests use in turn, each with `Notebook.show`."""
+    return open_notebook("bench.ipynb", [SHOW.format(name="bench")])
 
 
 @pytest.fixture

@@ -6,31 +6,20 @@ that is pointed at: so kernel state and painted pixels are both known.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from board import FIRST, SECOND, SHOW
 from PIL import Image as PillowImage
 from scipy import ndimage
 
 pytestmark = pytest.mark.browser
 
-SETUP = """
-from typing import Any
-
-import numpy as np
-from fake_session import FakeSession, squares
-from particle_nb.core.image import Image, Calibration
-from particle_nb.widgets.annotator import Annotator, open_annotation
-session = FakeSession()
-image = Image(squares(3, 4).pixels, Calibration(5, "nm"), "squares")
-"""
-SHOW = SETUP + "editor = Annotator(session, image, autosave='{name}.pnb'); editor"
 READY = "[data-testid=prompt-canvas][data-state=ready]"
-#: squares of 40 px, 24 px apart: the first spans 24..63 in both directions
-FIRST, SECOND = (43.5, 43.5), (107.5, 43.5)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +187,22 @@ def test_hover_keeps_one_request_in_flight(empty: Any, clean: Callable) -> None:
     # the last answer is the last place
     x, _ = nb.python("session.calls[-1][0].points[0]")
     assert abs(x - 59.5) < 0.5
+    # pressing the button asks what letting it go will need, with and without a preview
+    nb.page.keyboard.press("h")
+    nb.python("session.calls.clear()")
+    nb.page.mouse.move(*nb.spot(40, 40))
+    sent = nb.root.evaluate("node => node.view.sent.hover")
+    nb.page.mouse.down()
+    nb.page.wait_for_function(
+        "sent => { const v = document.querySelector('.pnb').view;"
+        " return v.sent.hover > sent && !v.hovering; }",
+        arg=sent,
+    )
+    assert nb.python("(len(session.calls), editor.state.draft is None)") == (1, True)
+    nb.settled(nb.page.mouse.up)
+    assert nb.python("(len(session.calls), editor.state.draft.mask.bbox)") == (1, (24, 24, 64, 64))
+    nb.page.keyboard.press("h")
+    nb.settled(lambda: nb.page.keyboard.press("Escape"))
     nb.python("setattr(session, 'delay', 0.0)")
 
 
@@ -233,14 +238,21 @@ def test_a_click_lands_where_it_was_aimed(
     name = f"aim{ratio}"
     nb = clean(open_notebook(f"{name}.ipynb", [SHOW.format(name=name)], device_scale_factor=ratio))
 
-    def aim() -> None:
+    session = nb.page.context.new_cdp_session(nb.page)
+
+    def aim(zoom: float = 1) -> None:
         # the page as the screen shows it, in device pixels: no rounding to CSS pixels
-        file = BytesIO(nb.page.screenshot(scale="device"))
-        shot = np.asarray(PillowImage.open(file).convert("RGB")).astype(int)
-        box = nb.canvas.bounding_box()
-        top, left = int(box["y"] * ratio) + 3, int(box["x"] * ratio) + 3
-        bottom = min(int((box["y"] + box["height"]) * ratio) - 3, shot.shape[0])
-        right = min(int((box["x"] + box["width"]) * ratio) - 3, shot.shape[1])
+        if zoom == 1:
+            png = nb.page.screenshot(scale="device")
+        else:  # Playwright's own screenshots turn the zoom off
+            sent = session.send("Page.captureScreenshot", {"format": "png"})
+            png = base64.b64decode(sent["data"])
+        shot = np.asarray(PillowImage.open(BytesIO(png)).convert("RGB")).astype(int)
+        assert shot.shape[1] == round(nb.page.evaluate("innerWidth") * ratio * zoom)
+        box, k = nb.canvas.bounding_box(), ratio * zoom
+        top, left = int(box["y"] * k) + 3, int(box["x"] * k) + 3
+        bottom = min(int((box["y"] + box["height"]) * k) - 3, shot.shape[0])
+        right = min(int((box["x"] + box["width"]) * k) - 3, shot.shape[1])
         part = shot[top:bottom, left:right]
         labels, _ = ndimage.label((part.min(axis=2) > 190) & (np.ptp(part, axis=2) < 12))
         for rows, cols in ndimage.find_objects(labels):
@@ -252,8 +264,8 @@ def test_a_click_lands_where_it_was_aimed(
                 break
         else:
             raise AssertionError("no whole square is visible")
-        x = (left + (cols.start + cols.stop) / 2) / ratio
-        y = (top + (rows.start + rows.stop) / 2) / ratio
+        x = (left + (cols.start + cols.stop) / 2) / k
+        y = (top + (rows.start + rows.stop) / 2) / k
         nb.settled(lambda: nb.page.mouse.click(x, y))
         got = np.array(nb.python("editor.state.draft.points[-1]"))
         centres = 43.5 + 64 * np.round((got - 43.5) / 64)
@@ -282,6 +294,24 @@ def test_a_click_lands_where_it_was_aimed(
     nb.page.wait_for_timeout(200)
     aim()
     nb.page.evaluate("document.querySelector('.pnb').style.zoom = ''")
+    # and that zoom itself: more device pixels to a CSS pixel, fewer CSS pixels to the window
+    for zoom in (1.1, 1.5):
+        metrics = {"width": round(1233 / zoom), "height": round(870 / zoom), "mobile": False}
+        metrics["deviceScaleFactor"] = ratio * zoom
+        session.send("Emulation.setDeviceMetricsOverride", metrics)
+        nb.page.wait_for_function(
+            "ratio => Math.abs(document.querySelector('.pnb').view.ratio - ratio) < 1e-6"
+            " && Math.abs(window.devicePixelRatio - ratio) < 1e-6",
+            arg=ratio * zoom,
+        )
+        nb.canvas.scroll_into_view_if_needed()
+        nb.canvas.focus()
+        nb.page.keyboard.press("0")
+        nb.page.wait_for_timeout(200)
+        aim(zoom)
+    session.send("Emulation.clearDeviceMetricsOverride")
+    nb.page.set_viewport_size({"width": 1233, "height": 869})
+    nb.page.wait_for_function("ratio => window.devicePixelRatio === ratio", arg=ratio)
     nb.page.evaluate("document.querySelector('.pnb').style.transform = 'scale(.8)'")
     # Chromium draws a transformed layer up to a device pixel beside its place: keep that small
     nb.page.keyboard.press("+")
@@ -329,32 +359,3 @@ def test_reload_restart_and_rerun_bring_everything_back(
     nb.canvas.focus()
     nb.settled(lambda: nb.page.keyboard.press("Control+z"))
     assert _count(nb) == 0, "undo works after reopening"
-
-
-def test_sliders_filter_without_the_model(open_notebook: Callable, clean: Callable) -> None:
-    code = (
-        SETUP + "editor = Annotator(session, image, session.propose(image), autosave=False)\neditor"
-    )
-    nb = clean(open_notebook("sliders.ipynb", [code]))
-    assert _count(nb) == 12
-    calls = nb.python("len(session.calls)")
-    nb.page.locator("summary", has_text="Filter").click()
-    slider = nb.page.locator("input[data-filter=min_predicted_iou]")
-    nb.settled(lambda: slider.fill("0.8"))
-    scores = dict(
-        nb.python("[(n, p.mask.predicted_iou) for n, p in editor.state.particles.items()]")
-    )
-    want = sum(score >= 0.8 for score in scores.values())
-    assert 0 < want < 12
-    assert _count(nb) == want
-    nb.wait("count", want)
-    assert nb.python("len(session.calls)") == calls
-    nb.canvas.focus()
-    nb.settled(lambda: nb.page.keyboard.press("Control+z"))
-    assert _count(nb) == 12
-    # the queue of doubt: the least certain first
-    nb.page.keyboard.press("q")
-    worst = min(scores, key=lambda n: scores[n])
-    nb.wait("selected", worst)
-    nb.settled(lambda: nb.page.keyboard.press("y"))
-    assert nb.python(f"editor.state[{worst}].review") == "accepted"

@@ -1,0 +1,190 @@
+"""Editing in a real JupyterLab: refining, candidates, brushes, the list of particles.
+
+The truth is the picture: squares of 40 x 40 px, and a flood fill that gives the square that is
+pointed at, once as it is, once grown by 3 px, once shrunk by 2 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from board import FIRST, FRESH, SECOND, THIRD
+
+pytestmark = pytest.mark.browser
+#: three steps to the four neighbours leave six pixels out at each corner
+SQUARE, GROWN = 40 * 40, 46 * 46 - 4 * 6
+
+
+def _commit(nb: Any, *spots: tuple[float, float]) -> None:
+    for spot in spots:
+        nb.settled(lambda spot=spot: nb.click(*spot))
+        nb.settled(lambda: nb.page.keyboard.press("c"))
+
+
+def _colour(nb: Any, x: float, y: float) -> np.ndarray:
+    spot, box = nb.spot(x, y), nb.canvas.bounding_box()
+    return nb.pixels()[int(spot[1] - box["y"]), int(spot[0] - box["x"])].astype(int)
+
+
+def test_refining_replaces_the_particle_and_can_be_undone(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    _commit(nb, FIRST, SECOND)
+    nb.page.locator(".pnb-row").first.click()
+    nb.wait("selected", 1)
+    nb.canvas.focus()
+    nb.settled(lambda: nb.page.keyboard.press("r"))
+    assert nb.python("editor.state.draft.refines") == 1
+    assert "refining 1" in nb.page.locator(".pnb-hud").inner_text()
+    nb.page.keyboard.down("Alt")
+    nb.settled(lambda: nb.click(58, 58))
+    nb.page.keyboard.up("Alt")
+    assert nb.python("editor.state[1].mask.area") == SQUARE, "not before it is committed"
+    area = nb.python("editor.state.draft.mask.area")
+    assert area < SQUARE
+    # what the particle was does not shine through where the draft no longer is
+    nb.page.mouse.move(5, 5)
+    spot = _colour(nb, 58.5, 62)
+    assert np.ptp(spot) < 12, f"{spot} is coloured"
+    nb.settled(lambda: nb.page.keyboard.press("c"))
+    assert nb.python("[(n, p.mask.area) for n, p in editor.state.particles.items()]") == [
+        (1, area),
+        (2, SQUARE),
+    ]
+    assert nb.python("editor.state[1].source") == "model"
+    for _ in range(3):
+        nb.settled(lambda: nb.page.keyboard.press("Control+z"))
+    assert nb.python("editor.state[1].mask.area") == SQUARE
+
+
+def test_candidates_for_the_whole_and_for_a_feature(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    hud = nb.page.locator(".pnb-hud")
+    nb.canvas.focus()
+    nb.settled(lambda: nb.click(*FIRST))
+    assert nb.python("[m.area for m in editor.state.draft.candidates]") == [SQUARE, GROWN, 36 * 36]
+    seen = []
+    for _ in range(3):
+        seen.append(hud.inner_text().split("\n"))
+        nb.settled(lambda: nb.page.keyboard.press("n"))
+    assert [part[1] for part in seen] == [f"candidate {i} of 3" for i in (1, 2, 3)]
+    assert [part[2:] for part in seen] == [
+        ["IoU 0.950", "stability 0.900"],
+        ["IoU 0.800", "stability 0.700"],
+        ["IoU 0.600", "stability 0.500"],
+    ]
+    assert nb.python("editor.state.draft.choice") == 0
+    # W turns what is offered first: of this draft, and of all that follow
+    nb.settled(lambda: nb.page.keyboard.press("w"))
+    assert nb.python("editor.state.draft.mask.area") == GROWN, "the whole particle is the largest"
+    nb.settled(lambda: nb.page.keyboard.press("w"))
+    assert nb.python("editor.state.draft.mask.area") == 1296, "a feature is the smallest"
+    nb.settled(lambda: nb.page.keyboard.press("c"))
+    nb.settled(lambda: nb.click(*SECOND))
+    assert nb.python("editor.state.draft.mask.area") == 1296
+    nb.settled(lambda: nb.page.keyboard.press("c"))
+    steps = nb.python("editor.history.position")
+    nb.page.keyboard.press("w")
+    assert nb.page.get_by_label("Which candidate is offered first").input_value() == "best"
+    nb.settled(lambda: nb.click(*THIRD))
+    assert nb.python("editor.state.draft.mask.area") == 1600
+    assert nb.python("editor.history.position") == steps + 1, "turning it alone is no step"
+    # the log says so, and gives the same masks without a browser
+    assert nb.python(
+        "__import__('particle_nb').replay(editor.log, session, image).masks.digest"
+        " == editor.masks.digest"
+    )
+
+
+def test_brush_and_eraser_have_the_size_that_they_show(bench: Any, clean: Callable) -> None:
+    """The pixels within the radius of the path in the log, counted here by brute force."""
+    nb = clean(bench)
+    nb.show(FRESH)
+    nb.canvas.focus()
+
+    def disc(number: int) -> int:
+        line = dict(nb.python(f"dict(editor.history.steps[{number}].record)"))
+        y, x = np.mgrid[:216, :280]
+        near = [(x - px) ** 2 + (y - py) ** 2 <= line["radius"] ** 2 for px, py in line["path"]]
+        return int(np.logical_or.reduce(near).sum())
+
+    nb.page.keyboard.press("d")
+    radii = []
+    for i, keys in enumerate(("", "]]]", "[[[[[[")):
+        for key in keys:
+            nb.page.keyboard.press(key)
+        radii.append(nb.root.evaluate("node => node.view.radius"))
+        nb.settled(lambda i=i: nb.click(50.25 + 75 * i, 100.5))
+        assert nb.python("editor.masks[-1].area") == disc(i)
+    assert radii[1] > radii[0] > radii[2]
+    slider = nb.page.get_by_label("Brush radius in image pixels")
+    slider.fill("30")
+    nb.settled(lambda: nb.click(140, 170))
+    assert nb.python("editor.history.steps[-1].record['radius']") == 30
+    assert nb.python("editor.masks[-1].area") == disc(3)
+    # the eraser takes from the selected particle; all of it means that it is gone
+    nb.canvas.focus()
+    nb.page.keyboard.press("a")
+    nb.click(140, 170)
+    nb.wait("selected", 4)
+    nb.page.keyboard.press("e")
+    slider.fill("12")
+    nb.settled(lambda: nb.click(140, 170))
+    assert nb.python("editor.state[4].mask.area") == disc(3) - disc(4)
+    slider.fill("60")
+    nb.settled(lambda: nb.click(140, 170))
+    assert nb.python("list(editor.state.particles)") == [1, 2, 3]
+    assert not nb.page.locator(".pnb-error").is_visible()
+    nb.page.keyboard.press("s")
+
+
+def test_the_list_names_hides_locks_and_deletes(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    _commit(nb, FIRST, SECOND, THIRD)
+    page, rows = nb.page, nb.page.locator(".pnb-row")
+
+    def write(label: str, text: str) -> None:
+        box = page.get_by_label(label)
+        box.fill(text)
+        nb.settled(lambda: box.press("Enter"))
+
+    rows.nth(1).click()
+    write("Name of the selected particle", "middle")
+    write("Class of the selected particles", "round")
+    write("Note on the selected particle", "a note\twith “quotes” & <b>")
+    particle = "(lambda p: (p.name, p.mask.label, p.note))(editor.state[2])"
+    assert nb.python(particle) == ("middle", "round", "a note\twith “quotes” & <b>")
+    assert "middle" in rows.nth(1).inner_text()
+    page.get_by_label("Filter the list of particles").fill("roun")
+    assert rows.count() == 1
+    page.get_by_label("Filter the list of particles").fill("")
+    # hidden: no colour; locked: refused in words; then deleted, and back by undo
+    assert np.ptp(_colour(nb, *SECOND)) > 12
+    nb.canvas.focus()
+    nb.settled(lambda: page.keyboard.press("v"))
+    page.mouse.move(5, 5)
+    rows.nth(0).click()
+    assert np.ptp(_colour(nb, *SECOND)) < 12
+    rows.nth(1).click()
+    nb.canvas.focus()
+    nb.settled(lambda: page.keyboard.press("l"))
+    page.keyboard.press("Delete")
+    error = page.locator(".pnb-error")
+    error.wait_for(state="visible")
+    assert "particle 2 is locked" in error.inner_text()
+    nb.settled(lambda: page.keyboard.press("l"))
+    nb.settled(lambda: page.keyboard.press("Delete"))
+    assert nb.python("list(editor.state.particles)") == [1, 3]
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    assert nb.python(particle)[0] == "middle"
+    # several at once, from the list: Shift takes what lies between
+    rows.nth(0).click()
+    rows.nth(2).click(modifiers=["Shift"])
+    nb.wait("selected", "1 2 3")
+    write("Class of the selected particles", "square")
+    assert nb.python("[m.label for m in editor.state.masks]") == ["square"] * 3
