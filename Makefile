@@ -1,5 +1,6 @@
 # make demo   set up and run the main job on a real image (and on IMAGES="a.tif b.tif")
 # make test   set up and run every test
+# make docs   build the documentation into build/site (open index.html there)
 # make lab    open JupyterLab on the quickstart notebook
 # make env    only make .venv
 # make parity compare SAM with the original package (an environment of its own)
@@ -12,10 +13,10 @@ STAMP := $(VENV)/.installed
 IMAGES ?=
 ARGS ?=
 
-.PHONY: help env demo test lint lab browser parity clean
+.PHONY: help env demo test lint docs lab browser parity clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 env: $(STAMP)
 
@@ -28,14 +29,25 @@ $(STAMP): pyproject.toml constraints.txt
 demo: env
 	$(PY) -m particle_nb demo --out runs/demo $(IMAGES)
 
+# the notebooks that the tests run stay in build/executed, where `make docs` finds them
 test: env browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --ignore=tests/browser $(ARGS)
+	OMP_NUM_THREADS=1 PARTICLE_NB_EXECUTED=$(CURDIR)/build/executed \
+	$(PY) -m pytest -q -n auto --ignore=tests/browser $(ARGS)
 
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy particle_nb
+
+# runs the notebooks that are older than the package, builds strictly, checks links and the site
+docs: env $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(PY) docs/tools/build.py
+	PARTICLE_NB_SITE=build/site $(PY) -m pytest -q tests/test_docs.py -k the_site
+
+$(VENV)/.docs: $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
 
 # the browser tests drive a Chromium of the system; where it can be installed, it is
 browser:

@@ -157,7 +157,9 @@ def bland_altman(
     DataError
         If the pairs cannot be used in this mode, or an option is unknown.
 
-    Source: Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
+    References
+    ----------
+    Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
 
     Examples
     --------

@@ -165,9 +165,11 @@ def correlation_interval(
 def ccc(a: Any, b: Any, level: float = 0.95) -> Concordance:
     """Return Lin's concordance correlation coefficient with its interval by Fisher's z.
 
-    Sources: Lin 1989, doi:10.2307/2532051, with the correction of the standard error of 2000.
-
     Parameters, errors: as `pearson`.
+
+    References
+    ----------
+    Lin 1989, doi:10.2307/2532051, with the correction of the standard error of 2000.
 
     Examples
     --------

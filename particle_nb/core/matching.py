@@ -35,6 +35,8 @@ class Matching:
         One row a mask: ``id`` (label, or index in the `MaskSet`), ``area_px2`` and ``best_iou``,
         the largest IoU with any mask of the other side.
 
+    Notes
+    -----
     `precision`, `recall`, `f1`, `mean_iou` and `panoptic_quality` are NaN where they are 0/0.
 
     Examples

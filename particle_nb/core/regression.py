@@ -84,7 +84,9 @@ def deming(x: Any, y: Any, ratio: float = 1.0, level: float = 0.95) -> Regressio
     DataError
         If the pairs cannot be used, the ratio is not positive, or x and y are uncorrelated.
 
-    Source: Linnet 1993, Clin. Chem. 39, 424-432.
+    References
+    ----------
+    Linnet 1993, Clin. Chem. 39, 424-432.
 
     Examples
     --------
@@ -144,7 +146,9 @@ def passing_bablok(x: Any, y: Any, level: float = 0.95) -> Regression:
     UserWarning
         If there are fewer than 30 pairs, with which the intervals tell little.
 
-    Source: Passing and Bablok 1983, doi:10.1515/cclm.1983.21.11.709.
+    References
+    ----------
+    Passing and Bablok 1983, doi:10.1515/cclm.1983.21.11.709.
 
     Examples
     --------

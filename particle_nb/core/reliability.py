@@ -97,7 +97,9 @@ def icc(readings: Any, kind: str = "A,1", level: float = 0.95) -> Intraclass:
     DataError
         If the table is incomplete, too small or constant, or the kind is unknown.
 
-    Source: McGraw and Wong 1996, doi:10.1037/1082-989X.1.1.30.
+    References
+    ----------
+    McGraw and Wong 1996, doi:10.1037/1082-989X.1.1.30.
 
     Examples
     --------
@@ -156,7 +158,9 @@ def repeatability(groups: Sequence[Any]) -> Repeatability:
     DataError
         If there are too few, or values are not finite.
 
-    Source: ISO 5725-2, one-way analysis of variance.
+    References
+    ----------
+    ISO 5725-2, one-way analysis of variance.
 
     Examples
     --------

@@ -94,7 +94,9 @@ def image_variation(
     DataError
         If there is no column ``image``, no particle, or an option is out of range.
 
-    Source of the score: Iglewicz and Hoaglin 1993, 0.6745 (v - median) / MAD.
+    References
+    ----------
+    Score: Iglewicz and Hoaglin 1993, 0.6745 (v - median) / MAD.
 
     Examples
     --------

@@ -151,7 +151,9 @@ def watershed_labels(grey: np.ndarray, settings: ClassicalSettings | None = None
     DataError
         If the image is not 2-D.
 
-    Source: Otsu 1979; Meyer and Beucher 1990 (watershed with markers).
+    References
+    ----------
+    Otsu 1979; Meyer and Beucher 1990 (watershed with markers).
 
     Examples
     --------
