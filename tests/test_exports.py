@@ -45,6 +45,7 @@ quick = settings(
 )
 frames = st.tuples(st.integers(1, 14), st.integers(1, 14))
 scores = st.one_of(st.just(math.nan), st.floats(0, 1))
+grids = st.one_of(st.just(1.0), st.floats(1e-3, 1e3))
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
@@ -68,6 +69,7 @@ def mask_sets(draw: st.DrawFn) -> MaskSet:
             predicted_iou=draw(scores),
             stability_score=draw(scores),
             label=draw(names),
+            grid_px=draw(grids),
         )
         for _ in range(draw(st.integers(0, 4)))
     ]
@@ -75,12 +77,12 @@ def mask_sets(draw: st.DrawFn) -> MaskSet:
 
 
 def same(a: MaskSet, b: MaskSet) -> bool:
-    """Equal pixels, order, scores and classes; NaN equals NaN."""
+    """Equal pixels, order, scores, classes and grids; NaN equals NaN."""
     return (
         a.digest == b.digest
         and np.array_equal(a.predicted_iou, b.predicted_iou, equal_nan=True)
         and np.array_equal(a.stability_score, b.stability_score, equal_nan=True)
-        and [m.label for m in a] == [m.label for m in b]
+        and [(m.label, m.grid_px) for m in a] == [(m.label, m.grid_px) for m in b]
     )
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from particle_nb import Calibration, DataError, Image, ImageError, Mask, MaskSet, Prompt
 from particle_nb.core.errors import CalibrationError, PromptError
@@ -14,6 +15,8 @@ LABELS = hnp.arrays(
 )
 
 
+# no deadline: the first example compiles
+@settings(deadline=None)
 @given(LABELS)
 def test_labels_survive_the_round_trip(labels: np.ndarray) -> None:
     masks = MaskSet.from_labels(labels)
@@ -27,6 +30,7 @@ def test_labels_survive_the_round_trip(labels: np.ndarray) -> None:
     assert masks.coverage() == pytest.approx(np.count_nonzero(labels) / labels.size)
 
 
+@settings(deadline=None)
 @given(LABELS, LABELS)
 def test_intersections_equal_those_of_full_frames(a: np.ndarray, b: np.ndarray) -> None:
     shape = np.minimum(a.shape, b.shape)
@@ -39,6 +43,27 @@ def test_intersections_equal_those_of_full_frames(a: np.ndarray, b: np.ndarray) 
             assert common[i, j] == both
             assert iou[i, j] == pytest.approx(both / np.count_nonzero(one.full() | other.full()))
     np.testing.assert_array_equal(first.intersections().toarray(), np.diag(first.areas))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.int64, np.uint64])
+def test_boxes_and_crops_are_those_of_scipy(dtype: type) -> None:
+    """Truth: scipy.ndimage.find_objects, on runs longer and shorter than the blocks of 16."""
+    rng = np.random.default_rng(3)
+    field = ndimage.gaussian_filter(rng.standard_normal((90, 131)), 2.5)
+    labels = ndimage.label(field > field.std() / 2)[0]
+    labels[rng.random(labels.shape) < 0.02] = 99  # one label scattered over all others
+    labels[:, 120:] = 0
+    labels[-1] = 5
+    wanted = [(n, w) for n, w in enumerate(ndimage.find_objects(labels), 1) if w is not None]
+    for image in (labels.astype(dtype), np.asfortranarray(labels.astype(dtype))):
+        masks = MaskSet.from_labels(image)
+        assert len(masks) == len(wanted)
+        for mask, (number, where) in zip(masks, wanted, strict=True):
+            assert mask.bbox == (where[0].start, where[1].start, where[0].stop, where[1].stop)
+            np.testing.assert_array_equal(mask.crop, labels[where] == number)
+            assert not mask.crop.flags.writeable
+    many = np.array([[0, 2**31 - 1, 7], [2**31 - 1, 0, 70]], np.int64)
+    assert [m.area for m in MaskSet.from_labels(many)] == [1, 1, 2]
 
 
 def test_to_labels_puts_the_smaller_mask_on_top() -> None:
@@ -81,6 +106,9 @@ def test_bad_masks_are_named() -> None:
     for origin in ((-1, 0), (8, 8), "here", (1,)):
         with pytest.raises(DataError):
             Mask(origin, np.ones((3, 3), bool), frame)
+    for grid in (0, -1, np.nan, np.inf, "coarse", None):
+        with pytest.raises(DataError, match="grid_px"):
+            Mask((0, 0), np.ones((3, 3), bool), frame, grid_px=grid)
     for labels in (np.zeros((3, 3)), np.zeros(3, int), np.zeros((0, 3), int), np.array([[-1]])):
         with pytest.raises(ImageError):
             MaskSet.from_labels(labels)
@@ -98,6 +126,10 @@ def test_calibration_reads_and_refuses() -> None:
     assert Calibration.parse("0.31 um").to("nm") == 310
     assert Calibration.parse("1.5e-3 µm").unit == "um"
     assert Calibration.parse((2, "nm")).pixel_size == 2
+    for text in ("2 nm/px", "2nm / pixel", "2 nm per px", "2 nm per pixels"):
+        assert Calibration.parse(text) == Calibration(2, "nm")
+    with pytest.raises(CalibrationError, match="with a point"):
+        Calibration.parse("0,31 um")
     for bad in ("0.31", "um", "0.31 parsec", "-1 um", "0 nm", "nan nm", 0.31, None, "1e9 m"):
         with pytest.raises(CalibrationError):
             Calibration.parse(bad)

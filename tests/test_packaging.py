@@ -1,13 +1,20 @@
 """The lists of packages agree, and a wheel carries what it needs."""
 
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from skimage import data
+from skimage.io import imsave
 
 ROOT = Path(__file__).parent.parent
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)$")
@@ -62,15 +69,21 @@ def test_environment_yml_gives_the_same_set() -> None:
     assert "-c constraints.txt" in text
 
 
-def test_a_wheel_holds_notebooks_scripts_and_weights(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling", reason="hatchling is installed with the dev extra")
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    (wheel,) = tmp_path.glob("*.whl")
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_a_wheel_holds_notebooks_scripts_and_weights(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert archive.testzip() is None
@@ -82,15 +95,64 @@ def test_a_wheel_holds_notebooks_scripts_and_weights(tmp_path: Path) -> None:
         "particle_nb/core/masks.py",
     ):
         assert needed in names, f"{needed} is not in the wheel"
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    done = subprocess.run(
-        [sys.executable, "-m", "particle_nb", "--version"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "PATH": ""},
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts of a fresh environment with the wheel in it, and the dependencies of this one."""
+    pytest.importorskip("pip", reason="an environment without pip cannot install a wheel")
+    place = tmp_path_factory.mktemp("fresh")
+    venv.create(place, symlinks=True)
+    scripts = place / "bin"
+    python = scripts / "python"
+    paths = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["particle_nb", project()["version"]]
+    # packages come from here, but the .pth of an editable install is not read from a path in a .pth
+    here = sysconfig.get_path("purelib")
+    (Path(paths.stdout.strip()) / "dependencies.pth").write_text(here, encoding="utf-8")
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps"]
+    subprocess.run([*install, "--no-index", "--quiet", str(wheel)], check=True, capture_output=True)
+    return scripts
+
+
+def outside(command: list[object], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command far from the repository, so that nothing of it is on the path."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "COV"))}
+    # nbconvert's templates are data of the environment, not of its packages
+    kept["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")
+    return subprocess.run(
+        [str(part) for part in command], cwd=folder, env=kept, capture_output=True, text=True
+    )
+
+
+def test_an_installed_wheel_says_what_it_is(installed: Path, tmp_path: Path) -> None:
+    code = "import particle_nb; print(particle_nb.__file__)"
+    where = outside([installed / "python", "-c", code], tmp_path).stdout.strip()
+    assert Path(where).is_relative_to(installed.parent)
+    done = outside([installed / "python", "-m", "particle_nb", "--version"], tmp_path)
+    assert done.stdout.split() == ["particle_nb", project()["version"]], done.stderr
+    done = outside([installed / "particle-nb", "models"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "embedded  (segmenter, MIT): here" in done.stdout
+
+
+def test_an_installed_wheel_makes_a_report(installed: Path, tmp_path: Path) -> None:
+    """With the notebook and the weights of the wheel, on a real image outside the repository."""
+    imsave(tmp_path / "coins.png", data.coins()[:200, :256], check_contrast=False)
+    done = outside(
+        [installed / "particle-nb", "report", "coins.png", "--pixel-size", "0.2 mm"], tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    written = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
+    html = (tmp_path / written["report"]).read_text(encoding="utf-8")
+    assert "pnb-small" in html
+    assert not re.search(r'(src|href)="https?://[^"]+\.(js|css)', html)
+    table = pd.read_csv(tmp_path / written["table"], comment="#")
+    # the four whole coins of each row in the cut are about 50 px of 0.2 mm across
+    across = table["x_A_um"] / 1000
+    assert np.count_nonzero((across > 6) & (across < 14)) >= 8
+    assert (tmp_path / written["labels"]).is_file()

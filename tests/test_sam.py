@@ -17,6 +17,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
 from particle_nb.core.image import Image
 from particle_nb.core.prompt import Prompt
+from particle_nb.core.shape import measure
 from particle_nb.models.automatic import AutomaticSettings, crop_windows, point_grid
 from particle_nb.models.sam import load
 from particle_nb.models.sam_crops import Frame, non_maximum_suppression
@@ -298,6 +299,25 @@ def test_an_embedding_of_other_weights(sam, image):
     embedding = replace(sam.encode(image), weights="0" * 16)
     with pytest.raises(ModelError, match="encode the image with this model"):
         sam.predict(embedding, Prompt(points=((5, 5),)))
+
+
+def test_masks_know_the_grid_of_their_logits(sam, image):
+    """64 logits over the long side of the encoded window: 240 px of the image, 160 of the window.
+
+    Truth: METROLOGY's rule, a particle below ten logits across is limited by them.
+    """
+    prompt = Prompt(points=((120, 90),))
+    assert {m.grid_px for m in sam.predict(sam.encode(image), prompt)} == {240 / 64}
+    window = sam.encode(image, (40, 30, 200, 150))
+    assert {m.grid_px for m in sam.predict(window, prompt)} == {160 / 64}
+    small = Image(image.pixels[:30, :40])
+    assert {m.grid_px for m in sam.predict(sam.encode(small), Prompt(points=((20, 9),)))} == {1.0}
+    proposals = sam.generate(image)
+    assert {m.grid_px for m in proposals} == {240 / 64}
+    table = measure(proposals)
+    coarse = table["flag"].str.contains("too_small")
+    np.testing.assert_array_equal(coarse, table["x_A_px"] < 10 * 240 / 64)
+    assert 0 < coarse.sum() < len(table)
 
 
 # ---------------------------------------------------------------- automatic mode

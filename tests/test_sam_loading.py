@@ -5,11 +5,13 @@ Truth: the two packages' own names and sizes; the layout of huggingface_hub's ca
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
 import sys
 
+import numpy as np
 import pytest
 import torch
 from sam_weights import official, random_sam, save
@@ -18,7 +20,8 @@ from particle_nb.core.errors import ModelError
 from particle_nb.models import Segmenter, load_model
 from particle_nb.models.sam import load, load_original
 from particle_nb.models.sam_convert import config_of, sizes_of, to_transformers
-from particle_nb.models.sam_load import pick_device
+from particle_nb.models.sam_decoder import FastDecoder, Workspace
+from particle_nb.models.sam_load import multiplies_bf16, pick_device
 
 SIDE = 256  # of the encoder's input: a small SAM with SAM's own decoder
 
@@ -202,6 +205,44 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="no device"):
             pick_device("cuda")
+
+
+@pytest.mark.parametrize(("generation", "fast"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_bf16_is_for_hardware_that_multiplies_it(generation, fast, monkeypatch):
+    """Turing only emulates it, Ampere and Hopper do not; the second card is asked for itself."""
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: asked.append(device) or generation
+    )
+    assert multiplies_bf16(torch.device("cuda:1")) is fast
+    assert asked == [torch.device("cuda:1")]
+    assert not multiplies_bf16(torch.device("cpu"))
+    assert not multiplies_bf16(torch.device("mps"))
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_the_decoder_stays_on_its_device(chunk, weights):
+    """On torch's meta device an operation with a tensor left on the CPU fails."""
+    model = copy.deepcopy(weights[0]).to("meta")
+    with torch.device("meta"), torch.inference_mode():
+        decoder = FastDecoder(model)
+    space = Workspace(decoder.device)
+    with torch.inference_mode():
+        image = torch.empty(decoder.grid**2, 256, device="meta")
+        shared = decoder.share(image, decoder.no_mask())
+        points = decoder.coordinates(np.zeros((4, 1, 2)))
+        labels = torch.ones(4, 1, dtype=torch.int64, device="meta")
+        boxes = decoder.coordinates(np.zeros((4, 4)))
+        iou, tokens, keys = decoder.tokens(
+            shared, decoder.sparse(points, labels, boxes), space, chunk
+        )
+        logits = decoder.masks(tokens, keys, space, chunk)
+        drawn = decoder.dense(torch.empty(decoder.low, decoder.low, device="meta"))
+    for tensor in (iou, tokens, keys, logits, drawn, *shared.values()):
+        assert tensor.device.type == "meta"
+        assert tensor.dtype == torch.float32
+    assert iou.shape == (4, 4)
+    assert logits.shape == (4, 3, decoder.low, decoder.low)
 
 
 def test_the_original_package_is_optional(weights, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage, special
+from skimage.measure import find_contours
 
 from particle_nb.core import contour, contour_scipy
 from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region, _circularity
@@ -150,9 +151,28 @@ def blobs(n: int) -> list[np.ndarray]:
 def test_the_compiled_kernel_agrees_with_scipy_and_skimage() -> None:
     crops = blobs(200)
     fast = contour.measure_crops(crops)
-    plain = np.array([contour_scipy.measure_crop(crop, contour.SIGMA, 8) for crop in crops])
+    plain = contour_scipy.measure_crops(crops, contour.SIGMA, 8)
     np.testing.assert_array_equal(fast[:, [0, 9, 10]], plain[:, [0, 9, 10]])
     np.testing.assert_allclose(fast, plain, rtol=1e-9, atol=1e-9)
+
+
+def test_both_tracers_find_the_contours_of_skimage() -> None:
+    """Truth: scikit-image's marching squares, loop by loop: the same points, one after another."""
+    for crop in blobs(60):
+        found = find_contours(np.pad(crop, 1).astype(float), 0.5, fully_connected="high")
+        theirs = {frozenset(map(tuple, loop[1:, ::-1] - 1.0)): len(loop) - 1 for loop in found}
+        loops = contour_scipy.trace([np.ones((2, 2), bool), crop])
+        ours = loops.chosen(np.flatnonzero(loops.crops == 1))
+        parts = np.split(ours.points, ours.starts[1:])
+        assert {frozenset(map(tuple, part)): len(part) for part in parts} == theirs
+        for part, area in zip(parts, ours.areas, strict=True):
+            gaps = np.abs(np.roll(part, -1, axis=0) - part).sum(axis=1)
+            assert (gaps == 1).all()  # along an axis, or half a pixel each way round a corner
+            x, y = np.vstack([part, part[:1]]).T
+            twice = np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])
+            assert area == pytest.approx(twice / 2)
+        n_parts, n_holes = contour.measure_crops([crop])[0, 9:]
+        assert (n_parts, n_holes) == ((ours.areas > 0).sum(), (ours.areas < 0).sum())
 
 
 def test_parts_and_holes_are_those_of_labelling() -> None:
@@ -288,6 +308,19 @@ def test_coarse_grids_are_flagged_by_cells_across() -> None:
     masks = MaskSet((raster(disc(30), 31, np.random.default_rng(0)),))
     assert measure(masks)["flag"][0] == ""
     assert measure(masks, grid_px=8)["flag"][0] == "too_small"
+
+
+def test_masks_bring_the_grid_of_their_model() -> None:
+    """Untiled SAM at 2048 px: 8 px a cell, so what is under 80 px across is flagged."""
+    rng = np.random.default_rng(0)
+    drawn, made = raster(disc(30), 60, rng), raster(disc(30), 60, rng).replace(grid_px=8.0)
+    large = raster(disc(45), 60, rng).replace(grid_px=8.0)
+    masks = MaskSet((drawn, made, large))
+    table = measure(masks)
+    assert table["flag"].tolist() == ["", "too_small", ""]
+    assert table.attrs["grid_px"] == 8
+    assert measure(masks[1:], grid_px=1)["flag"].tolist() == ["", ""]
+    assert measure(masks[:1]).attrs["grid_px"] == 1
 
 
 anything: Any = measure  # the calls below are wrong on purpose

@@ -76,7 +76,7 @@ class FilterSettings:
             if value is None:
                 continue
             try:
-                number = float(value)
+                number = math.nan if isinstance(value, bool) else float(value)
             except (TypeError, ValueError):
                 number = math.nan
             if not 0 <= number <= top:

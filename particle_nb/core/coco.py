@@ -16,7 +16,7 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.outline import rasterise, union
 from particle_nb.core.reading import checked_path
-from particle_nb.core.writing import atomic, checked_masks
+from particle_nb.core.writing import atomic, checked_calibration, checked_masks
 
 #: Category of masks without a class.
 UNNAMED = "particle"
@@ -57,6 +57,7 @@ def write_coco(
     True
     """
     masks = checked_masks(masks)
+    checked_calibration(calibration)
     assert masks.shape is not None
     height, width = masks.shape
     image: dict[str, Any] = {"id": 1, "file_name": str(name), "width": width, "height": height}
@@ -102,6 +103,8 @@ def annotation(mask: Mask, number: int, category: int) -> dict[str, Any]:
     for key, value in (("score", mask.predicted_iou), ("stability_score", mask.stability_score)):
         if math.isfinite(value):
             entry[key] = value
+    if mask.grid_px != 1:
+        entry["grid_px"] = mask.grid_px
     return entry
 
 
@@ -188,6 +191,7 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str]) -
         "predicted_iou": _score(item, "score"),
         "stability_score": _score(item, "stability_score"),
         "label": str(label),
+        "grid_px": _score(item, "grid_px") if "grid_px" in item else 1.0,
     }
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):

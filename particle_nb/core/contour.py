@@ -15,13 +15,13 @@ removes as much of the staircase it rounds the corners of a square half as much 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numba import config, njit
+from numba import config
 
 from particle_nb.core import contour_scipy
+from particle_nb.core.compiled import compiled
 
 #: Standard deviation of the smoothing, in points of the contour.
 SIGMA = 2.0
@@ -72,15 +72,7 @@ for _code, _pairs in {
         _EXITS[4 * _code + _a], _EXITS[4 * _code + _b] = _b, _a
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile when first called; keep the machine code on disk where a folder can be written."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # a read-only installation without a writable user cache
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _scan(pixels, h, w, grid, out):
     """Copy a crop into `grid` with a rim of one pixel; fill area and centroid."""
     stride = w + 2
@@ -100,7 +92,7 @@ def _scan(pixels, h, w, grid, out):
     out[0], out[1], out[2] = area, sum_x / area, sum_y / area
 
 
-@_compiled
+@compiled
 def _count_points(grid, h, w):
     """Return the number of pixel edges between inside and outside: of points of all loops."""
     stride = w + 2
@@ -114,7 +106,7 @@ def _count_points(grid, h, w):
     return count
 
 
-@_compiled
+@compiled
 def _follow(grid, stride, start, exits, x, y, n):
     """Write the loop to the left of pixel `start`; return its end and twice its area.
 
@@ -161,7 +153,7 @@ def _follow(grid, stride, start, exits, x, y, n):
             return n, twice_area + x_before * y_first - x_first * y_before
 
 
-@_compiled
+@compiled
 def _largest_loop(grid, h, w, exits, x, y, out):
     """Leave the largest outer loop at the front of x and y; count parts and holes.
 
@@ -186,7 +178,7 @@ def _largest_loop(grid, h, w, exits, x, y, out):
     return n, 0.5 * best
 
 
-@_compiled
+@compiled
 def _blur(source, target, n, t):
     """Write the Gaussian of n values that are preceded by 8 and followed by 8 more."""
     t0, t1, t2, t3, t4, t5, t6, t7, t8 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]
@@ -205,7 +197,7 @@ def _blur(source, target, n, t):
         )
 
 
-@_compiled
+@compiled
 def _smooth(values, n, taps, room):
     """Smooth the first n values of a closed loop in place."""
     # g*(2v - g*v): twice the reach of values from the other end stand before and behind
@@ -218,7 +210,7 @@ def _smooth(values, n, taps, room):
     _blur(inner, values, n, taps)
 
 
-@_compiled
+@compiled
 def _insert(order, key, n, gap, budget):
     """Sort n keys, taken `gap` apart, by insertion; give up after so many moves."""
     for k in range(gap, n):
@@ -234,7 +226,7 @@ def _insert(order, key, n, gap, budget):
     return True
 
 
-@_compiled
+@compiled
 def _sorted_along(key, n):
     """Return the order of n keys that run up and down once around a loop, but for small detours.
 
@@ -265,7 +257,7 @@ def _sorted_along(key, n):
     return order
 
 
-@_compiled
+@compiled
 def _hull(x, y, n, hx, hy):
     """Write the convex hull (Andrew's monotone chain), the first point also last; return its size.
 
@@ -295,7 +287,7 @@ def _hull(x, y, n, hx, hy):
     return size
 
 
-@_compiled
+@compiled
 def _calipers(hx, hy, n, out):
     """Fill perimeter, area, least and greatest Feret diameter of a hull of n points.
 
@@ -324,7 +316,7 @@ def _calipers(hx, hy, n, out):
     out[4], out[5], out[6], out[7] = length, area, least, math.sqrt(most)
 
 
-@_compiled
+@compiled
 def _measure_loop(x, y, n, raw_area, room, out):
     """Fill perimeter, hull, Feret and the share of area that the smoothing has left."""
     area, length = 0.0, 0.0
@@ -339,7 +331,7 @@ def _measure_loop(x, y, n, raw_area, room, out):
     _calipers(hx, hy, _hull(x, y, n, hx, hy), out)
 
 
-@_compiled
+@compiled
 def _measure_all(pixels, offsets, heights, widths, exits, taps, out):
     """Fill one row of QUANTITIES per mask; crops lie one behind the other in `pixels`.
 
@@ -389,8 +381,9 @@ def measure_crops(crops: Sequence[np.ndarray]) -> np.ndarray:
     """
     out = np.zeros((len(crops), len(QUANTITIES)))
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        for row, crop in zip(out, crops, strict=True):
-            row[:] = contour_scipy.measure_crop(crop, SIGMA, _REACH)
+        for some in range(0, len(crops), 512):  # so that the points of many masks stay in memory
+            part = slice(some, some + 512)
+            out[part] = contour_scipy.measure_crops(crops[part], SIGMA, _REACH)
     elif len(crops):
         _measure_all(*_pack(crops), _EXITS, _TAPS, out)
     return out
@@ -408,6 +401,6 @@ def outline(crop: np.ndarray) -> np.ndarray:
     [29.6, 19.6]
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return contour_scipy.smoothed_outline(crop, SIGMA, _REACH)[0]
+        return contour_scipy.smoothed_outlines([crop], SIGMA, _REACH)[0].points
     out = np.zeros((1, len(QUANTITIES)))
     return np.stack(_measure_all(*_pack([crop]), _EXITS, _TAPS, out), axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from scipy import stats
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
+from particle_nb.core.sample_size import percentile_count
 from particle_nb.core.size_curve import (
     CONVENTIONS,
     Density,
@@ -24,6 +24,7 @@ from particle_nb.core.size_curve import (
     percent,
     positive,
     read_off,
+    size_column,
     steps,
     unit_factor,
 )
@@ -240,7 +241,8 @@ class SizeDistribution:
         """Return how many particles carry x_{p,r} to within ``+-relative``.
 
         For a log-normal distribution as wide as this one; the large-sample variance of a
-        weighted percentile, which simulation confirms.
+        percentile of single particles, each weighted by its x^r. At GSD 1.6, x_{90,3} takes
+        38,000 for 5 % in 95 of 100 samples.
 
         Parameters
         ----------
@@ -259,24 +261,21 @@ class SizeDistribution:
 
         References
         ----------
-        H. Masuda, K. Iinoya, 1971, doi:10.1252/jcej.4.60, treat the same question for means.
+        See `particle_nb.core.sample_size` for the formula and for why others are larger.
         """
-        share = float(percent(p)) / 100
+        share = percent(p) / 100
         _check_share("level", level)
         _check_share("relative", relative)
+        if share.ndim:
+            raise DataError(f"counts_needed takes one percentile at a time, not {p!r}.")
         if not 0 < share < 1:
             raise DataError(f"no count settles the percentile {p!r}; take one inside 0..100.")
-        spread = self.lognormal().sigma
-        z = stats.norm.ppf(share)
-        below = stats.norm.cdf(z - self.r * spread)
-        variance = math.exp((self.r * spread) ** 2) * (below * (1 - 2 * share) + share**2)
-        scale = spread / stats.norm.pdf(z)
-        wanted = math.log1p(relative) / stats.norm.ppf((1 + level) / 2)
-        effective = variance * (scale / wanted) ** 2
-        # uneven weights make n particles count for fewer
-        return max(
-            1, math.ceil(effective * self.n * (self.weights**2).sum() / self.weights.sum() ** 2)
+        independent = percentile_count(
+            float(share), self.lognormal().sigma, self.r, relative, level
         )
+        # uneven weights make n particles count for fewer
+        uneven = self.n * (self.weights**2).sum() / self.weights.sum() ** 2
+        return max(1, math.ceil(independent * uneven))
 
     def interval(
         self,
@@ -325,7 +324,10 @@ class SizeDistribution:
             raise DataError(f"resamples is a whole number, not {resamples!r}.")
         if not 100 <= resamples <= 1_000_000:
             raise DataError(f"resamples lies between 100 and 1000000, not at {resamples}.")
-        rng = np.random.default_rng(0 if rng is None else rng)
+        try:
+            rng = np.random.default_rng(0 if rng is None else rng)
+        except (TypeError, ValueError):
+            raise DataError(f"rng is a Generator or a seed (0, 1, ...), not {rng!r}.") from None
         shares = np.atleast_1d(share)
         if self.n < 3:
             raise DataError(f"{self.n} particles give no interval; it takes at least 3.")
@@ -390,27 +392,6 @@ def _check_share(name: str, value: Any) -> None:
         raise DataError(f"{name} lies between 0 and 1, both excluded, not at {value!r}.")
 
 
-def _column(table: pd.DataFrame, size: str) -> tuple[str, str]:
-    """Return the one column that holds a size, and its unit."""
-    columns = [str(name) for name in table.columns]
-    units = ["px", *METRES]
-    ending = re.fullmatch(rf"(.+)_({'|'.join(units)})", size)
-    if ending and size in columns:
-        return size, ending[2]
-    found = [(name, unit) for unit in units for name in columns if name == f"{size}_{unit}"]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(
-            f"the table has {size!r} in several units ({', '.join(name for name, _ in found)}); "
-            "measure all images with the same unit=, or name the column."
-        )
-    sizes = [name for name in columns if re.search(rf"_({'|'.join(units)})$", name)]
-    raise DataError(
-        f"the table has no size {size!r}; its lengths are {', '.join(sizes) or 'none'}."
-    )
-
-
 def size_distribution(
     table: pd.DataFrame | Sequence[float] | np.ndarray,
     size: str = "x_A",
@@ -462,7 +443,7 @@ def size_distribution(
         return SizeDistribution(x, np.asarray(counted, float), r, unit or "px", size)
     if table.empty:
         raise DataError("the table has no rows: no particle was measured or kept.")
-    column, found_unit = _column(table, size)
+    column, found_unit = size_column(table, size)
     x = positive(table[column].to_numpy(), f"sizes in column {column!r}")
     if isinstance(weights, str):
         if weights != "miles_lantuejoul":

@@ -15,7 +15,7 @@ from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.image import METRES, Calibration
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.reading import read_pixels
-from particle_nb.core.writing import atomic, checked_masks
+from particle_nb.core.writing import atomic, checked_calibration, checked_masks
 
 
 class OverlapWarning(UserWarning):
@@ -55,6 +55,7 @@ def write_labels(
     2
     """
     masks = checked_masks(masks)
+    checked_calibration(calibration)
     labels = masks.to_labels()
     left = np.bincount(labels.ravel(), minlength=len(masks) + 1)[1:]
     lost = masks.areas - left

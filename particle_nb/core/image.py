@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,10 @@ _SPELLINGS = {
     "meter": "m",
     "metre": "m",
 }
-_LENGTH = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)\s*$")
+_LENGTH = re.compile(
+    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
+    r"(?:\s*(?:/|per\b)\s*(?:px|pixels?))?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Calibration:
 
     @classmethod
     def parse(cls, text: str | float | tuple[float, str], source: str = "typed") -> Calibration:
-        """Read a pixel size typed as ``"0.31 um"`` or ``(0.31, "um")``.
+        """Read a pixel size typed as ``"0.31 um"``, ``"0.31 um/px"`` or ``(0.31, "um")``.
 
         Raises
         ------
@@ -102,9 +106,11 @@ class Calibration:
             return cls(text[0], text[1], source)
         match = _LENGTH.match(text) if isinstance(text, str) else None
         if match is None:
+            comma = isinstance(text, str) and _LENGTH.match(text.replace(",", "."))
             raise CalibrationError(
                 f"cannot read {text!r} as a pixel size; "
-                "write a number and a unit, e.g. pixel_size='0.31 um'."
+                + ("write the decimal with a point" if comma else "write a number and a unit")
+                + ", e.g. pixel_size='0.31 um'."
             )
         return cls(float(match[1]), match[2], source)
 
@@ -193,6 +199,8 @@ class Image:
                 f"calibration must be a Calibration or None, not {type(self.calibration).__name__};"
                 " write Calibration(0.31, 'um')."
             )
+        if not isinstance(self.info, Mapping):
+            raise ImageError(f"info is a dict of notes, not {type(self.info).__name__}.")
         pixels = pixels.view()
         pixels.flags.writeable = False
         object.__setattr__(self, "pixels", pixels)

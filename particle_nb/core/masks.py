@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, overload
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 
-from particle_nb.core.errors import DataError, ImageError
+from particle_nb.core.errors import DataError
+from particle_nb.core.labels import crops_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +31,15 @@ class Mask:
         The model's own confidence, 0 to 1; NaN where it gave none.
     label : str
         Class name given by a person or a classifier; empty for none.
+    grid_px : float
+        Size in image pixels of one cell of the grid that the mask was made on: 1 where it was
+        drawn on pixels; SAM's logits on an untiled image have max(H, W) / 256. `measure` flags
+        particles that are few cells across.
 
     Raises
     ------
     DataError
-        If the crop is empty, not boolean, or reaches out of the frame.
+        If the crop is empty, not boolean, or reaches out of the frame, or grid_px is no size.
 
     Examples
     --------
@@ -48,6 +53,7 @@ class Mask:
     predicted_iou: float = math.nan
     stability_score: float = math.nan
     label: str = ""
+    grid_px: float = 1.0
 
     def __post_init__(self) -> None:
         crop = np.asarray(self.crop)
@@ -75,6 +81,12 @@ class Mask:
                 f"a mask of {crop.shape} at row {row}, column {col} reaches out of its frame "
                 f"of {(height, width)}."
             )
+        try:
+            grid = float(self.grid_px)
+        except (TypeError, ValueError):
+            grid = math.nan
+        if not 0 < grid < math.inf:
+            raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
         crop = np.ascontiguousarray(crop).view()
         crop.flags.writeable = False
         object.__setattr__(self, "crop", crop)
@@ -82,17 +94,19 @@ class Mask:
         object.__setattr__(self, "shape", (height, width))
         object.__setattr__(self, "predicted_iou", float(self.predicted_iou))
         object.__setattr__(self, "stability_score", float(self.stability_score))
+        object.__setattr__(self, "grid_px", grid)
 
     @classmethod
     def _tight(cls, origin: tuple[int, int], crop: np.ndarray, shape: tuple[int, ...]) -> Mask:
-        """Make a mask of a new crop that is known to be tight and inside: nothing is checked.
+        """Make a mask of a read-only crop known to be tight and inside: nothing is checked.
 
         The checks take longer than measuring the particle does.
         """
         mask = object.__new__(cls)
-        crop.flags.writeable = False
-        fields = {"origin": origin, "crop": crop, "shape": shape, "label": ""}
-        mask.__dict__.update(fields, predicted_iou=math.nan, stability_score=math.nan)
+        held = mask.__dict__
+        held["origin"], held["crop"], held["shape"] = origin, crop, shape
+        held["predicted_iou"] = held["stability_score"] = math.nan
+        held["label"], held["grid_px"] = "", 1.0
         return mask
 
     @classmethod
@@ -153,6 +167,8 @@ class Mask:
         >>> a.intersection(Mask((2, 2), np.ones((4, 4), bool), (8, 8)))
         4
         """
+        if not isinstance(other, Mask):
+            raise DataError(f"a mask is compared with a Mask, not with {type(other).__name__}.")
         a, b = self.bbox, other.bbox
         r0, c0, r1, c1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
         if r0 >= r1 or c0 >= c1:
@@ -168,14 +184,18 @@ class Mask:
 
     def replace(self, **changes: Any) -> Mask:
         """Return a copy with some fields changed (`dataclasses.replace`)."""
+        unknown = changes.keys() - {item.name for item in fields(self)}
+        if unknown:
+            raise DataError(f"a Mask has no {', '.join(sorted(unknown))}.")
         return replace(self, **changes)
 
     @property
     def digest(self) -> str:
         """SHA-256 of frame, place and pixels, 16 hex digits."""
-        digest = hashlib.sha256(repr((self.shape, self.bbox)).encode())
-        digest.update(np.packbits(self.crop).tobytes())
-        return digest.hexdigest()[:16]
+        (height, width), (r0, c0, r1, c1) = self.shape, self.bbox
+        # written out: repr of the two tuples takes as long as everything else here
+        place = f"(({height}, {width}), ({r0}, {c0}, {r1}, {c1}))".encode()
+        return hashlib.sha256(place + np.packbits(self.crop).tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +242,13 @@ class MaskSet:
             if not masks:
                 raise DataError("an empty MaskSet needs the shape (H, W) of its image.")
             shape = masks[0].shape
-        shape = (int(shape[0]), int(shape[1]))
+        try:
+            height, width = (int(n) for n in shape)
+        except (TypeError, ValueError, OverflowError):
+            height = width = 0
+        if height < 1 or width < 1:
+            raise DataError(f"the shape of a frame is (H, W), both positive, not {shape!r}.")
+        shape = (height, width)
         for index, mask in enumerate(masks):
             if mask.shape != shape:
                 raise DataError(f"mask {index} is of a frame {mask.shape}, the set of {shape}.")
@@ -245,30 +271,8 @@ class MaskSet:
         >>> len(MaskSet.from_labels(np.array([[1, 0, 7]])))
         2
         """
-        labels = np.asarray(labels)
-        if labels.dtype == bool:
-            raise ImageError(
-                "a binary image is no label image; number its parts first, e.g. with "
-                "skimage.measure.label."
-            )
-        if labels.ndim != 2 or labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
-            raise ImageError(
-                f"a label image is a non-empty integer array (H, W), not {labels.dtype} "
-                f"{labels.shape}."
-            )
-        if labels.min() < 0:
-            raise ImageError("a label image has no negative labels; 0 is the background.")
-        dense = labels
-        if labels.max() > labels.size:  # a list of places per label would be longer than the image
-            values, dense = np.unique(labels, return_inverse=True)
-            dense = dense.reshape(labels.shape) + (0 if values[0] == 0 else 1)
-        dense = dense.astype(np.int32, copy=False)
-        masks = [
-            Mask._tight((where[0].start, where[1].start), dense[where] == number, labels.shape)
-            for number, where in enumerate(ndimage.find_objects(dense), start=1)
-            if where is not None
-        ]
-        return cls(tuple(masks), labels.shape)
+        found, shape = crops_of(labels), np.shape(labels)
+        return cls(tuple(Mask._tight(place, crop, shape) for place, crop in found), shape)
 
     def to_labels(self) -> np.ndarray:
         """Return a label image int32 (H, W): mask i has label i + 1.
@@ -298,15 +302,22 @@ class MaskSet:
             return self.masks[int(index)]
         if isinstance(index, slice):
             return MaskSet(self.masks[index], self.shape)
-        index = np.asarray(index)
-        if index.dtype == bool:
-            if index.shape != (len(self),):
-                raise DataError(f"{index.shape} flags cannot pick from {len(self)} masks.")
-            index = np.flatnonzero(index)
-        return MaskSet(tuple(self.masks[int(i)] for i in index), self.shape)
+        picked = np.asarray(index)
+        if picked.dtype == bool:
+            if picked.shape != (len(self),):
+                raise DataError(f"{picked.shape} flags cannot pick from {len(self)} masks.")
+            picked = np.flatnonzero(picked)
+        if picked.ndim != 1 or (picked.size and not np.issubdtype(picked.dtype, np.integer)):
+            raise DataError(f"masks are picked by number, slice, numbers or flags, not {index!r}.")
+        return MaskSet(tuple(self.masks[i] for i in picked.tolist()), self.shape)
 
     def __add__(self, other: MaskSet | Iterable[Mask]) -> MaskSet:
-        return MaskSet(self.masks + tuple(other), self.shape)
+        if isinstance(other, MaskSet):
+            other = _same_frame(self, other)
+        try:
+            return MaskSet((*self.masks, *other), self.shape)
+        except TypeError:
+            raise DataError(f"masks are added to masks, not to {type(other).__name__}.") from None
 
     @property
     def areas(self) -> np.ndarray:
@@ -342,9 +353,7 @@ class MaskSet:
         >>> MaskSet.from_labels(np.array([[1, 2, 2]])).intersections().toarray().tolist()
         [[1, 0], [0, 2]]
         """
-        second = self if other is None else other
-        if second.shape != self.shape:
-            raise DataError(f"masks of {self.shape} cannot be compared with {second.shape}.")
+        second = self if other is None else _same_frame(self, other)
         a, b = self.boxes, second.boxes
         entries: list[tuple[int, int, int]] = []
         for i, box in enumerate(a):
@@ -362,7 +371,7 @@ class MaskSet:
 
     def iou(self, other: MaskSet | None = None) -> sparse.csr_array:
         """Intersection over union of every overlapping pair, sparse float (N, M)."""
-        second = self if other is None else other
+        second = self if other is None else _same_frame(self, other)
         pairs = self.intersections(other).tocoo()
         i, j = pairs.coords
         union = self.areas[i] + second.areas[j] - pairs.data
@@ -377,3 +386,15 @@ class MaskSet:
     def __repr__(self) -> str:
         assert self.shape is not None
         return f"<MaskSet of {len(self)} masks on {self.shape[1]} x {self.shape[0]} px>"
+
+
+def _same_frame(masks: MaskSet, other: object) -> MaskSet:
+    """Return the other set; `DataError` where it is none, or of another frame."""
+    if not isinstance(other, MaskSet):
+        raise DataError(
+            f"masks are put beside a MaskSet, not {type(other).__name__}; "
+            "for a label image use MaskSet.from_labels."
+        )
+    if other.shape != masks.shape:
+        raise DataError(f"masks of a frame {masks.shape} do not go with those of {other.shape}.")
+    return other

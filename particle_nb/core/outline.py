@@ -19,7 +19,7 @@ from scipy import ndimage
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.writing import atomic, checked_masks
+from particle_nb.core.writing import atomic, checked_calibration, checked_masks
 
 #: An exterior ring and its holes, each int64 (N, 2) of (x, y), not closed.
 Polygon = list[np.ndarray]
@@ -237,6 +237,7 @@ def write_geojson(
     1
     """
     masks = checked_masks(masks)
+    checked_calibration(calibration)
     assert masks.shape is not None
     about: dict[str, Any] = {
         "coordinates": "pixels, x to the right, y down, origin at the top left corner of the image",
@@ -263,6 +264,7 @@ def _feature(mask: Mask, index: int) -> dict[str, Any]:
     scores = {
         "predicted_iou": mask.predicted_iou,
         "stability_score": mask.stability_score,
+        "grid_px": math.nan if mask.grid_px == 1 else mask.grid_px,
     }
     properties: dict[str, Any] = {
         "objectType": "annotation",

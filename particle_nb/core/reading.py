@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -209,10 +210,12 @@ def checked_path(path: Any) -> Path:
     """
     if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
         raise ImageError(
-            f"a file is named by a str or a path, not {type(path).__name__}; "
-            "for an array write Image(pixels)."
+            f"one file is named by a str or a path, not {type(path).__name__}; "
+            "for an array write Image(pixels), for several files read one after another."
         )
     file = Path(path)
+    if re.match(r"[a-zA-Z][a-zA-Z+.-]+://", str(path)):
+        raise ImageError(f"{str(path)[:200]} is an address; download the file and name that.")
     try:
         if file.is_dir():
             raise ImageError(f"{file} is a folder; name one image file in it.")

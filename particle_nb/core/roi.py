@@ -25,6 +25,7 @@ from particle_nb.core.writing import atomic, checked_masks
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _MOST_ROIS, _LARGEST_ROI, _LARGEST_ZIP = 1_000_000, 2**26, 2**31
 _AREAS = (roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED)
+_NUMBERS = ("predicted_iou", "stability_score", "grid_px")
 _DAMAGE = (ValueError, struct.error, IndexError, KeyError, TypeError, RuntimeError, OverflowError)
 
 
@@ -89,6 +90,8 @@ def _roi(mask: Mask, index: int) -> roifile.ImagejRoi:
     for key in ("predicted_iou", "stability_score"):
         if math.isfinite(getattr(mask, key)):
             facts[key] = repr(getattr(mask, key))
+    if mask.grid_px != 1:
+        facts["grid_px"] = repr(mask.grid_px)
     if mask.label:
         # properties are lines of UTF-16 whose length roifile counts in characters
         facts["label"] = re.sub(
@@ -155,7 +158,7 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
         if mask is None:
             others += 1
             continue
-        scores = {key: facts[key] for key in ("predicted_iou", "stability_score") if key in facts}
+        scores = {key: facts[key] for key in _NUMBERS if key in facts}
         try:
             masks.append(mask.replace(**scores, label=facts.get("label", "")))
         except DataError as error:
@@ -221,7 +224,7 @@ def _facts(props: str) -> dict[str, Any]:
     """Frame, scores and class of the properties that `write_rois` leaves."""
     lines = dict(line.split(": ", 1) for line in props.split("\n") if ": " in line)
     facts: dict[str, Any] = {}
-    for key in ("predicted_iou", "stability_score"):
+    for key in _NUMBERS:
         if key in lines:
             facts[key] = float(lines[key])
     if "frame_height" in lines and "frame_width" in lines:

@@ -19,6 +19,9 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.masks import MaskSet
 
 _LENGTH_UNITS = ("px", "nm", "um")
+#: Columns of `measure` that are no descriptors.
+_COLUMNS = {"label", "image", "x_px", "y_px", "touches_edge", "n_parts", "n_holes", "edge_weight"}
+_COLUMNS |= {"predicted_iou", "stability_score", "class_name", "flag"}
 #: Fewer grid cells across than this and the grid, not the image, limits a particle.
 _CELLS_ACROSS = 10
 #: Smoothing that changes the contour's area by this share has removed details of the mask,
@@ -38,10 +41,11 @@ class MeasureSettings:
         and px without a calibration.
     names : "iso" or "paper"
         "paper" gives the main paper's seven columns under its names, beside the sizes.
-    grid_px : float
-        Size in image pixels of one cell of the grid that the masks were made on: 1 for masks
-        drawn on pixels, max(H, W) / 256 for SAM on an untiled image. Particles less than ten
-        cells across are flagged ``too_small``.
+    grid_px : float or None
+        Size in image pixels of one cell of the grid that the masks were made on. None takes each
+        mask's own `Mask.grid_px`, which the segmenters set: 1 for masks drawn on pixels,
+        max(H, W) / 256 for SAM on an untiled image. Give it for masks that were read from a file
+        which does not say. Particles less than ten cells across are flagged ``too_small``.
     descriptors : mapping of str to Descriptor or function
         More columns; a bare function ``Region -> float`` gives a ratio.
 
@@ -58,7 +62,7 @@ class MeasureSettings:
 
     unit: str | None = None
     names: str = "iso"
-    grid_px: float = 1.0
+    grid_px: float | None = None
     descriptors: Mapping[str, Descriptor | Callable[[Region], float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,11 +74,12 @@ class MeasureSettings:
         if self.names not in ("iso", "paper"):
             raise DataError(f"names is 'iso' or 'paper', not {self.names!r}.")
         grid = self.grid_px
-        if isinstance(grid, bool) or not isinstance(grid, (int, float, np.number)):
-            raise DataError(f"grid_px is a number of pixels, not {grid!r}.")
-        if not 0 < grid < math.inf:
-            raise DataError(f"grid_px is a positive number of pixels, not {grid!r}.")
-        object.__setattr__(self, "grid_px", float(grid))
+        if grid is not None:
+            if isinstance(grid, bool) or not isinstance(grid, (int, float, np.number)):
+                raise DataError(f"grid_px is a number of pixels, not {grid!r}.")
+            if not 0 < grid < math.inf:
+                raise DataError(f"grid_px is a positive number of pixels, not {grid!r}.")
+            object.__setattr__(self, "grid_px", float(grid))
         try:
             given = dict(self.descriptors)
         except (TypeError, ValueError):
@@ -82,7 +87,8 @@ class MeasureSettings:
                 f"descriptors is a mapping of names to functions, not {self.descriptors!r}."
             ) from None
         for name, entry in given.items():
-            if not isinstance(name, str) or not name or name in DESCRIPTORS or name in PAPER_NAMES:
+            taken = DESCRIPTORS.keys() | PAPER_NAMES.keys() | _COLUMNS
+            if not isinstance(name, str) or not name or name in taken:
                 raise DataError(f"{name!r} cannot name a descriptor; use a new, non-empty name.")
             if not isinstance(entry, Descriptor):
                 given[name] = Descriptor(entry, name)
@@ -108,7 +114,7 @@ def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str
     return unit, 1.0 if unit == "px" else calibration.to(unit)
 
 
-def _flags(quantities: np.ndarray, grid_px: float) -> list[str]:
+def _flags(quantities: np.ndarray, grid_px: np.ndarray) -> list[str]:
     """Name what keeps each particle from being measured as the estimator promises."""
     area, kept = quantities[:, 0], quantities[:, 8]
     found = {
@@ -120,7 +126,10 @@ def _flags(quantities: np.ndarray, grid_px: float) -> list[str]:
     }
     table = np.stack(list(found.values()), axis=1)
     names = list(found)
-    return [";".join(names[k] for k in np.flatnonzero(row)) if row.any() else "" for row in table]
+    flags = [""] * len(table)
+    for row in np.flatnonzero(table.any(axis=1)).tolist():
+        flags[row] = ";".join(names[k] for k in np.flatnonzero(table[row]))
+    return flags
 
 
 def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -197,10 +206,11 @@ def measure(
         ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``, ``x_Fmax_um`` (or ``_nm``, ``_px``), the
         ratios, ``touches_edge``, ``n_parts``, ``n_holes``, ``edge_weight`` (Miles-Lantuejoul),
         ``predicted_iou``, ``stability_score``, ``class_name`` and ``flag``. A flag names what
-        limits the row: ``too_small`` (see `MeasureSettings.grid_px`), ``fine_detail`` (the
+        limits the row: ``too_small`` (less than ten cells of the grid that the mask was made on
+        across, see `MeasureSettings.grid_px`), ``fine_detail`` (the
         smoothing changes the contour's area by over 2 %), ``no_contour`` (by over 25 %),
-        ``parts``, ``holes``. ``attrs`` says
-        estimator, unit, frame, source of the scale and digest of the masks.
+        ``parts``, ``holes``. ``attrs`` says estimator, unit, frame, source of the scale, digest
+        of the masks and the coarsest ``grid_px`` among them.
 
     Raises
     ------
@@ -224,6 +234,8 @@ def measure(
             f"measure needs a MaskSet, not {type(masks).__name__}; for one mask write "
             "MaskSet((mask,)), for a label image MaskSet.from_labels(labels)."
         )
+    if settings is not None and not isinstance(settings, MeasureSettings):
+        raise DataError(f"settings must be MeasureSettings, not {type(settings).__name__}.")
     try:
         settings = dataclasses.replace(settings or MeasureSettings(), **changes)
     except TypeError:
@@ -239,6 +251,9 @@ def measure(
     quantities[~(np.abs(quantities[:, 8] - 1) <= _UNMEASURABLE), 3:8] = math.nan
     everything = Region.columns(quantities)
 
+    grid = np.array([mask.grid_px for mask in masks], float)
+    if settings.grid_px is not None:
+        grid[:] = settings.grid_px
     columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
     if image:
         columns["image"] = [str(image)] * len(masks)
@@ -271,7 +286,7 @@ def measure(
         "predicted_iou": masks.predicted_iou,
         "stability_score": masks.stability_score,
         "class_name": [mask.label for mask in masks],
-        "flag": _flags(quantities, settings.grid_px),
+        "flag": _flags(quantities, grid),
     }
     table = pd.DataFrame(columns)
     table.attrs.update(
@@ -281,7 +296,7 @@ def measure(
         calibration="none" if calibration is None else str(calibration),
         shape=list(shape),
         masks=masks.digest,
-        grid_px=settings.grid_px,
+        grid_px=float(grid.max(initial=1.0)) if settings.grid_px is None else settings.grid_px,
     )
     return table
 

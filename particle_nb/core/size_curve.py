@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
@@ -149,3 +151,36 @@ def class_limits(values: Any) -> np.ndarray:
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise DataError("class limits are two or more increasing sizes.")
     return edges
+
+
+def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
+    """Return the one column of a table of `measure` that holds a size, and its unit.
+
+    Raises
+    ------
+    DataError
+        If there is none, or several.
+
+    Examples
+    --------
+    >>> size_column(pd.DataFrame({"x_px": [7.0], "x_A_um": [3.0]}), "x_A")
+    ('x_A_um', 'um')
+    """
+    # places of the centroid end in _px as well, and are no sizes
+    columns = [str(name) for name in table.columns if name not in ("x_px", "y_px")]
+    units = ["px", *METRES]
+    ending = re.fullmatch(rf"(.+)_({'|'.join(units)})", size)
+    if ending and size in columns:
+        return size, ending[2]
+    found = [(name, unit) for unit in units for name in columns if name == f"{size}_{unit}"]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"the table has {size!r} in several units ({', '.join(name for name, _ in found)}); "
+            "measure all images with the same unit=, or name the column."
+        )
+    sizes = [name for name in columns if re.search(rf"_({'|'.join(units)})$", name)]
+    raise DataError(
+        f"the table has no size {size!r}; its lengths are {', '.join(sizes) or 'none'}."
+    )

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from particle_nb.core.errors import DataError
+from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.image import Calibration
 from particle_nb.core.masks import MaskSet
 
 
@@ -78,3 +79,18 @@ def checked_masks(masks: Any) -> MaskSet:
             "for a label image use MaskSet.from_labels."
         )
     return masks
+
+
+def checked_calibration(calibration: Any) -> None:
+    """Say so where something else than a calibration, or None, is given.
+
+    Raises
+    ------
+    CalibrationError
+        If so.
+    """
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CalibrationError(
+            f"calibration must be a Calibration or None, not {type(calibration).__name__}; "
+            "write Calibration(0.31, 'um') or image.calibration."
+        )

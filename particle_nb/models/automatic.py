@@ -176,7 +176,8 @@ class _Candidate:
             pixels = self.frame.crop(self.held, offset).pixels
         if not pixels.any():
             return None
-        return Mask(self.origin, pixels, shape, self.predicted_iou, self.stability)
+        scores = self.predicted_iou, self.stability
+        return Mask(self.origin, pixels, shape, *scores, grid_px=self.frame.grid_px)
 
 
 def propose(
@@ -321,7 +322,10 @@ def _tidy(masks: list[Mask], settings: AutomaticSettings) -> list[Mask]:
         changed = filled or dropped
         new = (
             Mask.from_full(
-                full, predicted_iou=mask.predicted_iou, stability_score=mask.stability_score
+                full,
+                predicted_iou=mask.predicted_iou,
+                stability_score=mask.stability_score,
+                grid_px=mask.grid_px,
             )
             if changed
             else mask

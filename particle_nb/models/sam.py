@@ -28,7 +28,12 @@ from particle_nb.models.sam_input import (
     sketch_logits,
     to_rgb,
 )
-from particle_nb.models.sam_load import load_weights, pick_device, weights_digest
+from particle_nb.models.sam_load import (
+    load_weights,
+    multiplies_bf16,
+    pick_device,
+    weights_digest,
+)
 
 
 def load(source: str, device: str = "auto", settings: AutomaticSettings | None = None) -> Sam:
@@ -136,8 +141,7 @@ class Sam:
         place = checked_window(image, window)
         x0, y0, x1, y1 = place
         pixels, size = self.preprocessing(to_rgb(image)[y0:y1, x0:x1])
-        # bf16 where the hardware multiplies it fast; a CPU without AMX is slower with it
-        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        half = multiplies_bf16(self.device)
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half),
@@ -229,6 +233,7 @@ class Sam:
                         embedding.shape,
                         float(scores[index]),
                         crop.stability,
+                        grid_px=frame.grid_px,
                     )
                 )
         return MaskSet(tuple(masks), embedding.shape)

@@ -150,6 +150,17 @@ class Frame:
         if min(self.low, self.padded, *self.resized, *self.size) < 1:
             raise ModelError(f"a window of {self.size} pixels is too thin for this model.")
 
+    @property
+    def grid_px(self) -> float:
+        """Side of one logit in pixels of the window, at least 1: masks know nothing finer.
+
+        Examples
+        --------
+        >>> Frame(256, 1024, (768, 1024), (1536, 2048)).grid_px
+        8.0
+        """
+        return max(1.0, self.padded / self.low * max(self.size) / max(self.resized))
+
     def logits(self, low: np.ndarray, lowest: float) -> tuple[int, int, np.ndarray]:
         """Return (row, col, float32 logits) of the part where logits may exceed `lowest`."""
         active = low > lowest

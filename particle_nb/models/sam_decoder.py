@@ -9,7 +9,9 @@ The mathematics is that of ``transformers.SamModel``; the order of the sums diff
 - upscaling runs channels-last, as two matrix products;
 - large temporaries live in a workspace: their page faults cost as much as the arithmetic.
 
-Logits differ from the reference by rounding (1e-5 of their size); see tests/test_sam.py.
+Logits differ from the reference by rounding (1e-5 of their size); see tests/test_sam.py. Against
+double precision they are as near as the reference's own (tests/parity), so a pixel whose logit
+rounds to 0 may fall on either side, as it does in the reference with another number of threads.
 """
 
 from __future__ import annotations

@@ -54,6 +54,19 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device's own hardware multiplies bfloat16: NVIDIA's from Ampere on, and AMD's.
+
+    Older cards, a CPU without AMX and Apple's chips emulate it, which is slower than float32.
+
+    Examples
+    --------
+    >>> multiplies_bf16(torch.device("cpu"))
+    False
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
+
+
 def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return SHA-256 over names, shapes, dtypes and values, 16 hex digits."""
     digest = hashlib.sha256()

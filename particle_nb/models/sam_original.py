@@ -189,8 +189,9 @@ class OriginalSam:
             crop = frame.crop(logits[index], self.settings.stability_score_offset)
             if crop.pixels.any():
                 place = (y0 + crop.row, x0 + crop.col)
+                found = float(scores[index]), crop.stability
                 masks.append(
-                    Mask(place, crop.pixels, embedding.shape, float(scores[index]), crop.stability)
+                    Mask(place, crop.pixels, embedding.shape, *found, grid_px=frame.grid_px)
                 )
         return MaskSet(tuple(masks), embedding.shape)
 
@@ -224,6 +225,7 @@ class OriginalSam:
             min_mask_region_area=s.min_mask_region_area,
         )
         found = generator.generate(to_rgb(image))
+        low = 4 * int(self.model.prompt_encoder.image_embedding_size[0])
         if progress is not None:
             progress(1, 1)
         masks = [
@@ -231,6 +233,8 @@ class OriginalSam:
                 np.asarray(record["segmentation"], bool),
                 predicted_iou=record["predicted_iou"],
                 stability_score=record["stability_score"],
+                # the crop that it was found in, as the package writes it: (x, y, width, height)
+                grid_px=max(1.0, max(record["crop_box"][2:]) / low),
             )
             for record in found
             if record["area"]

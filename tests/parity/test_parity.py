@@ -7,6 +7,7 @@ the real ViT-B architecture instead (an hour on two cores).
 
 from __future__ import annotations
 
+import copy
 import os
 
 import numpy as np
@@ -22,11 +23,12 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask
 from particle_nb.core.prompt import Prompt
-from particle_nb.models.automatic import AutomaticSettings
+from particle_nb.models.automatic import AutomaticSettings, point_grid
 from particle_nb.models.sam import load, load_original
 from particle_nb.models.sam_input import sketch_logits
 
 SIDE = 6
+SIDE_OF_INPUT = 1024
 STABLE = 0.95
 
 
@@ -206,6 +208,50 @@ def test_prompts_equal_predictor(prompt, image, paths, package):
     for mask, i in zip(found, order, strict=True):
         assert np.count_nonzero(mask.full() ^ masks[i]) == 0
         assert mask.predicted_iou == pytest.approx(float(scores[i]), abs=1e-5)
+
+
+def in_double(model, image, places):
+    """The package's own modules in double precision: its logits and scores without rounding."""
+    model = copy.deepcopy(model).double()
+    layer = model.prompt_encoder.pe_layer
+    plain, kind = layer._pe_encoding, torch.float64
+    # the package casts coordinates to float32 on the way
+    layer._pe_encoding = lambda at: plain(at.to(kind))
+    layer.forward_with_coords = lambda at, size: layer._pe_encoding(at / SIDE_OF_INPUT)
+    return by_package(model, image, places, kind)
+
+
+def by_package(model, image, places, kind=torch.float32):
+    """Logits (B, 3, 256, 256), scores (B, 3) of the package at points of a 1024 px image."""
+    pixels = torch.as_tensor(image.pixels.transpose(2, 0, 1).copy())[None]
+    labels = torch.ones(len(places), 1, dtype=torch.int)
+    with torch.inference_mode():
+        features = model.image_encoder((pixels - model.pixel_mean) / model.pixel_std)
+        at = torch.as_tensor(places[:, None], dtype=kind)
+        sparse, dense = model.prompt_encoder(points=(at, labels), boxes=None, masks=None)
+        where = model.prompt_encoder.get_dense_pe()
+        return model.mask_decoder(features, where, sparse.to(kind), dense, multimask_output=True)
+
+
+def test_as_near_to_double_precision_as_the_package(square, paths, package):
+    """Where the two differ in a pixel, its logit rounds to 0: neither is nearer to the truth."""
+    places = point_grid(4) * SIDE_OF_INPUT
+    truth, scores = in_double(package.model, square, places)
+    theirs, _ = by_package(package.model, square, places)
+    sam = load(str(paths[1]), "cpu")
+    embedding, decoder = sam.encode(square), sam.decoder
+    with torch.inference_mode():
+        at = decoder.coordinates(places[:, None])
+        labels = torch.ones(at.shape[:2], dtype=torch.int64)
+        iou, tokens, keys = decoder.tokens(
+            sam.shared(embedding), decoder.sparse(at, labels, None), sam.workspace()
+        )
+        ours = decoder.masks(tokens, keys, sam.workspace())
+    assert float((iou[:, 1:] - scores).abs().max()) < 1e-5
+    error, known = ((x.double() - truth).abs() for x in (ours, theirs))
+    assert 0 < float(known.max()) < 1e-5 * float(truth.abs().max())
+    assert float(error.max()) < 1.5 * float(known.max())
+    assert float(error.mean()) < 1.5 * float(known.mean())
 
 
 def test_package_behind_the_protocol(image, paths, package):
