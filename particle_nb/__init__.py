@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "batches": ("BatchResult", "BatchSettings", "batch", "read_batch", "summarise"),
     "core.cascade": ("FilterSettings", "cascade", "mask_values"),
     "core.distribution": ("SizeDistribution", "size_distribution"),
     "core.errors": (

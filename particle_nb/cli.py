@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     validate.add_argument("--out", default="runs", help="folder of all runs (default: runs)")
     validate.set_defaults(run=_validate)
+
+    collect = verbs.add_parser("collect", help="one table and one page over many runs")
+    collect.add_argument("folder", nargs="?", default="runs", help="of the runs (default: runs)")
+    collect.set_defaults(run=_collect)
     return parser
 
 
@@ -108,11 +112,7 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _batch(given: argparse.Namespace) -> int:
-    from particle_nb.batches import BatchSettings, batch
-    from particle_nb.core.distribution import size_distribution
-    from particle_nb.core.exports import write_csv
-    from particle_nb.core.variation import image_variation
-    from particle_nb.figures import psd
+    from particle_nb.batches import BatchSettings, batch, summarise
 
     images = given.images[0] if len(given.images) == 1 else given.images
     settings = BatchSettings(
@@ -129,18 +129,13 @@ def _batch(given: argparse.Namespace) -> int:
     if not counts.get("done", 0):
         return 1
     print(f"table   {result.folder / 'particles.parquet'}")
-    table = result.particles()
-    if "edge_weight" not in table or not (table["edge_weight"] > 0).any():
+    summary = summarise(result)
+    print(f"report  {summary.page}")
+    found = summary.variation
+    if found is None:
         print("no whole particle was found in any image")
         return 0
-    # particles that the frame cuts drop out, and large ones count more to make up for it
-    whole = "miles_lantuejoul"
-    found = image_variation(table, weights=whole)
-    write_csv(found.images, result.folder / "summary.csv")
-    pooled = psd(size_distribution(table, weights=whole))
-    pooled.write_html(result.folder / "psd.html", include_plotlyjs=True)
-    print(f"summary {result.folder / 'summary.csv'} (the most unusual images first)")
-    print(f"figure  {result.folder / 'psd.html'}")
+    print(f"summary {summary.table} (the most unusual images first)")
     for name, value, low, high in found.pooled.itertuples():
         # NaN below five images, from which no interval can be drawn
         limits = f" ({low:.4g} to {high:.4g})" if low == low else ""
@@ -172,6 +167,23 @@ def _validate(given: argparse.Namespace) -> int:
         given.name, {key: _value(value) for key, value in given.parameters}, out=given.out
     )
     return _say(run)
+
+
+def _collect(given: argparse.Namespace) -> int:
+    from particle_nb.core.exports import write_csv
+    from particle_nb.validation import collect
+
+    table = collect(given.folder)
+    folder = Path(given.folder)
+    write_csv(table, folder / "runs.csv")
+    for row in table.to_dict("records"):
+        # missing where results.json is damaged
+        if row.get("ok") != True:  # noqa: E712 - may be a numpy bool, or NaN
+            print(f"failed  {row['run']}", file=sys.stderr)
+    print(f"runs    {len(table)}")
+    print(f"page    {folder / 'index.html'}")
+    print(f"table   {folder / 'runs.csv'}")
+    return 0
 
 
 def _value(text: str) -> Any:

@@ -198,3 +198,32 @@ test("viridis ends in violet and yellow and is grey for no number", () => {
   assert.equal(g.viridis(1), "rgb(253,231,37)");
   assert.equal(g.viridis(Number.NaN), "rgb(128,128,128)");
 });
+
+test("a threshold moves alone, and the two ends of the area never cross", () => {
+  const all = { min_area: null, max_area: null, min_predicted_iou: 0.5, nested: "keep" };
+  assert.deepEqual(g.withThreshold(all, "min_predicted_iou", 0.7), { ...all, min_predicted_iou: 0.7 });
+  assert.deepEqual(all.min_predicted_iou, 0.5, "what it was given is not changed");
+  const ends = { ...all, min_area: 20, max_area: 50 };
+  assert.equal(g.withThreshold(ends, "min_area", 80).min_area, 50);
+  assert.equal(g.withThreshold(ends, "max_area", 5).max_area, 20);
+  assert.equal(g.withThreshold(ends, "max_area", null).max_area, null);
+  assert.equal(g.withThreshold({ ...ends, max_area: null }, "min_area", 80).min_area, 80);
+});
+
+test("a slider gives back the threshold that it was set to, and off at its end", () => {
+  const top = Math.log1p(70_000);
+  for (const area of [1, 2, 30, 999, 40_000]) assert.equal(g.sliderToThreshold(g.thresholdToSlider(area, top, true, "low"), top, true, "low"), area);
+  for (const share of [0.01, 0.35, 0.88, 0.97]) {
+    assert.equal(g.sliderToThreshold(g.thresholdToSlider(share, 1, false, "low"), 1, false, "low"), share);
+    assert.equal(g.sliderToThreshold(g.thresholdToSlider(share, 1, false, "high"), 1, false, "high"), share);
+  }
+  assert.equal(g.thresholdToSlider(null, top, true, "low"), 0);
+  assert.equal(g.thresholdToSlider(null, top, true, "high"), top);
+  assert.equal(g.sliderToThreshold(0, top, true, "low"), null);
+  assert.equal(g.sliderToThreshold(top, top, true, "high"), null);
+  assert.equal(g.sliderToThreshold(1, 1, false, "low"), 1, "the other end is a threshold");
+});
+
+test("the spread passes over what is no number", () => {
+  assert.deepEqual(g.spread([3, Number.NaN, -1, Infinity, 2]), [-1, 3]);
+});

@@ -192,6 +192,19 @@ BAD = {
         lambda: pnb.roughness_table(SESSION, None, MASKS, "sphere"),
         lambda: pnb.roughness_table(SESSION, IMAGE, None, "sphere"),
     ],
+    "BatchResult": [],  # a plain value that `batch` makes
+    "BatchSettings": [
+        lambda: pnb.BatchSettings(unit="mm"),
+        lambda: pnb.BatchSettings(segmenter=3),
+        lambda: pnb.BatchSettings(threads=0),
+    ],
+    "batch": [
+        lambda: pnb.batch("no-such-folder"),
+        lambda: pnb.batch([]),
+        lambda: pnb.batch(3),
+    ],
+    "read_batch": [lambda: pnb.read_batch("no-such-folder")],
+    "summarise": [lambda: pnb.summarise(None)],
     "report": [lambda: pnb.report([]), lambda: pnb.report(["missing.tif"])],
     "roughness": [
         lambda: pnb.roughness(CLOUD),

@@ -21,7 +21,7 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from particle_nb.batches import BatchSettings, batch, read_batch, running
+from particle_nb.batches import BatchSettings, batch, read_batch, running, summarise
 from particle_nb.batches.work import Job, work
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import CalibrationError, DataError, ModelError
@@ -354,6 +354,73 @@ def test_no_more_images_wait_than_the_queue_holds(
     monkeypatch.setattr(running.futures, "wait", counting)
     batch(folder, SETTINGS, tmp_path, progress=False)
     assert 1 <= most <= 2
+
+
+def test_embeddings_outlive_a_run_and_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other filters are other results; the images are as they were and are not encoded again."""
+    from particle_nb.batches.work import _session
+
+    draw(tmp_path / "a.png", 1)
+    cache = str(tmp_path / "cache")
+    plain = BatchSettings("0.5 um", cache_dir=cache)
+    model = _session("embedded", "cpu", cache).segmenter
+    encoded = []
+    encode = type(model).encode
+
+    def counting(self, image, window=None):
+        encoded.append(window)
+        return encode(self, image, window)
+
+    monkeypatch.setattr(type(model), "encode", counting)
+    first = batch([tmp_path / "a.png"], plain, tmp_path / "one", progress=False)
+    assert len(encoded) >= 1
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == len(encoded)
+    again, encoded[:] = len(encoded), []
+    strict = BatchSettings("0.5 um", cache_dir=cache, filters=FilterSettings(min_area=700))
+    second = batch([tmp_path / "a.png"], strict, tmp_path / "two", progress=False)
+    assert encoded == [], f"encoded {len(encoded)} of {again} again"
+    assert 0 < second.images["n"].iloc[0] < first.images["n"].iloc[0]
+    _session.cache_clear()
+
+
+# ---------------------------------------------------------------- the summary
+
+
+def test_the_summary_names_the_odd_image_and_what_failed(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(folder, root)
+    rows, cols = np.mgrid[:180, :240]
+    big = np.where((rows - 90) ** 2 + (cols - 120) ** 2 < 60**2, 190, 60).astype(np.uint8)
+    PIL.Image.fromarray(big).save(root / "odd <b>.png")
+    (root / "broken.png").write_text("no image")
+    result = batch(root, SETTINGS, tmp_path / "out", progress=False)
+    done = summarise(result)
+    assert done.page == tmp_path / "out" / "report.html"
+    assert done.variation is not None
+    assert done.variation.outliers == ["odd <b>.png"]
+    assert done.distribution is not None
+    assert done.distribution.n == 12 * 10 + 1
+    page = done.page.read_text(encoding="utf-8")
+    assert "odd &lt;b&gt;.png" in page
+    assert "<tr class=odd><td>odd &lt;b&gt;.png</td>" in page
+    assert "<td>broken.png</td><td>ImageError</td>" in page
+    # radii 8 to 19 and one of 60 px: r^3 of the large one is 216,000 of 562,000 (before weights)
+    assert "One particle carries" in page
+    assert "11 done, 1 failed" in page
+    table = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert table["image"].iloc[0] == "odd <b>.png"
+    assert len(table) == 11
+
+
+def test_a_summary_of_nothing_says_so(tmp_path: Path) -> None:
+    PIL.Image.fromarray(np.full((50, 60), 90, np.uint8)).save(tmp_path / "blank.png")
+    done = summarise(batch(tmp_path, SETTINGS, tmp_path / "out", progress=False))
+    assert done.table is None
+    assert "No whole particle" in done.page.read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="summarise takes"):
+        summarise(None)
 
 
 # ---------------------------------------------------------------- bad input

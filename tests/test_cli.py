@@ -122,7 +122,12 @@ def test_a_batch_pools_images_names_the_odd_one_and_resumes(tmp_path, capsys) ->
     assert summary["image"][0] == "odd.png"
     assert summary["n"].tolist() == [9] * 6
     assert summary["D50_um"][1:] == pytest.approx([20] * 5, rel=0.04)
-    assert "Plotly.newPlot" in (out / "psd.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("Plotly.newPlot") >= 2
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?https?:", page)
+    # the odd image heads the table, and what failed is said
+    assert "<tr class=odd><td>odd.png</td>" in page.split("<tbody>")[2][:60]
+    assert "<td>broken.tif</td><td>ImageError</td>" in page
 
     before = read_batch(out).images.set_index("image")["seconds"]
     assert main([*arguments, "--out", str(out)]) == 0

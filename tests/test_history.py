@@ -276,6 +276,26 @@ def test_the_log_is_json_lines_and_hash_checked() -> None:
     )
 
 
+def test_rounding_on_another_processor_is_a_warning() -> None:
+    """Same weights, one pixel of 1600 fewer: reported, and no reason to stop."""
+
+    class Rounder(FakeSession):
+        def predict(self, image: Image, prompt: Any, window: Any = None) -> MaskSet:
+            found = []
+            for mask in super().predict(image, prompt, window):
+                crop = mask.crop.copy()
+                crop[0, crop[0].argmax()] = False
+                found.append(mask.replace(crop=crop))
+            return MaskSet(tuple(found), image.shape)
+
+    log = run(point(43, 43), COMMIT).log(**FACTS)
+    session = Rounder(segmenter=FakeSegmenter(digest="0" * 16))
+    with pytest.warns(UserWarning, match="single pixels"):
+        report = replay(log, session, IMAGE).report
+    assert not report.identical[0]
+    assert report.iou[0] == pytest.approx(1599 / 1600)
+
+
 def test_other_weights_report_their_iou() -> None:
     class Grower(FakeSession):
         def predict(self, image: Image, prompt: Any, window: Any = None) -> MaskSet:

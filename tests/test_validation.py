@@ -1,7 +1,9 @@
 """Runs of notebooks: what results.json holds, failing cells, unknown parameters, collecting."""
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import numpy as np
@@ -13,6 +15,7 @@ from particle_nb.validation import notebook_parameters, write_json
 
 CODE = """
 from pathlib import Path
+from urllib.parse import unquote
 import numpy as np
 from particle_nb import validation
 if limit < 0:
@@ -122,3 +125,97 @@ def test_numbers_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": [np.inf, np.nan, np.float64(0.1)], "b": np.bool_(True), 3: Path("x")})
     assert json.loads(path.read_text()) == {"a": [None, None, 0.1], "b": True, "3": "x"}
+
+
+def test_the_page_of_many_runs_links_them_failures_first(notebook: Path, tmp_path: Path) -> None:
+    root = tmp_path / "my runs"
+    for limit in (2, -3):
+        validate(str(notebook), {"limit": limit}, folder=root / f"run <{limit}>")
+    (root / "damaged").mkdir()
+    (root / "damaged" / "results.json").write_text('{"ok": tr')
+    collect(root)
+    page = (root / "index.html").read_text(encoding="utf-8")
+    assert "3 runs, 2 failed" in page
+    body = page.split("<tbody>")[1]
+    assert body.index("limit is -3, below 0") < body.index('class="ok"')
+    assert body.index("damaged or was not finished") < body.index('class="ok"')
+    # the headline: numbers of the run that names none itself
+    assert "<dt>size.D50</dt><dd>0.5</dd>" in body
+    links = re.findall(r'href="([^"]*)"', page)
+    assert len(links) == 2 * 2 + 1
+    for link in links:
+        assert (root / unquote(link)).is_file(), link
+    assert "<script" not in page
+    assert "run <2>" not in page, "a folder's name went into the page as markup"
+
+    (root / "index.html").unlink()
+    collect(root, index=False)
+    assert not (root / "index.html").exists()
+
+
+def test_a_headline_of_the_notebook_goes_first(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "results.json", {"ok": True, "n": 7, "headline": {"D50": "0.5 um", "CV": 0.25}}
+    )
+    collect(tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<dt>D50</dt><dd>0.5 um</dd><dt>CV</dt><dd>0.25</dd>" in page
+    assert "<dt>n</dt>" not in page
+
+
+def test_a_run_that_was_killed_is_no_success(notebook: Path, tmp_path: Path, monkeypatch) -> None:
+    import papermill
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", killed)
+    with pytest.raises(KeyboardInterrupt):
+        validate(str(notebook), folder=tmp_path / "runs" / "one")
+    table = collect(tmp_path / "runs")
+    assert not table["ok"].iloc[0]
+    assert table["error"].iloc[0] == "not finished"
+
+
+def test_the_command_collects(tmp_path: Path, capsys) -> None:
+    for name, ok in (("good", True), ("bad", False)):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "results.json", {"ok": ok, "n": 7})
+    assert main(["collect", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "failed  bad" in printed.err
+    assert "good" not in printed.err
+    assert (tmp_path / "index.html").is_file()
+    assert (tmp_path / "runs.csv").read_text().splitlines()[0].startswith("run,ok,n")
+    assert main(["collect", str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "does not say in which language"),
+        ({"kernelspec": {"name": "python3", "display_name": "Python 3"}}, "does not say in which"),
+        ({"language_info": {"name": "python"}}, "names no kernel"),
+        (
+            {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}},
+            "is written in R",
+        ),
+    ],
+)
+def test_a_notebook_without_a_language_is_refused_in_words(
+    metadata: dict, message: str, notebook: Path, tmp_path: Path
+) -> None:
+    book = nbformat.read(notebook, as_version=4)
+    book.metadata = nbformat.from_dict(metadata)
+    nbformat.write(book, notebook)
+    with pytest.raises(DataError, match=message) as caught:
+        validate(str(notebook), {"limit": 2}, tmp_path / "runs")
+    assert notebook.name in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text("not JSON")
+    with pytest.raises(DataError, match="is no notebook"):
+        validate(str(path), out=tmp_path / "runs")

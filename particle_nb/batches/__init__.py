@@ -14,10 +14,19 @@ import pyarrow.parquet as pq
 
 from particle_nb.batches.running import pool_of, run
 from particle_nb.batches.store import Store, finish
+from particle_nb.batches.summary import BatchSummary, summarise
 from particle_nb.batches.work import BatchSettings, Job, scale_text, whole
 from particle_nb.core.errors import DataError
 
-__all__ = ["SUFFIXES", "BatchResult", "BatchSettings", "batch", "read_batch"]
+__all__ = [
+    "SUFFIXES",
+    "BatchResult",
+    "BatchSettings",
+    "BatchSummary",
+    "batch",
+    "read_batch",
+    "summarise",
+]
 
 #: Endings that `batch` looks for in a folder.
 SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")

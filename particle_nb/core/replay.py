@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.packed import unpack
 
+#: Least IoU of a mask with the logged one, on the same weights, that rounding accounts for: sums
+#: in single precision differ among processors, which moves single pixels of an outline.
+ROUNDING = 0.98
 _LOG_LIMIT = 512 * 2**20
 
 
@@ -63,7 +67,8 @@ def replay(log: str | Path | Iterable[Mapping[str, Any]], session: Any, image: I
     Raises
     ------
     DataError
-        If the log is damaged, belongs to another image, or gives other masks on the same weights.
+        If the log is damaged, belongs to another image, or gives other masks on the same weights
+        (an IoU below `ROUNDING`; single pixels give a warning).
     PromptError
         If a step cannot be done again; the step is named.
 
@@ -97,10 +102,18 @@ def replay(log: str | Path | Iterable[Mapping[str, Any]], session: Any, image: I
     report = pd.DataFrame(rows, columns=["step", "action", "particle", "identical", "iou"])
     wrong = report.loc[~report["identical"].astype(bool)]
     if same_model and len(wrong):
-        first = wrong.iloc[0]
-        raise DataError(
-            f"step {first['step']} ({first['action']}) gave another mask than the log, on the same "
-            f"weights (IoU {first['iou']:.4f}); the log or the library was changed."
+        # equal pixels under another hash: somebody changed the log
+        wrong = wrong.assign(iou=wrong["iou"].where(wrong["iou"] < 1, 0.0).fillna(0.0))
+        first = wrong.sort_values("iou", kind="stable").iloc[0]
+        if first["iou"] < ROUNDING:
+            raise DataError(
+                f"step {first['step']} ({first['action']}) gave another mask than the log, on the "
+                "same weights; the log or the library was changed."
+            )
+        warnings.warn(
+            f"{len(wrong)} of {len(report)} masks differ from the log by single pixels (least IoU "
+            f"{first['iou']:.4f}): another processor or number of threads rounds otherwise.",
+            stacklevel=2,
         )
     return Replay(history, report, same_model)
 

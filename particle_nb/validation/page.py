@@ -1,0 +1,74 @@
+"""An executed notebook as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.writing import atomic
+
+
+def write_html(notebook: str | os.PathLike[str]) -> Path:
+    """Convert an executed notebook to one HTML file beside it that needs no network.
+
+    Cells tagged ``hide-input`` show their output only.
+
+    Raises
+    ------
+    DataError
+        If it is no notebook.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    path = Path(notebook)
+    try:
+        book = nbformat.read(path, as_version=4)
+    except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise DataError(f"{path} is no notebook: {error}") from None
+    # widget state wants a CDN; every widget of ours also leaves a picture
+    book.metadata.pop("widgets", None)
+    _draw_plotly(book)
+    exporter = HTMLExporter(template_name="lab", embed_images=True)
+    exporter.mathjax_url = ""
+    exporter.require_js_url = ""
+    exporter.jquery_url = ""
+    exporter.mermaid_js_url = ""
+    exporter.exclude_input_prompt = True
+    exporter.exclude_output_prompt = True
+    for processor in exporter._preprocessors:
+        if type(processor).__name__ == "TagRemovePreprocessor":
+            processor.enabled = True
+            processor.remove_input_tags = {"hide-input", "parameters", "injected-parameters"}
+    body, _ = exporter.from_notebook_node(book, {"metadata": {"name": path.stem}})
+    body = re.sub(r"<script[^>]*\ssrc=\"(?:https?:)?//[^>]*></script>", "", body)
+    body = re.sub(r"<script[^>]*\ssrc=\"\"[^>]*></script>", "", body)
+    target = path.with_suffix(".html")
+    with atomic(target) as stream:
+        stream.write(body.encode("utf-8"))
+    return target
+
+
+def _draw_plotly(book: Any) -> None:
+    """Turn plotly's own outputs into HTML; the first one brings the script for all."""
+    from plotly.io import to_html
+
+    kind, script = "application/vnd.plotly.v1+json", True
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            figure = output.get("data", {}).get(kind)
+            if figure is None:
+                continue
+            output["data"] = {
+                "text/html": to_html(
+                    {"data": figure["data"], "layout": figure["layout"]},
+                    config=figure.get("config"),
+                    full_html=False,
+                    include_plotlyjs=script,
+                    validate=False,
+                )
+            }
+            script = False

@@ -1,0 +1,127 @@
+"""What a run leaves beside its page: ``results.json``, versions, where a number came from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from particle_nb.core.image import Image
+from particle_nb.core.writing import atomic
+
+if TYPE_CHECKING:
+    from particle_nb.session import Session
+
+#: Packages whose versions a report names: those that can change a number.
+PACKAGES = (
+    "particle_nb",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-image",
+    "scikit-learn",
+    "numba",
+    "torch",
+    "transformers",
+    "tifffile",
+    "pillow",
+    "plotly",
+    "papermill",
+)
+
+
+def software() -> dict[str, str]:
+    """Return the versions that a number depends on.
+
+    Examples
+    --------
+    >>> "numpy" in software()
+    True
+    """
+    versions = {"python": platform.python_version(), "system": platform.platform()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def provenance(session: Session, images: Sequence[Image]) -> dict[str, Any]:
+    """Return what is needed to repeat a result: images, scales, model, weights, software.
+
+    Examples
+    --------
+    >>> from particle_nb.session import Session
+    >>> about = provenance(Session("classical"), [Image(np.zeros((2, 3)), name="a")])
+    >>> about["segmenter"]["name"], about["images"][0]["name"]
+    ('classical', 'a')
+    """
+    model = session.segmenter
+    return {
+        "segmenter": {
+            "name": model.name,
+            "weights": model.digest,
+            "about": str(getattr(model, "about", "")),
+            "settings": repr(getattr(model, "settings", None)),
+        },
+        "images": [
+            {
+                "name": image.name,
+                "digest": image.digest,
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "scale": str(image.calibration) if image.calibration is not None else "none",
+                **{key: plain(value) for key, value in image.info.items()},
+            }
+            for image in images
+        ],
+        "software": software(),
+    }
+
+
+def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, whole or not at all; numpy values, NaN and paths are made plain."""
+    with atomic(path) as stream:
+        stream.write(json.dumps(plain(dict(values)), indent=1, allow_nan=False).encode("utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def plain(value: Any) -> Any:
+    """Make a value that JSON and papermill can carry."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if key not in ("figures", "software"):
+                flat |= flatten(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            flat[f"{prefix}{key}"] = value
+    return flat
