@@ -17,11 +17,14 @@ from particle_nb.core.image import Image  # noqa: E402
 from particle_nb.core.masks import Mask, MaskSet  # noqa: E402
 from particle_nb.core.prompt import Prompt  # noqa: E402
 from particle_nb.core.scores import score  # noqa: E402
+from particle_nb.core.synthetic import Population, SceneSettings, Sizes  # noqa: E402
+from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
 from particle_nb.models import Segmenter, load_model  # noqa: E402
 from particle_nb.models.embedded import (  # noqa: E402
     automatic_mode,
     evaluate,
     inference,
+    joining,
     network,
     segmenter,
     train_segmenter,
@@ -444,3 +447,43 @@ def test_the_corrections_of_the_evaluation_hit_the_error() -> None:
     assert label == 0
     assert 30 <= x < 50
     assert evaluate.false_click(part, truth) is None
+
+
+def test_radius_errors_are_signed_and_need_a_match() -> None:
+    """Squares of 40 and 44 px: radii 40 / sqrt(pi) and 44 / sqrt(pi)."""
+    full = np.zeros((80, 80), bool)
+    full[10:50, 10:50] = True
+    wide = np.zeros((80, 80), bool)
+    wide[8:52, 8:52] = True
+    truth, grown = Mask.from_full(full), Mask.from_full(wide)
+    assert evaluate.radius_error(grown, truth) == pytest.approx(4 / np.sqrt(np.pi))
+    assert evaluate.radius_error(truth, grown) == pytest.approx(-4 / np.sqrt(np.pi))
+    corner = np.zeros((80, 80), bool)
+    corner[:30, :30] = True
+    assert np.isnan(evaluate.radius_error(Mask.from_full(corner), truth))
+    rows = evaluate.matched_errors(MaskSet((grown,), (80, 80)), MaskSet((truth,), (80, 80)))
+    assert rows == [["40-100 px", 2.257, 10.0]]
+    assert evaluate.size_bias(rows)["all"] == {"count": 1, "px": 2.257, "percent": 10.0}
+
+
+def test_touching_masks_and_their_seam() -> None:
+    """Two halves of a rectangle and a square far from it: one pair, its seam along the cut."""
+    planes = np.zeros((3, 60, 90), bool)
+    planes[0, 10:30, 10:40] = planes[1, 10:30, 41:70] = planes[2, 45:55, 10:20] = True
+    pairs = joining.touching([Mask.from_full(plane) for plane in planes])
+    assert len(pairs) == 1
+    assert 20 * 60 - 4 <= pairs[0].union.area <= 20 * 60  # the gap between them closed
+    assert np.abs(pairs[0].seam[:, 0] - 40).max() <= 2
+    assert pairs[0].seam[:, 1].min() >= 12  # not at its ends, where the outline is
+    assert pairs[0].seam[:, 1].max() <= 27
+
+
+def test_rods_stay_whole_in_the_automatic_mode(model: segmenter.EmbeddedSegmenter) -> None:
+    """Rendered rods, three to eight times as long as wide, against the truth of the renderer."""
+    rods = Population("rod", sizes=Sizes("lognormal", 300.0, 1.2), aspect=(0.12, 0.3), rounding=0.3)
+    settings = SceneSettings(shape=(256, 256), populations=(rods,), count=14, inside=True)
+    made = synthetic_scene(settings, 0)
+    assert len(made.masks) > 8
+    result = score(model.generate(made.image), made.masks)
+    assert result.f1 > 0.85
+    assert result.aji > 0.8

@@ -146,9 +146,16 @@ def expose(
         values = -values
     mean, spread = float(values.mean()), float(values.std())
     # percentiles, so that a few bright edges do not squeeze everything else into two greys
-    low, middle, high = np.percentile(values[::2, ::2], (5, 50, 95))
+    least, low, middle, high, most = np.percentile(values[::2, ::2], (0.5, 5, 50, 95, 99.5))
+    pivot = 0.5 * float(middle) + 0.5 * mean
     spread = max(float(high - low) / 3.3, 0.35 * spread, 1e-6)
-    grey = (values - (0.5 * float(middle) + 0.5 * mean)) * (exposure.contrast / spread)
+    # Nobody lets the particles burn out: a blurred edge next to a clipped grey moves outwards.
+    spread = max(
+        spread,
+        exposure.contrast * float(most - pivot) / max(1.0 - exposure.brightness, 0.02),
+        exposure.contrast * float(pivot - least) / max(exposure.brightness, 0.02),
+    )
+    grey = (values - pivot) * (exposure.contrast / spread)
     grey += exposure.brightness
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]

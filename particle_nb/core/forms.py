@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from particle_nb.core.compiled import compiled
+from particle_nb.core.ellipsoids import raster_smooth, shadow
 from particle_nb.core.errors import DataError
 from particle_nb.core.imaging import check_number
+from particle_nb.core.noise import VOXELS_PER_CORRELATION
+from particle_nb.core.polyhedra import corners, facets, hull_area, prism
 from particle_nb.core.solids import (
     CAPSULE,
     CYLINDER,
     ELLIPSOID,
     POLYHEDRON,
     Part,
-    compiled,
     draw,
 )
 
@@ -172,21 +175,25 @@ class Population:
             check_number(f"Population.{name}[1]", pair[1], pair[0], high)
 
 
+def rotations(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return random rotations (count, 3, 3), every orientation as likely as any other."""
+    q = rng.standard_normal((count, 4))
+    w, x, y, z = (q / np.sqrt((q * q).sum(axis=1, keepdims=True))).T
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.array(rows).transpose(2, 0, 1).copy()
+
+
 def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.ndarray:
     """Return a random world-to-local rotation (3, 3).
 
     `flat` keeps the local z axis vertical (or horizontal when not `axis_up`).
     """
     if not flat:
-        q = rng.standard_normal(4)
-        w, x, y, z = q / math.sqrt(float(q @ q))
-        return np.array(
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-            ]
-        )
+        return rotations(rng, 1)[0]
     c, s = rng.standard_normal(2)
     n = math.hypot(c, s)
     c, s = c / n, s / n
@@ -194,74 +201,6 @@ def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.n
     if axis_up:
         return turn
     return np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ turn
-
-
-@compiled
-def _corners(planes):
-    """Vertices (N, 3) of the polyhedron n.p <= d: every three planes that meet on its surface."""
-    count = planes.shape[0]
-    found = np.empty((count * count * count // 6 + 1, 3))
-    number = 0
-    for i in range(count):
-        for j in range(i + 1, count):
-            a, b = planes[i], planes[j]
-            ux = a[1] * b[2] - a[2] * b[1]
-            uy = a[2] * b[0] - a[0] * b[2]
-            uz = a[0] * b[1] - a[1] * b[0]
-            for k in range(j + 1, count):
-                c = planes[k]
-                volume = ux * c[0] + uy * c[1] + uz * c[2]
-                if abs(volume) < 1e-6:
-                    continue
-                px = a[3] * (b[1] * c[2] - b[2] * c[1]) + b[3] * (c[1] * a[2] - c[2] * a[1])
-                py = a[3] * (b[2] * c[0] - b[0] * c[2]) + b[3] * (c[2] * a[0] - c[0] * a[2])
-                pz = a[3] * (b[0] * c[1] - b[1] * c[0]) + b[3] * (c[0] * a[1] - c[1] * a[0])
-                px = (px + c[3] * ux) / volume
-                py = (py + c[3] * uy) / volume
-                pz = (pz + c[3] * uz) / volume
-                inside = True
-                for m in range(count):
-                    q = planes[m]
-                    if q[0] * px + q[1] * py + q[2] * pz > q[3] + 1e-7:
-                        inside = False
-                        break
-                if inside:
-                    found[number, 0], found[number, 1], found[number, 2] = px, py, pz
-                    number += 1
-    return found[:number]
-
-
-def _prism(sides: int, half: float) -> np.ndarray:
-    """A right prism, inradius 1, half height `half`: planes (sides + 2, 4)."""
-    angle = 2 * np.pi * (np.arange(sides) + 0.5) / sides
-    ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle, 0 * angle + 1.0], axis=1)
-    return np.vstack([ring, [0, 0, 1, half], [0, 0, -1, half]])
-
-
-def _facets(rng: np.random.Generator) -> np.ndarray:
-    """Planes of a grown crystal (cube and octahedron faces) or of a broken grain."""
-    if rng.random() < 0.5:
-        cube = np.vstack([np.eye(3), -np.eye(3)])
-        octa = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) / 3**0.5
-        # between the octahedron (1.73) and the cube (0.58) every truncation
-        ratio = 0.62 + 1.05 * rng.random()
-        d = np.concatenate([np.full(6, ratio), np.ones(8)])
-        normals = np.vstack([cube, octa])
-        d *= 1 + 0.06 * (rng.random(14) - 0.5)
-    else:
-        count = int(rng.integers(7, 15))
-        index = np.arange(count) + 0.5
-        z = 1 - 2 * index / count
-        golden = np.pi * (1 + 5**0.5) * index
-        ring = np.sqrt(1 - z * z)
-        normals = np.stack([ring * np.cos(golden), ring * np.sin(golden), z], axis=1)
-        normals = normals + 0.28 * rng.standard_normal((count, 3))
-        normals /= np.sqrt((normals**2).sum(axis=1, keepdims=True))
-        d = 1 + 0.45 * (rng.random(count) - 0.5)
-        # six sides of a box keep the body closed whatever the random faces do
-        normals = np.vstack([normals, np.eye(3), -np.eye(3)])
-        d = np.concatenate([d, np.full(6, 1.35)])
-    return np.column_stack([normals, d])
 
 
 @compiled
@@ -313,14 +252,12 @@ def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
     normals /= np.sqrt((normals**2).sum(axis=2, keepdims=True))
     centres = _stick(radii, hosts, normals, population.compactness)
     centres -= centres.mean(axis=0)
-    parts = []
-    for radius, centre in zip(radii, centres, strict=True):
-        semi = np.full(3, radius)
-        if low_ratio < 1:
-            squash = low_ratio + (high_ratio - low_ratio) * rng.random(3)
-            semi = radius * squash / squash.max()
-        parts.append(_part(ELLIPSOID, rotation(rng, False), semi, centre=centre))
-    return parts
+    squash = low_ratio + (high_ratio - low_ratio) * rng.random((count, 3))
+    semis = radii[:, None] * squash / squash.max(axis=1, keepdims=True)
+    return [
+        _part(ELLIPSOID, turn, semi, centre=centre)
+        for turn, semi, centre in zip(rotations(rng, count), semis, centres, strict=True)
+    ]
 
 
 def _part(
@@ -345,10 +282,10 @@ def _part(
 
 
 def _crystal(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
-    corners = _corners(planes)
-    reach = float(np.sqrt((corners**2).sum(axis=1).max()))
+    vertices = corners(planes)
+    reach = float(np.sqrt((vertices**2).sum(axis=1).max()))
     semi = np.array([0.0, 0.0, reach])
-    return _part(POLYHEDRON, turn, semi, planes, rounding, extent=np.ptp(corners, axis=0))
+    return _part(POLYHEDRON, turn, semi, planes, rounding, extent=np.ptp(vertices, axis=0))
 
 
 def build(
@@ -374,7 +311,7 @@ def build(
         half = 1.0 / ratio
         turn = rotation(rng, flat, False)
         if kind == CYLINDER and rng.random() < 0.5:
-            parts = [_crystal(_prism(6, half), turn, rounding)]
+            parts = [_crystal(prism(6, half), turn, rounding)]
         else:
             parts = [_part(kind, turn, np.array([1.0, 1.0, half]), rounding=rounding)]
     elif shape == "agglomerate":
@@ -384,11 +321,11 @@ def build(
             edges = np.array([1.0, ratio + (1 - ratio) * float(rng.random()), ratio])
             planes = np.column_stack([np.vstack([np.eye(3), -np.eye(3)]), np.tile(edges, 2)])
         elif shape == "polyhedron":
-            planes = _facets(rng)
+            planes = facets(rng)
         else:
-            planes = _prism(3 if shape == "triangle" else 6, ratio)
+            planes = prism(3 if shape == "triangle" else 6, ratio)
             if shape == "triangle":  # corners cut off, as grown plates have them
-                cut = _prism(3, ratio)[:3]
+                cut = prism(3, ratio)[:3]
                 cut[:, :2] *= -1
                 cut[:, 3] = 1.35 + 0.6 * float(rng.random())
                 planes = np.vstack([planes, cut])
@@ -410,6 +347,19 @@ def build(
     return parts
 
 
+def _union_area(parts: list[Part]) -> float:
+    """Area of the common shadow of smooth ellipsoids, counted on a grid of 52 cells across."""
+    centres = np.array([part.centre for part in parts])
+    semis = np.array([part.semi for part in parts])
+    extent = float(np.abs(centres).max() + semis.max())
+    cell = extent / 26.0
+    maps = [np.full((55, 55), fill, np.float32) for fill in (-np.inf, np.inf, 0.0)]
+    seen = np.full((55, 55), -1, np.int32)
+    turns = np.array([part.rotation for part in parts])
+    raster_smooth(turns, centres / cell, semis / cell, -27.0, -27.0, *maps, seen)
+    return float(np.count_nonzero(seen >= 0)) * cell * cell
+
+
 def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
     """Factor that gives the outline x_A = `size`."""
     if len(parts) == 1 and parts[0].kind == ELLIPSOID and not parts[0].fields[0, 0]:
@@ -420,6 +370,18 @@ def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
             (a[1] * a[2] * n[0]) ** 2 + (a[0] * a[2] * n[1]) ** 2 + (a[0] * a[1] * n[2]) ** 2
         )
         return size / math.sqrt(4 * area / math.pi)
+    if len(parts) == 1 and parts[0].kind == ELLIPSOID:
+        part = parts[0]
+        fields = part.fields.copy()
+        fields[0, 1] = VOXELS_PER_CORRELATION / fields[0, 1]
+        area = shadow(part.rotation, part.semi, fields, volume)
+        return size / math.sqrt(4 * area / math.pi)
+    sharp = parts[0].kind == POLYHEDRON and not parts[0].rounding
+    if len(parts) == 1 and sharp and not parts[0].fields[0, 0]:
+        turned = corners(parts[0].planes) @ parts[0].rotation
+        return size / math.sqrt(4 * hull_area(turned[np.argsort(turned[:, 0])]) / math.pi)
+    if all(part.kind == ELLIPSOID and not part.fields[0, 0] for part in parts):
+        return size / math.sqrt(4 * _union_area(parts) / math.pi)
     extent = max(float(np.abs(part.centre).max()) + part.reach - 0.5 for part in parts)
     # rays through a displaced surface cost more: a coarser grid, still 0.3 % of x_A
     coarse = (15.0 if parts[0].fields[0, 0] else 26.0) / extent

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from particle_nb.core.solids import Crop, compiled
+from particle_nb.core.compiled import compiled
+from particle_nb.core.solids import Crop
 
 
 @compiled

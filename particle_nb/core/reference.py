@@ -9,14 +9,8 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.imaging import check_number
-from particle_nb.core.solids import (
-    ELLIPSOID,
-    VOXELS_PER_CORRELATION,
-    Part,
-    draw,
-    noise_volume,
-    sample,
-)
+from particle_nb.core.noise import VOXELS_PER_CORRELATION, noise_volume, sample
+from particle_nb.core.solids import ELLIPSOID, Part, draw
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,93 +8,21 @@ optional roughness. Both are Gaussian-correlated random fields added along the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
-from scipy import ndimage
+
+from particle_nb.core import ellipsoids
+from particle_nb.core.compiled import compiled
+from particle_nb.core.noise import (
+    OUTLINE_LIMIT,
+    ROUGH_LIMIT,
+    VOXELS_PER_CORRELATION,
+    displacement,
+)
 
 #: The kinds of part that `_distance` and `_span` know.
 ELLIPSOID, POLYHEDRON, CYLINDER, CAPSULE = range(4)
-
-#: Edge of the periodic noise volume in voxels.
-VOLUME = 64
-# The quadratic B-spline that interpolates the volume is itself a smoothing of variance 1/4 voxel
-# squared; with the Gaussian of sigma 1 before it the autocorrelation exp(-(r/tau)^2) has
-# tau = 2 sqrt(1 + 1/4) voxels.
-VOXELS_PER_CORRELATION = 2.0 * math.sqrt(1.25)
-# Displacements end at this many standard deviations: the irregular outline is bounded by choice,
-# the cut of the roughness takes 6e-5 of its values.
-_OUTLINE_LIMIT = 2.5
-_ROUGH_LIMIT = 4.0
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile when first called; keep the machine code on disk where a folder can be written."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # a read-only installation without a writable user cache
-        return numba.njit(nogil=True)(function)
-
-
-def noise_volume(rng: np.random.Generator, size: int = VOLUME) -> np.ndarray:
-    """Return periodic noise whose B-spline interpolation has mean 0 and variance 1.
-
-    Float32 (size + 2,) * 3, one voxel of the next period around it; the interpolated field has
-    the autocorrelation exp(-(r / tau)^2) with tau = `VOXELS_PER_CORRELATION` voxels.
-
-    Examples
-    --------
-    >>> noise_volume(np.random.default_rng(0), 8).shape
-    (10, 10, 10)
-    """
-    white = rng.standard_normal((size, size, size), dtype=np.float32)
-    smooth = ndimage.gaussian_filter(white, 1.0, mode="wrap", truncate=5.0)
-    smooth -= smooth.mean()
-    samples = sample(np.pad(smooth, 1, mode="wrap"), rng.random((20000, 3)) * size)
-    return np.pad((smooth / samples.std()).astype(np.float32), 1, mode="wrap")
-
-
-@compiled
-def _bspline(volume, x, y, z):
-    """Quadratic B-spline value of the padded periodic volume at (x, y, z) in voxels."""
-    edge = volume.shape[0]
-    size = edge - 2
-    fx, fy, fz = math.floor(x + 0.5), math.floor(y + 0.5), math.floor(z + 0.5)
-    dx, dy, dz = x - fx, y - fy, z - fz
-    ay, by, cy = 0.5 * (0.5 - dy) ** 2, 0.75 - dy * dy, 0.5 * (0.5 + dy) ** 2
-    az, bz, cz = 0.5 * (0.5 - dz) ** 2, 0.75 - dz * dz, 0.5 * (0.5 + dz) ** 2
-    flat = volume.ravel()
-    plane = edge * edge
-    at = (int(fx) % size) * plane + (int(fy) % size) * edge + int(fz) % size
-    total = 0.0
-    for i in range(3):
-        if i == 0:
-            wx = 0.5 * (0.5 - dx) ** 2
-        elif i == 1:
-            wx = 0.75 - dx * dx
-        else:
-            wx = 0.5 * (0.5 + dx) ** 2
-        n = at + i * plane
-        m = n + edge
-        o = m + edge
-        total += wx * (
-            ay * (az * flat[n] + bz * flat[n + 1] + cz * flat[n + 2])
-            + by * (az * flat[m] + bz * flat[m + 1] + cz * flat[m + 2])
-            + cy * (az * flat[o] + bz * flat[o + 1] + cz * flat[o + 2])
-        )
-    return total
-
-
-@compiled
-def sample(volume, points):
-    """Value of the noise at points (N, 3) in voxels, float (N,)."""
-    values = np.empty(points.shape[0])
-    for i in range(points.shape[0]):
-        values[i] = _bspline(volume, points[i, 0], points[i, 1], points[i, 2])
-    return values
 
 
 @compiled
@@ -197,16 +125,7 @@ def _relief(kind, semi, fields, volume, x, y, z):
         k0 = math.sqrt(u * u + v * v + w * w)
         if k0 > 1e-9:
             x, y, z = x / k0, y / k0, z / k0
-    coarse = fine = 0.0
-    if fields[0, 0] > 0.0:
-        s = fields[0, 1]
-        value = _bspline(volume, x * s + fields[0, 2], y * s + fields[0, 3], z * s + fields[0, 4])
-        coarse = fields[0, 0] * min(max(value, -_OUTLINE_LIMIT), _OUTLINE_LIMIT)
-    if fields[1, 0] > 0.0:
-        s = fields[1, 1]
-        value = _bspline(volume, x * s + fields[1, 2], y * s + fields[1, 3], z * s + fields[1, 4])
-        fine = fields[1, 0] * min(max(value, -_ROUGH_LIMIT), _ROUGH_LIMIT)
-    return coarse, fine
+    return displacement(fields, volume, x, y, z)
 
 
 @compiled
@@ -217,7 +136,7 @@ def _march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
     Returns t and the roughness there; t is nan for a miss.
     """
     sign = -1.0 if stop < start else 1.0
-    shell = _OUTLINE_LIMIT * fields[0, 0] + _ROUGH_LIMIT * fields[1, 0]
+    shell = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
     # a displaced surface is steeper than its base: shorten the steps by the fields' slope
     relax = 1.0 / (1.02 + 1.8 * (fields[0, 0] * fields[0, 1] + fields[1, 0] * fields[1, 1]))
     warm = not math.isnan(near)
@@ -285,7 +204,7 @@ def raster(
     roughness along the normal and `parts` the number of the part, both at the top.
     """
     rows, cols = top.shape
-    amplitude = _OUTLINE_LIMIT * fields[0, 0] + _ROUGH_LIMIT * fields[1, 0]
+    amplitude = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
     marched = amplitude > 0.0 or (k > 0.0 and (kind in (POLYHEDRON, CYLINDER)))
     reach = 0.0
     if kind == POLYHEDRON:
@@ -382,7 +301,7 @@ class Part:
             body = math.hypot(self.semi[0], self.semi[2])
         else:
             body = float(self.semi.max())
-        outward = _OUTLINE_LIMIT * self.fields[0, 0] + _ROUGH_LIMIT * self.fields[1, 0]
+        outward = OUTLINE_LIMIT * self.fields[0, 0] + ROUGH_LIMIT * self.fields[1, 0]
         return body + float(outward) + 0.5
 
 
@@ -407,6 +326,27 @@ class Crop:
         return self.parts >= 0
 
 
+def _draw_part(
+    part: Part,
+    number: int,
+    volume: np.ndarray,
+    corner: tuple[float, float],
+    maps: tuple[np.ndarray, ...],
+) -> None:
+    fields = part.fields.copy()
+    used = fields[:, 0] > 0
+    fields[used, 1] = VOXELS_PER_CORRELATION / fields[used, 1]
+    frame = part.rotation, part.centre, part.semi
+    if part.kind == ELLIPSOID and used.any() and ellipsoids.spacing(fields) >= ellipsoids.FINEST:
+        table, nodes, bounds = ellipsoids.tabulate(part.semi, fields, volume)
+        ellipsoids.raster_displaced(
+            *frame, fields, volume, table, nodes, bounds, *corner, number, *maps
+        )
+        return
+    shape = part.planes, part.rounding, fields, volume
+    raster(part.kind, *frame, *shape, *corner, number, *maps)
+
+
 def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Crop:
     """Put a particle on the pixel grid, its centre `shift` (x, y) off the crop's middle pixel."""
     reach_x = max(abs(part.centre[0]) + part.reach for part in parts) + 1.0
@@ -417,27 +357,19 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
     bottom = np.full(size, np.inf, np.float32)
     relief = np.zeros(size, np.float32)
     ids = np.full(size, -1, np.int32)
-    for number, part in enumerate(parts):
-        fields = part.fields.copy()
-        used = fields[:, 0] > 0
-        fields[used, 1] = VOXELS_PER_CORRELATION / fields[used, 1]
-        raster(
-            part.kind,
-            part.rotation,
-            part.centre,
-            part.semi,
-            part.planes,
-            part.rounding,
-            fields,
-            volume,
-            -half_x - shift[0],
-            -half_y - shift[1],
-            number,
-            top,
-            bottom,
-            relief,
-            ids,
+    maps = top, bottom, relief, ids
+    corner = -half_x - shift[0], -half_y - shift[1]
+    if all(part.kind == ELLIPSOID and not part.fields[:, 0].any() for part in parts):
+        ellipsoids.raster_smooth(
+            np.array([part.rotation for part in parts]),
+            np.array([part.centre for part in parts]),
+            np.array([part.semi for part in parts]),
+            *corner,
+            *maps,
         )
+    else:
+        for number, part in enumerate(parts):
+            _draw_part(part, number, volume, corner, maps)
     inside = ids >= 0
     if not inside.any():  # smaller than a pixel and between two centres: one pixel stands for it
         inside[half_y, half_x] = True

@@ -14,10 +14,11 @@ from particle_nb.core.forms import Population, Sizes, build
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.imaging import Detector, Exposure, Relief, random_field, signal
 from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.noise import noise_volume
 from particle_nb.core.packing import Bed
 from particle_nb.core.presets import PRESETS, preset, random_settings
 from particle_nb.core.reference import ReferenceBody, rough_sphere
-from particle_nb.core.solids import Crop, Part, draw, noise_volume
+from particle_nb.core.solids import Crop, Part, draw
 from particle_nb.core.specimens import MATERIALS, PACKINGS, Ground, SceneSettings
 
 __all__ = [
@@ -154,7 +155,8 @@ def scene(settings: SceneSettings, rng: np.random.Generator | int) -> Scene:
     height, width = (int(edge) for edge in settings.shape)
     rows = banner_rows(height) if settings.exposure.banner else 0
     bed = Bed((height - rows, width))
-    volume = noise_volume(streams[0])
+    needed = any(p.shape == "blob" or p.irregularity or p.sq_nm for p in settings.populations)
+    volume = noise_volume(streams[2]) if needed else np.zeros((3, 3, 3), np.float32)
     placed, dropped = _fill(bed, settings, volume, streams[0])
     detectors = _expose(bed, placed, settings, rows, streams[1])
     return _truth(bed, placed, settings, rows, detectors, dropped)

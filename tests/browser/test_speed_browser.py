@@ -189,8 +189,8 @@ def test_clicks_do_not_grow_and_zooming_is_smooth(open_notebook: Callable, clean
         json.dumps({name: {k: round(v, 1) for k, v in row.items()} for name, row in found.items()})
     )
     few, many, large, psd = found.values()
-    # the message of a click is the same but for the number of its step
-    assert abs(many["click_bytes"] - few["click_bytes"]) < 200
+    if not MODEL:  # one and the same mask: the message differs in the number of its step only
+        assert abs(many["click_bytes"] - few["click_bytes"]) < 200
     assert many["click_ms"] < 2 * few["click_ms"] + 50
     for scene in (few, many, large):
         assert scene["zoom_fps"] > 50

@@ -17,9 +17,17 @@ from particle_nb.models.embedded.inference import (
     Decoded,
     View,
     decode,
+    fitting,
     main_part,
-    pixel_mask,
     refine,
+)
+from particle_nb.models.embedded.joining import (
+    box_decoded,
+    decoded_mask,
+    diameter,
+    seam_strength,
+    touching,
+    undivided,
 )
 from particle_nb.models.embedded.network import FEATURES, PromptableNetwork, sample_rois
 
@@ -56,6 +64,10 @@ class AutomaticSettings:
         From this value on a proposal is taken at once, and prompts inside it are not tried.
     overlap : float
         A mask is dropped if it shares more than this part of the smaller one with a better mask.
+    seam, joined : float
+        Touching masks are taken for pieces of one particle if the network sees a boundary between
+        them with less than this mean probability, a box around both is answered with a mask of at
+        least this IoU with both together, and that is worth no less than either piece.
     passes : int
         Times that the uncovered foreground is searched again.
     most : int
@@ -84,13 +96,15 @@ class AutomaticSettings:
     least_stability: float = 0.5
     sure: float = 0.8
     overlap: float = 0.5
+    seam: float = 0.45
+    joined: float = 0.75
     passes: int = 2
     most: int = 800
 
     def __post_init__(self) -> None:
         shares = (
             "least_peak least_score enough_score relative crowded_score small_score "
-            "least_stability sure overlap"
+            "least_stability sure overlap seam joined"
         )
         for name in shares.split():
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -219,7 +233,52 @@ def propose(
         found = resolve(found, settings.overlap)
         if len(found) == before:
             break
-    return found
+    return join(network, views, found, frame, window, settings)
+
+
+def join(
+    network: PromptableNetwork,
+    views: Sequence[View],
+    found: list[Proposal],
+    frame: tuple[int, int],
+    window: tuple[int, int, int, int],
+    settings: AutomaticSettings,
+) -> list[Proposal]:
+    """Put the pieces of rods together: those that touch, then those of one undivided piece."""
+    for turn in range(4):
+        if turn < 3:
+            pairs = touching([p.mask for p in found])
+            wholes = [p.union for p in pairs if seam_strength(views, p) < settings.seam]
+        else:
+            wholes = [
+                mask for mask in undivided(views[0], frame, settings.seam) if in_pieces(mask, found)
+            ]
+        if not wholes:
+            continue
+        decoded = box_decoded(network, views, wholes)
+        better = []
+        for number, whole in enumerate(wholes):
+            one = decoded[slice(number, number + 1)]
+            view = fitting(views, float(one.rois[0, 2:].max()))
+            made = proposals_of(views, view, one, frame, window, settings)
+            if made and made[0].mask.iou(whole) >= settings.joined:
+                better.append(made[0])
+        for proposal in sorted(better, key=lambda p: -p.value):
+            parts = [p for p in found if covered(p.mask, proposal.mask) > 0.7]
+            if parts and proposal.value >= max(p.value for p in parts):
+                found = [p for p in found if p not in parts] + [proposal]
+    return resolve(found, settings.overlap)
+
+
+def covered(mask: Mask, by: Mask) -> float:
+    """Share of a mask that lies under another one."""
+    return mask.intersection(by) / mask.area
+
+
+def in_pieces(whole: Mask, found: list[Proposal]) -> bool:
+    """Whether proposals lie in a region and none of them is about the whole of it."""
+    parts = [p.mask for p in found if covered(p.mask, whole) > 0.7]
+    return bool(parts) and max(mask.iou(whole) for mask in parts) < 0.7
 
 
 def inside(spots: Tensor, found: list[Proposal]) -> Tensor:
@@ -249,21 +308,9 @@ def proposals_of(
     good = (value > settings.lowest) & (stability > settings.least_stability)
     out = []
     for index in torch.nonzero(good)[:, 0].tolist():
-        made = pixel_mask(decoded.logits[index], decoded.rois[index], window)
-        if made is None:
-            continue
-        crop = main_part(made[1])
-        if np.count_nonzero(crop) < 9:
-            continue
-        mask = Mask(
-            made[0],
-            crop,
-            frame,
-            predicted_iou=float(decoded.score[index]),
-            stability_score=float(stability[index]),
-        )
-        diameter = 2.0 * math.sqrt(mask.area / math.pi) * views[0].scale
-        out.append(Proposal(mask, float(value[index]), diameter))
+        mask = decoded_mask(decoded, index, frame, window)
+        if mask is not None:
+            out.append(Proposal(mask, float(value[index]), diameter(mask, views[0].scale)))
     return out
 
 

@@ -14,7 +14,7 @@ import json
 import logging
 import multiprocessing
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,44 @@ def size_class(mask: Mask) -> str:
     return ">= 100 px"
 
 
+def radius_error(predicted: Mask, truth: Mask) -> float:
+    """Radius of the circle as large as the predicted mask less the true one's, px; NaN below
+    an IoU of 0.5, where the two are not the same particle."""
+    if predicted.iou(truth) < 0.5:
+        return float("nan")
+    return float((np.sqrt(predicted.area) - np.sqrt(truth.area)) / np.sqrt(np.pi))
+
+
+def matched_errors(masks: MaskSet, truth: MaskSet) -> list[list[Any]]:
+    """Size class, radius error in px and in per cent of every true particle that was found."""
+    labels = truth.to_labels()
+    out: list[list[Any]] = []
+    for mask in masks:
+        r0, c0, r1, c1 = mask.bbox
+        seen = np.bincount(labels[r0:r1, c0:c1][mask.crop], minlength=len(truth) + 1)
+        best = int(seen[1:].argmax())
+        error = radius_error(mask, truth[best])
+        if np.isfinite(error):
+            radius = np.sqrt(truth[best].area / np.pi)
+            out.append([size_class(truth[best]), round(error, 3), round(100 * error / radius, 2)])
+    return out
+
+
+def size_bias(rows: Sequence[Sequence[Any]]) -> dict[str, dict[str, float]]:
+    """Median radius error of each size class and of all, in px and in per cent."""
+    table = pd.DataFrame(rows, columns=["size", "px", "percent"]).dropna()
+    groups = [*table.groupby("size"), ("all", table)]
+    return {
+        str(name): {
+            "count": len(group),
+            "px": round(float(group["px"].median()), 3),
+            "percent": round(float(group["percent"].median()), 2),
+        }
+        for name, group in groups
+        if len(group)
+    }
+
+
 def score_prompts(
     segmenter: Segmenter, image: Image, truth: MaskSet, most: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
@@ -130,6 +168,7 @@ def score_prompts(
             "click": ious[0] if ious else 0.0,
             "best": max(ious, default=0.0),
             "predicted": first.predicted_iou if first else 0.0,
+            "click_error": radius_error(first, mask) if first else float("nan"),
         }
         fix = correction(first, mask)
         if fix is not None and row["click"] < 0.98:
@@ -158,6 +197,7 @@ def score_prompts(
         answer = segmenter.predict(embedding, Prompt(box=tuple(noisy)))
         row["box"] = answer[0].iou(mask) if len(answer) else 0.0
         row["box_best"] = max((a.iou(mask) for a in answer), default=0.0)
+        row["box_error"] = radius_error(answer[0], mask) if len(answer) else float("nan")
         row["box_predicted"] = answer[0].predicted_iou if len(answer) else 0.0
         rows.append(row)
     return rows
@@ -183,6 +223,7 @@ def score_automatic(segmenter: Segmenter, image: Image, truth: MaskSet) -> dict[
         "fp": result.n_predicted - tp,
         "fn": result.n_truth - tp,
         "seconds": seconds,
+        "errors": matched_errors(masks, truth),
         "predicted": [round(float(v), 4) for v in masks.predicted_iou],
         "real": [round(float(v), 4) for v in best_iou(masks, truth)] if len(masks) else [],
     }
@@ -221,17 +262,24 @@ def summarise(rows: list[dict[str, Any]], autos: list[dict[str, Any]]) -> dict[s
         out["reliability"] = checked.table.round(4).to_dict("records")
         out["by_shape"] = by_class(table, "shape", ["click", "best", "box"])
         out["by_size"] = by_class(table, "size", ["click", "best", "box"])
+        radii = np.sqrt(table["area"] / np.pi)
+        for kind in ("click", "box"):
+            error = table[kind + "_error"]
+            out["size_bias_" + kind] = size_bias(
+                list(zip(table["size"], error, 100 * error / radii, strict=True))
+            )
         out["per_image"] = means.round(4).to_dict("index")
         out["pairs"] = [predicted["both"].round(4).tolist(), real["both"].round(4).tolist()]
     if autos:
         out["f1"] = round(float(np.mean([a["f1"] for a in autos])), 4)
         out["aji"] = round(float(np.mean([a["aji"] for a in autos])), 4)
         out["seconds_automatic"] = round(float(np.mean([a["seconds"] for a in autos])), 3)
+        out["size_bias_automatic"] = size_bias([row for a in autos for row in a["errors"]])
         found = np.concatenate([a["predicted"] for a in autos])
         true = np.concatenate([a["real"] for a in autos])
         if len(found):
             out["ece_automatic"] = round(calibration(found, true).expected_error, 4)
-        out["automatic"] = autos
+        out["automatic"] = [{k: v for k, v in a.items() if k != "errors"} for a in autos]
     return out
 
 
