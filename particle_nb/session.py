@@ -68,7 +68,8 @@ class Session:
         folder, an official ``sam_vit_*.pth``, or an object that follows
         `particle_nb.models.Segmenter`.
     depth, features : str or object
-        Likewise for depth maps (any transformers depth model) and particle features.
+        Likewise for depth maps (``"embedded"``, the package's own; any transformers depth model
+        by hub id or folder, such as ``"Intel/dpt-large"``) and particle features.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     cache_bytes : int
@@ -92,7 +93,7 @@ class Session:
     def __init__(
         self,
         segmenter: str | Segmenter = "embedded",
-        depth: str | DepthEstimator = "Intel/dpt-large",
+        depth: str | DepthEstimator = "embedded",
         features: str | FeatureExtractor = "facebook/dinov2-base",
         *,
         device: str = "auto",

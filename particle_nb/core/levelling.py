@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from particle_nb.core.compiled import compiled
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.formfit import STEEPEST, Form, fit_form, robust_sigma
-from particle_nb.core.compiled import compiled
 from particle_nb.core.surface import PointCloud
 
 #: Points treated at a time, so that the temporaries stay in the processor's cache.

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from particle_nb.core.levelling import Levelled
 from particle_nb.core.compiled import compiled
+from particle_nb.core.levelling import Levelled
 
 _CELLS = 4  # a side: 16 cells over the bounding box, about 12 of them on a round particle
 _FEWEST = 60  # points below which a surface of degree four means nothing

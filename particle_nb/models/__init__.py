@@ -165,6 +165,15 @@ MODELS: dict[str, ModelEntry] = {
         "Apache-2.0",
         package="segment_anything",
     ),
+    "embedded-depth": ModelEntry(
+        "depth",
+        "particle_nb.models.embedded.depth:load",
+        "small depth model trained by this project on rendered particles with true heights; "
+        "offline, on a CPU; 'embedded' as depth means this one",
+        "comes with the package",
+        "MIT",
+        file="embedded/depth.safetensors",
+    ),
     "dpt": ModelEntry(
         "depth",
         "particle_nb.models.depth:load",
@@ -213,6 +222,9 @@ def load_model(source: str, kind: str, device: str = "auto") -> Any:
         raise ModelError(f"a model is named by text, not {source!r}; see `particle-nb models`.")
     name, _, rest = source.partition(":")
     entry = MODELS.get(name)
+    if entry is not None and entry.kind != kind:
+        # "embedded" is the package's own model of whatever kind is asked for.
+        entry = MODELS.get(f"{name}-{kind}", entry)
     if entry is not None and entry.kind != kind:
         raise ModelError(f"{name!r} is a {entry.kind}, not a {kind}; see `particle-nb models`.")
     if entry is None:

@@ -1,0 +1,217 @@
+"""The embedded depth model: a small network that this project trained on rendered particles.
+
+It looks at squares of `SIDE` pixels. A particle's window (`depth_tiles.particle_window`) is one
+square, shrunk or enlarged; larger pictures are cut into overlapping tiles. Heights come out in
+pixels of the picture, so that a slope of 1 means 45 degrees.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from particle_nb.core.errors import ImageError, ModelError
+from particle_nb.core.image import Image
+from particle_nb.models import Window
+from particle_nb.models.depth_tiles import DepthSettings, estimate_tiled
+from particle_nb.models.embedded.depth_network import (
+    DepthNetwork,
+    DepthNetworkSettings,
+    predict_square,
+)
+from particle_nb.models.sam_input import checked_window
+from particle_nb.models.sam_load import pick_device, weights_digest
+
+NAME = "pnb-depth-1"
+WEIGHTS = Path(__file__).with_name("depth.safetensors")
+SIDE = 256  # pixels of the network's input, as trained
+LARGEST = 640  # windows up to this are looked at as one square
+TILE = 384  # image pixels of a tile of anything larger
+_SMALLEST = 16
+_BATCH = 4
+
+
+class EmbeddedDepth:
+    """The package's own depth model behind the `DepthEstimator` protocol.
+
+    Attributes
+    ----------
+    name, digest : str
+        Name and digest of the weights.
+    device : torch.device
+    settings : DepthSettings
+        Tiles; `orientation` plays no part, larger is nearer.
+    side : int
+        Pixels of the network's input.
+    roughness_floor : float or None
+        Sq that a smooth sphere seems to have (form="sphere", no filter) as a share of its radius:
+        the 90th percentile over views of which most were kept out of training.
+    """
+
+    def __init__(
+        self,
+        network: DepthNetwork,
+        name: str,
+        digest: str,
+        device: torch.device,
+        roughness_floor: float | None = None,
+    ) -> None:
+        self.network, self.name, self.digest, self.device = network, name, digest, device
+        self.roughness_floor = roughness_floor
+        self.settings = DepthSettings()
+        self.side = SIDE
+
+    def estimate(self, image: Image, window: Window | None = None) -> np.ndarray:
+        """Return heights of the window in pixels of the image, float32 (h, w), larger is nearer.
+
+        Heights have no common zero: what lies higher than what in different particles, and how
+        far above the ground a particle begins, is a guess.
+
+        Parameters
+        ----------
+        image : Image
+        window : (x0, y0, x1, y1) or None
+            Pixels, ends exclusive; None is the whole image.
+
+        Raises
+        ------
+        ImageError
+            If the window does not lie within the image, or is narrower than 16 pixels.
+
+        Examples
+        --------
+        >>> model = load(device="cpu")
+        >>> model.estimate(Image(np.eye(64))).shape
+        (64, 64)
+        """
+        if not isinstance(image, Image):
+            raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
+        x0, y0, x1, y1 = checked_window(image, window)
+        width, height = x1 - x0, y1 - y0
+        if min(width, height) < _SMALLEST:
+            raise ImageError(
+                f"a window of {width} x {height} px shows too little for a depth model; "
+                f"it takes {_SMALLEST} px and more on both sides."
+            )
+        grey = image.grey[y0:y1, x0:x1]
+        settings = self.settings
+        if settings.tile is None and max(width, height) > LARGEST:
+            settings = DepthSettings(TILE, settings.overlap, settings.orientation)
+        return estimate_tiled(grey, self._squares, settings)
+
+    def _squares(self, squares: list[np.ndarray]) -> list[np.ndarray]:
+        """Heights of square grey pictures, each in its own pixels."""
+        found: list[np.ndarray] = []
+        for start in range(0, len(squares), _BATCH):
+            part = np.stack(squares[start : start + _BATCH])
+            with torch.inference_mode():
+                grey = torch.from_numpy(part).to(self.device)
+                found.extend(predict_square(self.network, grey, self.side).cpu().numpy())
+        return found
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedDepth {self.name!r} at {self.side} px, {self.device}>"
+
+
+def load(source: str = "", device: str = "auto") -> EmbeddedDepth:
+    """Load the depth model that comes with the package, or another weights file of its kind.
+
+    Parameters
+    ----------
+    source : str
+        Path of a .safetensors file; empty for the one of the package.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    ModelError
+        If the weights are missing or of another network, or the device is not there.
+
+    Examples
+    --------
+    >>> load(device="cpu").name
+    'pnb-depth-1'
+    """
+    if not isinstance(source, str):
+        raise ModelError(f"weights are named by a path as text, not {source!r}.")
+    where = pick_device(device)
+    path = Path(source).expanduser() if source else WEIGHTS
+    if not path.is_file():
+        raise ModelError(
+            f"no weights at {path}; reinstall particle-nb, or train them with "
+            "`python -m particle_nb.models.embedded.train_depth`."
+        )
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            stored = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+        settings: dict[str, Any] = json.loads(metadata["settings"])
+        network = DepthNetwork(
+            DepthNetworkSettings(**{key: tuple(value) for key, value in settings.items()})
+        )
+        network.load_state_dict({key: value.float() for key, value in stored.items()})
+        floor = float(metadata.get("roughness_floor") or math.nan)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from None
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} holds no weights of this network: {error}") from None
+    network.to(where).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return EmbeddedDepth(
+        network,
+        metadata.get("name", "pnb-depth"),
+        weights_digest(stored),
+        where,
+        floor if math.isfinite(floor) else None,
+    )
+
+
+def export_depth(checkpoint: Path, out: Path, roughness_floor: float | None = None) -> None:
+    """Write the averaged weights of a training checkpoint as fp16, with what loads them.
+
+    Parameters
+    ----------
+    checkpoint, out : Path
+    roughness_floor : float or None
+        See `EmbeddedDepth`; the evaluation gives it.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint is missing.
+
+    Examples
+    --------
+    >>> export_depth(Path("no such file"), Path("depth.safetensors"))
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    if not checkpoint.is_file():
+        raise ModelError(f"no checkpoint at {checkpoint}; train_depth writes one.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = state["settings"]["network"]
+    settings = DepthNetworkSettings(**{key: tuple(value) for key, value in network.items()})
+    tensors = {key: value.half().contiguous() for key, value in state["average"].items()}
+    metadata = {
+        "name": NAME,
+        "licence": "MIT",
+        "settings": json.dumps(asdict(settings)),
+        "training": json.dumps(state["settings"]),
+        "steps": str(state["step"]),
+        "minutes": f"{state['minutes']:.1f}",
+        "surfaces": str(state["surfaces"]),
+        "roughness_floor": "" if roughness_floor is None else f"{roughness_floor:.5f}",
+    }
+    part = out.with_suffix(".part")
+    save_file(tensors, str(part), metadata)
+    part.replace(out)
