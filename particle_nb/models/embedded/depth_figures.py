@@ -148,10 +148,11 @@ def scatter(found: dict[str, Any]) -> Pillow.Image:
         rank = found["bar"][f"spearman_{mode}"]
         pen.text((number * width + edge, 6), f"{title}: Spearman {rank:.2f}", fill="black")
         pen.text((number * width + 120, height - 12), "true Sq, nm", fill="black")
-    pen.text((10, height + 4), "estimated Sq, nm.  Blue: views kept out of training (Spearman is",
-             fill="black")  # fmt: skip
-    pen.text((392, height + 4), "of these); orange: as trained, and beyond all ranges",
-             fill="black")  # fmt: skip
+    caption = (
+        "estimated Sq, nm.  Blue: views kept out of training (Spearman is of these);"
+        "  orange: as trained, and beyond all ranges"
+    )
+    pen.text((10, height + 4), caption, fill="black")
     return picture
 
 
