@@ -33,7 +33,7 @@ demo: env
 test: env browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/browser
 	OMP_NUM_THREADS=1 PARTICLE_NB_EXECUTED=$(CURDIR)/build/executed \
-	$(PY) -m pytest -q -n auto --ignore=tests/browser $(ARGS)
+	$(PY) -m pytest -q -n auto --dist worksteal --ignore=tests/browser $(ARGS)
 
 lint: env
 	$(VENV)/bin/ruff check .
