@@ -23,14 +23,14 @@ from particle_nb.models import Segmenter, load_model  # noqa: E402
 from particle_nb.models.embedded import (  # noqa: E402
     automatic_mode,
     evaluate,
-    inference,
     joining,
-    network,
+    regions,
     segmenter,
     train_segmenter,
     training_data,
     training_losses,
     training_prompts,
+    views,
 )
 from particle_nb.models.embedded.export import export, isotonic  # noqa: E402
 
@@ -84,8 +84,8 @@ def test_rois_sample_the_pixels_they_name() -> None:
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     ramp = torch.stack([columns, rows])[None]
     rois = torch.tensor([[[40.0, 30.0, 20.0, 12.0], [50.5, 20.25, 8.0, 30.0]]])
-    got = network.sample_rois(ramp, rois, 12, (64, 96))
-    x, y = network.roi_coordinates(rois, 12)
+    got = regions.sample_rois(ramp, rois, 12, (64, 96))
+    x, y = regions.roi_coordinates(rois, 12)
     np.testing.assert_allclose(got[:, 0, 0], x[0], atol=1e-4)
     np.testing.assert_allclose(got[:, 1, :, 0], y[0], atol=1e-4)
     assert float(x[0, 0, 0]) == pytest.approx(40 - 10 + 20 / 24)
@@ -96,7 +96,7 @@ def test_points_and_half_resolution_maps_share_the_same_coordinates() -> None:
     ramp = torch.arange(32.0).repeat(32, 1)[None, None]
     half = torch.nn.functional.avg_pool2d(ramp, 2)
     points = torch.tensor([[[10.5, 8.0], [11.3, 20.0]]])
-    got = network.sample_points(half, points, (32, 32))[0, :, 0]
+    got = regions.sample_points(half, points, (32, 32))[0, :, 0]
     np.testing.assert_allclose(got, [10.5, 11.3], atol=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_mask_boxes_of_rectangles_and_of_nothing() -> None:
     inside = torch.zeros(2, 96, 96, dtype=torch.bool)
     inside[0, 24:48, 12:72] = True
     rois = torch.tensor([[50.0, 40.0, 96.0, 48.0], [5.0, 6.0, 10.0, 12.0]])
-    boxes = network.mask_boxes(inside, rois)
+    boxes = regions.mask_boxes(inside, rois)
     assert boxes[0].tolist() == pytest.approx([2 + 12, 16 + 12, 2 + 72, 16 + 24])
     assert boxes[1].tolist() == pytest.approx([0, 0, 10, 12])  # empty: the whole ROI
 
@@ -113,18 +113,18 @@ def test_resampling_a_mask_on_another_roi_moves_it_by_the_difference() -> None:
     values = torch.zeros(1, 96, 96)
     values[0, 40:56, 40:56] = 1.0
     old = torch.tensor([[48.0, 48.0, 96.0, 96.0]])
-    shifted = network.resample_masks(values, old, torch.tensor([[58.0, 38.0, 96.0, 96.0]]))
-    assert network.mask_boxes(shifted > 0.5, old)[0].tolist() == pytest.approx([30, 50, 46, 66])
-    zoomed = network.resample_masks(values, old, torch.tensor([[48.0, 48.0, 32.0, 32.0]]))
+    shifted = regions.resample_masks(values, old, torch.tensor([[58.0, 38.0, 96.0, 96.0]]))
+    assert regions.mask_boxes(shifted > 0.5, old)[0].tolist() == pytest.approx([30, 50, 46, 66])
+    zoomed = regions.resample_masks(values, old, torch.tensor([[48.0, 48.0, 32.0, 32.0]]))
     assert float((zoomed > 0.5).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_decoded_disc_becomes_the_same_disc_in_image_pixels() -> None:
     x, y, radius = 71.3, 52.8, 22.0
     roi = torch.tensor([x + 3, y - 2, 3.0 * radius, 2.7 * radius])
-    at_x, at_y = network.roi_coordinates(roi[None, None], network.MASK)
+    at_x, at_y = regions.roi_coordinates(roi[None, None], regions.MASK)
     distance = torch.hypot(at_x[0, 0][None, :] - x, at_y[0, 0][:, None] - y)
-    made = inference.pixel_mask(radius - distance, roi, (0, 0, 200, 150))
+    made = views.pixel_mask(radius - distance, roi, (0, 0, 200, 150))
     assert made is not None
     mask = Mask(made[0], made[1], (150, 200))
     rows, columns = np.mgrid[:150, :200]
@@ -134,7 +134,7 @@ def test_a_decoded_disc_becomes_the_same_disc_in_image_pixels() -> None:
 
 def test_view_coordinates_there_and_back() -> None:
     empty = torch.zeros(1, 1, 32, 32)
-    view = inference.View(empty, empty, (32, 32), (7.0, 3.0), 0.37)
+    view = views.View(empty, empty, (32, 32), (7.0, 3.0), 0.37)
     points = torch.tensor([[0.0, 0.0], [55.25, 12.5]])
     np.testing.assert_allclose(view.out(view.into(points)), points, atol=1e-4)
     # The left edge of the window is the left edge of the view.
@@ -148,7 +148,7 @@ def test_cells_under_a_mask_are_covered_at_every_scale() -> None:
     proposal = automatic_mode.Proposal(Mask.from_full(full), 1.0)
     for scale, origin in ((1.0, (0.0, 0.0)), (0.5, (0.0, 0.0)), (2.0, (40.0, 20.0))):
         maps = torch.zeros(1, 32, 48, 64)
-        view = inference.View(torch.zeros(1, 1, 96, 128), maps, (96, 128), origin, scale)
+        view = views.View(torch.zeros(1, 1, 96, 128), maps, (96, 128), origin, scale)
         covered = automatic_mode.coverage(view, [proposal])
         rows, columns = np.mgrid[:48, :64]
         x = (2 * columns + 1) / scale - 0.5 + origin[0]

@@ -13,14 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask
-from particle_nb.models.embedded.inference import (
-    Decoded,
-    View,
-    decode,
-    fitting,
-    main_part,
-    refine,
-)
+from particle_nb.models.embedded.inference import refine
 from particle_nb.models.embedded.joining import (
     box_decoded,
     decoded_mask,
@@ -29,7 +22,9 @@ from particle_nb.models.embedded.joining import (
     touching,
     undivided,
 )
-from particle_nb.models.embedded.network import FEATURES, PromptableNetwork, sample_rois
+from particle_nb.models.embedded.network import PromptableNetwork
+from particle_nb.models.embedded.regions import FEATURES, sample_rois
+from particle_nb.models.embedded.views import Decoded, View, decode, fitting, main_part
 
 #: Expected radii in view pixels for which a view proposes: finest, and least of the coarser ones.
 LARGEST_RADIUS, LEAST_RADIUS = 60.0, 18.0
@@ -308,7 +303,7 @@ def proposals_of(
     good = (value > settings.lowest) & (stability > settings.least_stability)
     out = []
     for index in torch.nonzero(good)[:, 0].tolist():
-        mask = decoded_mask(decoded, index, frame, window)
+        mask = decoded_mask(views, decoded, index, frame, window)
         if mask is not None:
             out.append(Proposal(mask, float(value[index]), diameter(mask, views[0].scale)))
     return out

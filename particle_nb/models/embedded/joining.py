@@ -11,17 +11,19 @@ import torch
 from scipy import ndimage
 
 from particle_nb.core.masks import Mask
-from particle_nb.models.embedded.inference import (
+from particle_nb.models.embedded.inference import box_rois, refine
+from particle_nb.models.embedded.network import PromptableNetwork
+from particle_nb.models.embedded.regions import FEATURES, sample_points
+from particle_nb.models.embedded.stretches import RIM, stretches
+from particle_nb.models.embedded.views import (
     Decoded,
     View,
-    box_rois,
+    cell_px,
     decode_fitting,
     fitting,
     main_part,
     pixel_mask,
-    refine,
 )
-from particle_nb.models.embedded.network import FEATURES, PromptableNetwork, sample_points
 
 #: Two masks touch if they come this close, px.
 _NEAR = 2
@@ -83,20 +85,17 @@ def _pair(masks: Sequence[Mask], first: int, second: int) -> Pair | None:
 
 def undivided(view: View, frame: tuple[int, int], strength: float) -> list[Mask]:
     """What hangs together as foreground without a boundary of this probability across, as masks."""
-    dense = torch.sigmoid(view.maps[0, FEATURES : FEATURES + 2]).cpu().numpy()
-    height, width = (view.size[0] + 1) // 2, (view.size[1] + 1) // 2
-    solid = dense[0, :height, :width] > 0.5
-    parts, _ = ndimage.label(solid & (dense[1, :height, :width] < strength))
+    parts, solid = stretches(view, strength)
     masks = []
     cell = 2.0 / view.scale
     for number, place in enumerate(ndimage.find_objects(parts), 1):
-        low = [max(s.start - 3, 0) for s in place]
-        high = [min(s.stop + 3, n) for s, n in zip(place, solid.shape, strict=True)]
+        low = [max(s.start - RIM - 1, 0) for s in place]
+        high = [min(s.stop + RIM + 1, n) for s, n in zip(place, solid.shape, strict=True)]
         window = slice(low[0], high[0]), slice(low[1], high[1])
         inner = parts[window] == number
         if np.count_nonzero(inner) < 8:
             continue
-        whole = ndimage.binary_dilation(inner, iterations=2) & solid[window]
+        whole = ndimage.binary_dilation(inner, iterations=RIM) & solid[window]
         y0, x0 = (view.origin[1] + low[0] * cell, view.origin[0] + low[1] * cell)
         rows = np.arange(max(round(y0), 0), min(round(y0 + len(whole) * cell), frame[0]))
         columns = np.arange(max(round(x0), 0), min(round(x0 + whole.shape[1] * cell), frame[1]))
@@ -132,7 +131,11 @@ def box_decoded(
 
 
 def decoded_mask(
-    decoded: Decoded, index: int, frame: tuple[int, int], window: tuple[int, int, int, int]
+    views: Sequence[View],
+    decoded: Decoded,
+    index: int,
+    frame: tuple[int, int],
+    window: tuple[int, int, int, int],
 ) -> Mask | None:
     """One decoded mask in image pixels, its main part only; None if it is empty or tiny."""
     made = pixel_mask(decoded.logits[index], decoded.rois[index], window)
@@ -147,6 +150,7 @@ def decoded_mask(
         frame,
         predicted_iou=float(decoded.score[index]),
         stability_score=float(decoded[slice(index, index + 1)].stability()[0]),
+        grid_px=cell_px(views, decoded.rois[index]),
     )
 
 

@@ -30,8 +30,8 @@ from particle_nb.models.embedded.automatic_mode import (
     select,
     trimmed,
 )
-from particle_nb.models.embedded.inference import Decoded, View
 from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
+from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
 
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
@@ -163,7 +163,7 @@ class EmbeddedSegmenter:
                 decoded = inference.box(self.network, views, corners, points)
             else:
                 decoded = inference.click(self.network, views, points)
-        return self._masks(decoded, embedding, prompt)
+        return self._masks(decoded, views, embedding, prompt)
 
     def generate(
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
@@ -205,24 +205,25 @@ class EmbeddedSegmenter:
         part = torch.from_numpy(drawn[r0:r1, c0:c1].copy()).to(self.device)
         return inference.sketch(self.network, views, part, frame, points)
 
-    def _masks(self, decoded: Decoded, embedding: Embedding, prompt: Prompt) -> MaskSet:
+    def _masks(
+        self, decoded: Decoded, views: list[View], embedding: Embedding, prompt: Prompt
+    ) -> MaskSet:
         wanted = [p for p, label in zip(prompt.points, prompt.labels or (), strict=True) if label]
         spots = np.round(np.array(wanted).reshape(-1, 2)[:, ::-1]).astype(int)
         stability = decoded.stability()
         masks = []
         for index in range(len(decoded)):
-            made = inference.pixel_mask(
-                decoded.logits[index], decoded.rois[index], embedding.window
-            )
+            made = pixel_mask(decoded.logits[index], decoded.rois[index], embedding.window)
             if made is None:
                 continue
             (row, column), crop = made
             mask = Mask(
                 (row, column),
-                inference.main_part(crop, spots - np.array([row, column])),
+                main_part(crop, spots - np.array([row, column])),
                 embedding.shape,
                 predicted_iou=float(decoded.score[index]),
                 stability_score=float(stability[index]),
+                grid_px=cell_px(views, decoded.rois[index]),
             )
             masks.append(self._calibrated(mask))
         masks.sort(key=lambda mask: -mask.predicted_iou)

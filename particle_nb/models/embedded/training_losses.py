@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from particle_nb.models.embedded.network import MASK, dense_sides, sample_rois
+from particle_nb.models.embedded.regions import MASK, dense_sides, sample_rois
 from particle_nb.models.embedded.training_data import Batch
 
 

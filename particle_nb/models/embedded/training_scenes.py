@@ -22,12 +22,13 @@ from particle_nb.core.imaging import Detector
 from particle_nb.core.synthetic import MATERIALS, Ground, SceneSettings, scene
 
 FAMILIES = (
-    ("powder", 0.28),
-    ("monolayer", 0.18),
-    ("film", 0.22),
-    ("stem", 0.08),
-    ("mixed", 0.16),
-    ("light", 0.08),
+    ("powder", 0.26),
+    ("monolayer", 0.14),
+    ("film", 0.16),
+    ("stem", 0.06),
+    ("mixed", 0.14),
+    ("light", 0.06),
+    ("rods", 0.18),
 )
 FILM_SHAPES = (
     "sphere",
@@ -49,6 +50,7 @@ MIXED_SHAPES = (
     "agglomerate",
     "ellipsoid",
 )
+RODS_SEEN_BY = (("SE", "SE"), ("SE", "BSE"), ("STEM",), ("brightfield",))
 EDGE = 448
 
 
@@ -169,6 +171,17 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
             _population(str(s), x_px * rng.uniform(0.7, 1.4), rng, str(rng.choice(materials)))
             for s in shapes
         ]
+    elif family == "rods":  # thin ones, lying across each other, some with something else between
+        kinds = list(RODS_SEEN_BY[int(rng.choice(len(RODS_SEEN_BY), p=[0.4, 0.25, 0.15, 0.2]))])
+        packing = str(rng.choice(["sparse", "overlap", "overlap", "heap", "clusters", "monolayer"]))
+        low = _between(rng, 0.06, 0.4)
+        rod = _population("rod", x_px, rng, material)
+        populations = [replace(rod, aspect=(low, min(0.6, low * rng.uniform(1.1, 2.0))))]
+        if rng.random() < 0.3:
+            mate = str(rng.choice(["sphere", "triangle", "hexagon", "polyhedron"]))
+            other = _population(mate, x_px * rng.uniform(0.5, 1.5), rng, material)
+            populations.append(replace(other, share=rng.uniform(0.1, 0.6)))
+        coverage = rng.uniform(0.3, 1.3) if packing == "heap" else rng.uniform(0.05, 0.6)
     else:
         kinds = ["reflected", "brightfield"]
         packing = str(rng.choice(["sparse", "overlap", "clusters"]))
@@ -186,7 +199,7 @@ def random_settings(rng: np.random.Generator) -> SceneSettings:
     mean_area = float((shares_ * areas).sum() / shares_.sum())
     count = int(np.clip(coverage * EDGE * EDGE / mean_area, 2, 420))
     bright = kinds[0] in ("brightfield", "reflected")
-    number = int(rng.integers(1, 3))
+    number = min(int(rng.integers(1, 3)), len(kinds))
     return SceneSettings(
         shape=(EDGE, EDGE),
         pixel_nm=1.0,

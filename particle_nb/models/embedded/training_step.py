@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from particle_nb.models.embedded.inference import widened
-from particle_nb.models.embedded.network import (
+from particle_nb.models.embedded.network import PromptableNetwork
+from particle_nb.models.embedded.regions import (
     FEATURES,
     MASK,
-    PromptableNetwork,
     RoiPrompts,
     box_rois,
     mask_boxes,

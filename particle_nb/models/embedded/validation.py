@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from particle_nb.models.embedded.inference import Decoded, View, box_rois, decode, refine
+from particle_nb.models.embedded.inference import box_rois, refine
 from particle_nb.models.embedded.network import STRIDE, PromptableNetwork
 from particle_nb.models.embedded.training_data import Scene
 from particle_nb.models.embedded.training_losses import RoiTruth, roi_truth, true_iou
 from particle_nb.models.embedded.training_prompts import BANK
+from particle_nb.models.embedded.views import Decoded, View, decode
 
 
 def quick_scores(
