@@ -15,7 +15,7 @@ import pytest
 from scipy import ndimage, special
 from skimage.measure import find_contours
 
-from particle_nb.core import contour, contour_scipy
+from particle_nb.core import contour, contour_scipy, frames
 from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region, _circularity
 from particle_nb.core.errors import CalibrationError, DataError, ImageError
 from particle_nb.core.image import Calibration
@@ -379,3 +379,27 @@ def test_measuring_without_the_compiler_gives_the_same(tmp_path: object) -> None
     there = [float(v) for v in values.strip("[]").split(",")]
     np.testing.assert_allclose(there, here, rtol=1e-9, atol=1e-9)
     assert int(points) == len(contour.outline(crop))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 30])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_frame_is_what_pandas_makes_of_the_same_columns(
+    rows: int, older: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if older:  # pandas before 3 has no such function
+        monkeypatch.setattr(frames, "create_dataframe_from_blocks", None)
+    rng = np.random.default_rng(rows)
+    columns = {
+        "label": np.arange(rows),
+        "x_px": rng.random(rows),
+        "flag": [("", "holes")[k % 2] for k in range(rows)],
+        "edge": rng.random(rows) < 0.5,
+        "y_px": np.where(rng.random(rows) < 0.3, np.nan, 1.0),
+        "class_name": ["µ"] * rows,
+    }
+    made, usual = frames.frame(columns), pd.DataFrame(columns)
+    pd.testing.assert_frame_equal(made, usual, check_exact=True)
+    # tables of one header stay apart, and so do a table and the columns it was made from
+    made.columns.name, made["x_px"] = "quantity", 0.0
+    pd.testing.assert_frame_equal(frames.frame(columns), usual, check_exact=True)
+    pd.testing.assert_frame_equal(pd.concat([usual, usual]), pd.concat([frames.frame(columns)] * 2))

@@ -28,10 +28,16 @@ import numpy as np
 
 from particle_nb.core import rle
 from particle_nb.core.errors import DataError, ParticleError
-from particle_nb.core.history import Draft, History, Particle, State, Step
+from particle_nb.core.history import History, State, Step
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask
 from particle_nb.core.packed import pack, unpack
+from particle_nb.core.packed_steps import (
+    pack_draft,
+    pack_particle,
+    unpack_draft,
+    unpack_particle,
+)
 
 FORMAT = "particle_nb.annotation"
 VERSION = 1
@@ -44,8 +50,6 @@ _LIMITS = {
 }
 _MOST_PIXELS = 2**30
 _NEEDED = ("manifest.json", "log.jsonl", "history.json", "masks.json")
-_FLAGS = ("visible", "locked", "kept")
-_TEXTS = ("name", "note", "review", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +149,10 @@ class ArchiveWriter:
                 self._records[step] = json.dumps(dict(step.record), allow_nan=False)
             log.append(self._records[step] + "\n")
             changes = {
-                str(n): None if p is None else _particle_out(p, index)
+                str(n): None if p is None else pack_particle(p, index)
                 for n, p in step.after.items()
             }
-            steps.append({"after": changes, "draft": _draft_out(step.draft, index)})
+            steps.append({"after": changes, "draft": pack_draft(step.draft, index)})
         for mask in numbers:
             if mask not in self._packed:
                 self._packed[mask] = json.dumps(pack(mask), allow_nan=False)
@@ -201,33 +205,6 @@ def _coco_part(mask: Mask) -> dict[str, Any]:
     if math.isfinite(mask.predicted_iou):
         part["score"] = mask.predicted_iou
     return part
-
-
-def _particle_out(particle: Particle, index: Any) -> dict[str, Any]:
-    out: dict[str, Any] = {"mask": index(particle.mask)}
-    for key, usual in (
-        *((key, key != "locked") for key in _FLAGS),
-        *((key, "") for key in _TEXTS),
-    ):
-        if getattr(particle, key) != usual:
-            out[key] = getattr(particle, key)
-    return out
-
-
-def _draft_out(draft: Draft | None, index: Any) -> dict[str, Any] | None:
-    if draft is None:
-        return None
-    return {
-        "points": [list(point) for point in draft.points],
-        "labels": list(draft.labels),
-        "box": draft.box,
-        "sketch": index(draft.sketch),
-        "window": draft.window,
-        "target": draft.target,
-        "candidates": [index(mask) for mask in draft.candidates],
-        "choice": draft.choice,
-        "refines": draft.refines,
-    }
 
 
 def _image_bytes(image: Image) -> bytes:
@@ -387,42 +364,12 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
     history = History(shape)
     for record, step in zip(lines, content["steps"], strict=True):
         changes = {
-            int(number): None if packed is None else _particle_in(packed, masks)
+            int(number): None if packed is None else unpack_particle(packed, masks)
             for number, packed in step["after"].items()
         }
-        state = history.state.put(changes).drafting(_draft_in(step["draft"], masks))
+        state = history.state.put(changes).drafting(unpack_draft(step["draft"], masks))
         history = history.do(record, state)
     return history.jump(int(manifest["position"]))
-
-
-def _pick(masks: list[Mask], index: Any) -> Mask:
-    if not isinstance(index, int) or not 0 <= index < len(masks):
-        raise DataError(f"there is no stored mask {index!r}.")
-    return masks[index]
-
-
-def _particle_in(packed: Mapping[str, Any], masks: list[Mask]) -> Particle:
-    fields = {key: packed[key] for key in (*_FLAGS, *_TEXTS) if key in packed}
-    if set(packed) - set(fields) - {"mask"}:
-        raise DataError(f"a particle has unknown fields {sorted(set(packed) - set(fields))}.")
-    return Particle(_pick(masks, packed["mask"]), **fields)
-
-
-def _draft_in(packed: Mapping[str, Any] | None, masks: list[Mask]) -> Draft | None:
-    if packed is None:
-        return None
-    box, window, refines = packed["box"], packed["window"], packed["refines"]
-    return Draft(
-        points=tuple((float(x), float(y)) for x, y in packed["points"]),
-        labels=tuple(int(label) for label in packed["labels"]),
-        box=None if box is None else tuple(float(v) for v in box),  # type: ignore[arg-type]
-        sketch=None if packed["sketch"] is None else _pick(masks, packed["sketch"]),
-        window=None if window is None else tuple(int(v) for v in window),  # type: ignore[arg-type]
-        target=str(packed["target"]),
-        candidates=tuple(_pick(masks, index) for index in packed["candidates"]),
-        choice=int(packed["choice"]),
-        refines=None if refines is None else int(refines),
-    )
 
 
 def _read_image(members: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Image:

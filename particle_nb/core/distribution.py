@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
@@ -19,8 +18,9 @@ from particle_nb.core.sample_size import percentile_count
 from particle_nb.core.size_curve import (
     CONVENTIONS,
     Density,
-    class_limits,
+    log_classes,
     log_density,
+    moment_mean,
     percent,
     positive,
     read_off,
@@ -28,10 +28,8 @@ from particle_nb.core.size_curve import (
     steps,
     unit_factor,
 )
+from particle_nb.core.size_interval import bootstrap, check_share, checked_draws, warn_if_few
 from particle_nb.core.sizefit import RRSB, LogNormal, fit_lognormal, fit_rrsb
-
-#: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow.
-_TAIL = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,19 +187,7 @@ class SizeDistribution:
         >>> density.shares.round(3).tolist()
         [0.333, 0.667]
         """
-        if bins is None:
-            bins = int(np.clip(round(2 * self.n ** (1 / 3)), 5, 40))
-        if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
-            if not 1 <= bins <= 100_000:
-                raise DataError(f"bins is a number of classes from 1 to 100000, not {bins!r}.")
-            low, high = math.log(self.x[0]), math.log(self.x[-1])
-            if high - low < 1e-9:  # all of one size: one class of some width around it
-                low, high = low - 0.05, high + 0.05
-            edges = np.exp(np.linspace(low, high, int(bins) + 1))
-            # exp(log(x)) may fall short of x: the extreme particles belong inside
-            edges[0], edges[-1] = min(edges[0], self.x[0]), max(edges[-1], self.x[-1])
-        else:
-            edges = class_limits(bins)
+        edges = log_classes(self.x, bins)
         shares, _ = np.histogram(self.x, bins=edges, weights=self.amounts)
         return log_density(edges, shares, self.r, self.unit, per)
 
@@ -219,17 +205,7 @@ class SizeDistribution:
         ----------
         ISO 9276-2:2014; ASTM E799.
         """
-        for name, value in (("p", p), ("q", q)):
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-                raise DataError(f"D[p, q] takes two numbers, not {name} = {value!r}.")
-            if not math.isfinite(value) or abs(value) > 50:
-                raise DataError(f"D[p, q] takes powers from -50 to 50, not {name} = {value!r}.")
-        logs = np.log(self.x)
-        if p == q:
-            terms = self.weights * np.exp(p * (logs - logs.max()))
-            return float(np.exp((terms * logs).sum() / terms.sum()))
-        total = [_log_sum(self.weights, power * logs) for power in (float(p), float(q))]
-        return float(np.exp((total[0] - total[1]) / (p - q)))
+        return moment_mean(self.x, self.weights, p, q)
 
     @property
     def span(self) -> float:
@@ -255,6 +231,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from scipy import stats
         >>> x = np.exp(np.log(1.6) * stats.norm.ppf((np.arange(999) + 0.5) / 999))
         >>> size_distribution(x).counts_needed(50) // 100
         40
@@ -264,8 +241,8 @@ class SizeDistribution:
         See `particle_nb.core.sample_size` for the formula and for why others are larger.
         """
         share = percent(p) / 100
-        _check_share("level", level)
-        _check_share("relative", relative)
+        check_share("level", level)
+        check_share("relative", relative)
         if share.ndim:
             raise DataError(f"counts_needed takes one percentile at a time, not {p!r}.")
         if not 0 < share < 1:
@@ -317,48 +294,22 @@ class SizeDistribution:
         True
         """
         share = percent(p) / 100
-        _check_share("level", level)
+        check_share("level", level)
         if method not in ("bootstrap", "parametric"):
             raise DataError(f"method is 'bootstrap' or 'parametric', not {method!r}.")
-        if isinstance(resamples, bool) or not isinstance(resamples, (int, np.integer)):
-            raise DataError(f"resamples is a whole number, not {resamples!r}.")
-        if not 100 <= resamples <= 1_000_000:
-            raise DataError(f"resamples lies between 100 and 1000000, not at {resamples}.")
-        try:
-            rng = np.random.default_rng(0 if rng is None else rng)
-        except (TypeError, ValueError):
-            raise DataError(f"rng is a Generator or a seed (0, 1, ...), not {rng!r}.") from None
+        rng = checked_draws(rng, resamples)
         shares = np.atleast_1d(share)
         if self.n < 3:
             raise DataError(f"{self.n} particles give no interval; it takes at least 3.")
         if method == "parametric":
             draws = self.lognormal().draw_percentiles(shares, rng, resamples)
         else:
-            self._warn_if_few(shares)
-            draws = np.empty((resamples, len(shares)))
-            for k in range(resamples):
-                drawn = np.bincount(rng.integers(self.n, size=self.n), minlength=self.n)
-                keep = drawn > 0
-                amounts = self.amounts[keep] * drawn[keep]
-                draws[k] = read_off(self.x[keep], amounts, shares, self.convention)
+            warn_if_few(shares, self.n, self.r, self.lognormal().sigma, self.counts_needed)
+            repeats = (rng, resamples)
+            draws = bootstrap(self.x, self.amounts, shares, self.convention, repeats)
         tail = (1 - level) / 2
         found = np.quantile(draws, [tail, 1 - tail], axis=0).T
         return found if share.ndim else (float(found[0, 0]), float(found[0, 1]))
-
-    def _warn_if_few(self, shares: np.ndarray) -> None:
-        spread = self.lognormal().sigma
-        for share in shares[(shares > 0) & (shares < 1)]:
-            z = stats.norm.ppf(share) + self.r * spread
-            beyond = self.n * min(stats.norm.cdf(z), stats.norm.sf(z))
-            if beyond < _TAIL:
-                needed = self.counts_needed(100 * share)
-                warnings.warn(
-                    f"x_{100 * share:g},{self.r} from {self.n} particles: only about "
-                    f"{beyond:.1f} of them are expected beyond it, so the bootstrap interval is "
-                    f"too narrow. About {needed:,} particles carry it to 5 %; measure more, or "
-                    "use method='parametric' if the sizes are log-normal.",
-                    stacklevel=3,
-                )
 
     def lognormal(self) -> LogNormal:
         """Fit a log-normal distribution to the number-weighted sizes (maximum likelihood)."""
@@ -380,16 +331,6 @@ class SizeDistribution:
             f"<SizeDistribution Q_{self.r} of {self.size}, {self.n} particles, "
             f"x_10 {low:.4g}, x_50 {middle:.4g}, x_90 {high:.4g} {self.unit}>"
         )
-
-
-def _log_sum(weights: np.ndarray, exponents: np.ndarray) -> float:
-    top = exponents.max()
-    return float(top + np.log((weights * np.exp(exponents - top)).sum()))
-
-
-def _check_share(name: str, value: Any) -> None:
-    if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
-        raise DataError(f"{name} lies between 0 and 1, both excluded, not at {value!r}.")
 
 
 def size_distribution(

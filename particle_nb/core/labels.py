@@ -12,8 +12,8 @@ from particle_nb.core.compiled import compiled
 from particle_nb.core.errors import ImageError
 
 
-def _checked(labels: Any) -> tuple[np.ndarray, int]:
-    """Return a label image as int32 (H, W), labels beyond its size renumbered, and its greatest."""
+def _checked(labels: Any) -> np.ndarray:
+    """Return a label image as int32 (H, W), in order; labels beyond that are renumbered."""
     labels = np.asarray(labels)
     if labels.dtype == bool:
         raise ImageError(
@@ -24,25 +24,33 @@ def _checked(labels: Any) -> tuple[np.ndarray, int]:
         raise ImageError(
             f"a label image is a non-empty integer array (H, W), not {labels.dtype} {labels.shape}."
         )
-    if labels.dtype == np.int32 and labels.flags.c_contiguous:
-        # as unsigned numbers the negative ones are the greatest: one look instead of two
-        greatest = int(labels.view(np.uint32).max())
-        negative = greatest >= 2**31
-    else:
-        greatest, negative = int(labels.max()), bool(labels.min() < 0)
-    if negative:
-        raise ImageError("a label image has no negative labels; 0 is the background.")
-    if greatest > labels.size:  # a list of places per label would be longer than the image
-        values, places = np.unique(labels, return_inverse=True)
-        labels = places.reshape(labels.shape) + (0 if values[0] == 0 else 1)
-        greatest = int(labels.max())
-    return np.ascontiguousarray(labels, np.int32), greatest
+    if not np.can_cast(labels.dtype, np.int32):
+        if labels.min() < 0:
+            raise _negative()
+        if labels.max() > labels.size:
+            labels = _renumbered(labels)
+    return np.ascontiguousarray(labels, np.int32)
+
+
+def _negative() -> ImageError:
+    return ImageError("a label image has no negative labels; 0 is the background.")
+
+
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """Return the same labels as 1, 2, ... in their order."""
+    values, places = np.unique(labels, return_inverse=True)
+    return (places.reshape(labels.shape) + (0 if values[0] == 0 else 1)).astype(np.int32)
 
 
 @compiled
-def _boxes(labels, boxes):
-    """Fill row n - 1 with first row, first column, last row, last column of label n."""
+def _boxes(labels):
+    """Return first row, first column, last row, last column of label n in row n - 1; -1 for none.
+
+    The second value is the first label met that has no place there: it is negative, or so great
+    that a list of places for every label would be longer than the image. It is 0 for none.
+    """
     height, width = labels.shape
+    boxes = np.full((256, 4), -1, np.int64)
     for i in range(height):
         row = labels[i]
         j = 0
@@ -62,12 +70,19 @@ def _boxes(labels, boxes):
             if label == 0:
                 continue
             k = label - 1
+            if k < 0 or k >= len(boxes):
+                if label < 0 or label > labels.size:
+                    return boxes, label
+                longer = np.full((max(2 * len(boxes), label), 4), -1, np.int64)
+                longer[: len(boxes)] = boxes
+                boxes = longer
             if boxes[k, 2] < 0:
                 boxes[k, 0], boxes[k, 1], boxes[k, 3] = i, start, j - 1
             else:
                 boxes[k, 1] = min(boxes[k, 1], start)
                 boxes[k, 3] = max(boxes[k, 3], j - 1)
             boxes[k, 2] = i
+    return boxes, np.int32(0)
 
 
 @compiled
@@ -102,17 +117,15 @@ def crops_of(labels: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
     >>> [(place, crop.tolist()) for place, crop in crops_of(np.array([[0, 7, 7]]))]
     [((0, 1), [[True, True]])]
     """
-    labels, greatest = _checked(labels)
+    labels = _checked(labels)
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        found = []
-        for number, where in enumerate(ndimage.find_objects(labels), start=1):
-            if where is not None:
-                crop = labels[where] == number
-                crop.flags.writeable = False
-                found.append(((where[0].start, where[1].start), crop))
-        return found
-    every = np.full((greatest, 4), -1, np.int64)
-    _boxes(labels, every)
+        return _crops_by_scipy(labels)
+    every, strange = _boxes(labels)
+    if strange < 0 or (strange > 0 and labels.min() < 0):
+        raise _negative()
+    if strange > 0:
+        labels = _renumbered(labels)
+        every, _ = _boxes(labels)
     numbers = np.flatnonzero(every[:, 2] >= 0)
     boxes = every[numbers]
     heights, widths = boxes[:, 2] - boxes[:, 0] + 1, boxes[:, 3] - boxes[:, 1] + 1
@@ -127,3 +140,17 @@ def crops_of(labels: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         ((row, col), pixels[start:end].reshape(-1, width))
         for (row, col, start, end), width in zip(places, widths.tolist(), strict=True)
     ]
+
+
+def _crops_by_scipy(labels: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
+    if labels.min() < 0:
+        raise _negative()
+    if labels.max() > labels.size:
+        labels = _renumbered(labels)
+    found = []
+    for number, where in enumerate(ndimage.find_objects(labels), start=1):
+        if where is not None:
+            crop = labels[where] == number
+            crop.flags.writeable = False
+            found.append(((where[0].start, where[1].start), crop))
+    return found

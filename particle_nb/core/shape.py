@@ -15,6 +15,7 @@ import pandas as pd
 from particle_nb.core.contour import ESTIMATOR, measure_crops
 from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
 from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.frames import frame
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import MaskSet
 
@@ -116,19 +117,18 @@ def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str
 
 def _flags(quantities: np.ndarray, grid_px: np.ndarray) -> list[str]:
     """Name what keeps each particle from being measured as the estimator promises."""
-    area, kept = quantities[:, 0], quantities[:, 8]
+    area, lost = quantities[:, 0], np.abs(quantities[:, 8] - 1)
     found = {
-        "no_contour": ~(np.abs(kept - 1) <= _UNMEASURABLE),
+        "no_contour": ~(lost <= _UNMEASURABLE),
         "too_small": np.sqrt(4 * area / math.pi) < _CELLS_ACROSS * grid_px,
-        "fine_detail": np.abs(kept - 1) > _FINE_DETAIL,
+        "fine_detail": lost > _FINE_DETAIL,
         "parts": quantities[:, 9] > 1,
         "holes": quantities[:, 10] > 0,
     }
-    table = np.stack(list(found.values()), axis=1)
-    names = list(found)
-    flags = [""] * len(table)
-    for row in np.flatnonzero(table.any(axis=1)).tolist():
-        flags[row] = ";".join(names[k] for k in np.flatnonzero(table[row]))
+    flags = [""] * len(quantities)
+    for name, rows in found.items():
+        for row in rows.nonzero()[0].tolist():
+            flags[row] += f";{name}" if flags[row] else name
     return flags
 
 
@@ -236,8 +236,9 @@ def measure(
         )
     if settings is not None and not isinstance(settings, MeasureSettings):
         raise DataError(f"settings must be MeasureSettings, not {type(settings).__name__}.")
+    settings = settings or MeasureSettings()
     try:
-        settings = dataclasses.replace(settings or MeasureSettings(), **changes)
+        settings = dataclasses.replace(settings, **changes) if changes else settings
     except TypeError:
         known = ", ".join(item.name for item in dataclasses.fields(MeasureSettings))
         raise DataError(
@@ -276,7 +277,7 @@ def measure(
                 regions = Region.rows(quantities, masks)
             values = np.array([_value(entry, name, region) for region in regions], float)
         ending = ("", f"_{unit}", f"_{unit}2")[entry.dimension]
-        columns[name + ending] = values * pixel**entry.dimension
+        columns[name + ending] = values * pixel**entry.dimension if entry.dimension else values
 
     columns |= {
         "touches_edge": _touches(boxes, shape),
@@ -288,7 +289,7 @@ def measure(
         "class_name": [mask.label for mask in masks],
         "flag": _flags(quantities, grid),
     }
-    table = pd.DataFrame(columns)
+    table = frame(columns)
     table.attrs.update(
         estimator=ESTIMATOR,
         unit=unit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +152,73 @@ def class_limits(values: Any) -> np.ndarray:
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise DataError("class limits are two or more increasing sizes.")
     return edges
+
+
+def log_classes(x: np.ndarray, bins: Any) -> np.ndarray:
+    """Return the limits of classes of equal width in the logarithm of size, float (K + 1,).
+
+    Parameters
+    ----------
+    x : float array (N,)
+        Sizes, increasing; all of them lie inside.
+    bins : int, class limits or None
+        Number of classes, None for 2 N^(1/3) (Rice) between 5 and 40; limits are only checked.
+
+    Raises
+    ------
+    DataError
+        If the number lies outside 1 to 100000, or the limits do not increase.
+
+    Examples
+    --------
+    >>> log_classes(np.array([1.0, 4.0]), 2).round(6).tolist()
+    [1.0, 2.0, 4.0]
+    """
+    if bins is None:
+        bins = int(np.clip(round(2 * len(x) ** (1 / 3)), 5, 40))
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)):
+        return class_limits(bins)
+    count = int(bins)
+    if not 1 <= count <= 100_000:
+        raise DataError(f"bins is a number of classes from 1 to 100000, not {bins!r}.")
+    low, high = math.log(x[0]), math.log(x[-1])
+    if high - low < 1e-9:  # all of one size: one class of some width around it
+        low, high = low - 0.05, high + 0.05
+    edges = np.exp(np.linspace(low, high, count + 1))
+    # exp(log(x)) may fall short of x: the extreme particles belong inside
+    edges[0], edges[-1] = min(edges[0], x[0]), max(edges[-1], x[-1])
+    return edges
+
+
+def moment_mean(x: np.ndarray, weights: np.ndarray, p: float, q: float) -> float:
+    """Return D[p, q] of sizes with number weights; see `SizeDistribution.mean`.
+
+    Raises
+    ------
+    DataError
+        If p or q is no number from -50 to 50.
+
+    Examples
+    --------
+    >>> round(moment_mean(np.array([1.0, 3.0]), np.ones(2), 1, 0), 9)
+    2.0
+    """
+    for name, value in (("p", p), ("q", q)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise DataError(f"D[p, q] takes two numbers, not {name} = {value!r}.")
+        if not math.isfinite(value) or abs(value) > 50:
+            raise DataError(f"D[p, q] takes powers from -50 to 50, not {name} = {value!r}.")
+    logs = np.log(x)
+    if p == q:
+        terms = weights * np.exp(p * (logs - logs.max()))
+        return float(np.exp((terms * logs).sum() / terms.sum()))
+    total = [_log_sum(weights, power * logs) for power in (float(p), float(q))]
+    return float(np.exp((total[0] - total[1]) / (p - q)))
+
+
+def _log_sum(weights: np.ndarray, exponents: np.ndarray) -> float:
+    top = exponents.max()
+    return float(top + np.log((weights * np.exp(exponents - top)).sum()))
 
 
 def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
