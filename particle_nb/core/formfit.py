@@ -11,157 +11,24 @@ squares with Tukey's biweight, so that a tenth of wild points, and more, moves n
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.fitted import (
+    STEEPEST,
+    EllipsoidForm,
+    Form,
+    PolynomialForm,
+    SphereForm,
+    exponents,
+)
 
 #: What `roughness` and its kin accept as form besides "none".
 FORMS = ("sphere", "ellipsoid", "polynomial")
-#: Normals flatter than this count as if they stood here: one pixel never weighs more than 20.
-STEEPEST = 0.05
 _TUKEY = 4.685  # 95 % efficiency on Gaussian residuals
 _MAD = 1.4826  # median absolute deviation to standard deviation of a Gaussian
-
-
-class Form(Protocol):
-    """What a fitted form can tell about points x, y, z (float64 arrays in nm)."""
-
-    @property
-    def name(self) -> str:
-        """One of `FORMS`."""
-        ...
-
-    def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal; its z clipped at `STEEPEST`."""
-        ...
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """The fitted numbers by name, lengths in nm, angles in degrees."""
-        ...
-
-    @property
-    def radius(self) -> float:
-        """Radius in nm, the geometric mean of three semi-axes; NaN for a polynomial."""
-        ...
-
-
-@dataclass(frozen=True)
-class SphereForm:
-    """A sphere; ``sign`` is -1 where the surface is a hollow seen from inside."""
-
-    x: float
-    y: float
-    z: float
-    radius: float
-    sign: float = 1.0
-    name: str = "sphere"
-
-    def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal's x, y and z."""
-        dx, dy, dz = x - self.x, y - self.y, z - self.z
-        distance = np.sqrt(dx * dx + dy * dy + dz * dz)
-        unit = self.sign / np.maximum(distance, 1e-12 * self.radius)
-        up = np.maximum(dz * unit, STEEPEST)
-        return self.sign * (distance - self.radius), dx * unit, dy * unit, up
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Centre and radius in nm."""
-        return {"x": self.x, "y": self.y, "z": self.z, "radius": self.radius}
-
-
-@dataclass(frozen=True, eq=False)
-class EllipsoidForm:
-    """An ellipsoid ``|lower.T @ (p - centre)| = 1``; `lower` is a Cholesky factor in 1/nm."""
-
-    centre: np.ndarray
-    lower: np.ndarray
-    name: str = "ellipsoid"
-
-    def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance (exact to first order) in nm and the normal."""
-        # written out: a product of tall thin matrices would only wake the threads of BLAS
-        (a, _, _), (b, c, _), (d, e, f) = self.lower.tolist()
-        dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
-        u, v, w = a * dx + b * dy + d * dz, c * dy + e * dz, f * dz
-        scale = np.sqrt(u * u + v * v + w * w)
-        gx, gy, gz = a * u, b * u + c * v, d * u + e * v + f * w
-        steep = np.sqrt(gx * gx + gy * gy + gz * gz)
-        steep = np.maximum(steep, 1e-12 * np.abs(self.lower).max())
-        up = np.maximum(gz / steep, STEEPEST)
-        return (scale - 1) * scale / steep, gx / steep, gy / steep, up
-
-    @property
-    def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Semi-axes in nm, longest first, and their directions as columns."""
-        values, vectors = np.linalg.eigh(self.lower @ self.lower.T)
-        return 1 / np.sqrt(values), vectors
-
-    @property
-    def radius(self) -> float:
-        """Geometric mean of the semi-axes in nm."""
-        return float(np.prod(self.axes[0]) ** (1 / 3))
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Centre, semi-axes a >= b >= c in nm, and tilt of c's normal plane in degrees."""
-        lengths, vectors = self.axes
-        upright = float(np.abs(vectors[2]).max())
-        return {
-            "x": float(self.centre[0]),
-            "y": float(self.centre[1]),
-            "z": float(self.centre[2]),
-            "a": float(lengths[0]),
-            "b": float(lengths[1]),
-            "c": float(lengths[2]),
-            "tilt": math.degrees(math.acos(min(1.0, upright))),
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class PolynomialForm:
-    """A height polynomial of total degree `degree` in coordinates scaled to about -1..1."""
-
-    degree: int
-    origin: tuple[float, float]
-    scale: float
-    coefficients: np.ndarray
-    name: str = "polynomial"
-    radius: float = math.nan
-
-    def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the height above the polynomial along its normal in nm, and the normal."""
-        u, v = (x - self.origin[0]) / self.scale, (y - self.origin[1]) / self.scale
-        height, slope_u, slope_v = np.zeros_like(z), np.zeros_like(z), np.zeros_like(z)
-        us, vs = [np.ones_like(u)], [np.ones_like(v)]
-        for _ in range(self.degree):
-            us.append(us[-1] * u)
-            vs.append(vs[-1] * v)
-        for (i, j), value in zip(_exponents(self.degree), self.coefficients.tolist(), strict=True):
-            height += value * us[i] * vs[j]
-            if i:
-                slope_u += value * i * us[i - 1] * vs[j]
-            if j:
-                slope_v += value * j * us[i] * vs[j - 1]
-        slope_x, slope_y = slope_u / self.scale, slope_v / self.scale
-        up = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
-        return (z - height) * up, -slope_x * up, -slope_y * up, np.maximum(up, STEEPEST)
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Degree, and the coefficients ``c_ij`` of u**i * v**j in nm."""
-        named = zip(_exponents(self.degree), self.coefficients, strict=True)
-        return {"degree": float(self.degree)} | {f"c_{i}{j}": float(c) for (i, j), c in named}
-
-
-def _exponents(degree: int) -> list[tuple[int, int]]:
-    return [(i, k - i) for k in range(degree + 1) for i in range(k, -1, -1)]
 
 
 def parse_form(form: str | None) -> tuple[str, int]:
@@ -231,7 +98,7 @@ def fit_form(xyz: np.ndarray, form: str) -> Form:
     name, degree = parse_form(form)
     if name == "none":
         raise DataError("form='none' fits nothing; name a form.")
-    fewest = 3 * {"sphere": 4, "ellipsoid": 9}.get(name, len(_exponents(degree)))
+    fewest = 3 * {"sphere": 4, "ellipsoid": 9}.get(name, len(exponents(degree)))
     if len(xyz) < fewest:
         raise DataError(f"{len(xyz)} points are too few to fit a {name}; it takes {fewest}.")
     xyz = np.asarray(xyz, np.float64)
@@ -259,8 +126,9 @@ def fit_form(xyz: np.ndarray, form: str) -> Form:
 
 def _tukey(residual: np.ndarray, floor: float) -> np.ndarray:
     """Return Tukey's biweight of centred residuals; scatter below `floor` counts as rounding."""
-    sigma = max(robust_sigma(residual), floor)
-    return np.maximum(1 - ((residual - np.median(residual)) / (_TUKEY * sigma)) ** 2, 0) ** 2
+    away = residual - np.median(residual)
+    sigma = max(_MAD * float(np.median(np.abs(away))), floor)
+    return np.maximum(1 - (away / (_TUKEY * sigma)) ** 2, 0) ** 2
 
 
 def _fit_sphere(points: np.ndarray) -> SphereForm:
@@ -274,8 +142,9 @@ def _fit_sphere(points: np.ndarray) -> SphereForm:
     centres = solved[:, :3]
     radii = np.sqrt(np.maximum(solved[:, 3] + (centres**2).sum(axis=1), 1e-12))
     judge = points[rng.integers(0, len(points), min(len(points), 1500))]
-    distance = np.linalg.norm(judge[None] - centres[:, None], axis=2)
-    best = int(np.argmin(np.median(np.abs(distance - radii[:, None]), axis=1)))
+    reach = (judge**2).sum(axis=1) + (centres**2).sum(axis=1)[:, None] - 2 * centres @ judge.T
+    away = np.abs(np.sqrt(np.maximum(reach, 0)) - radii[:, None])
+    best = int(np.argmin(np.median(away, axis=1)))
     c, radius = centres[best], float(radii[best])
     for _ in range(40):
         d = points - c
@@ -289,9 +158,7 @@ def _fit_sphere(points: np.ndarray) -> SphereForm:
         matrix[np.diag_indices(4)] *= 1 + 1e-12
         step = np.linalg.lstsq(matrix, weighted.T @ residual, rcond=None)[0]
         c, radius = c + step[:3], radius + float(step[3])
-        if not radius < 1e4:
-            break
-        if np.abs(step).max() < 1e-11 * (1 + radius):
+        if not radius < 1e4 or np.abs(step).max() < 1e-11 * (1 + radius):
             break
     up = float(np.median(points[:, 2])) >= c[2]
     return SphereForm(float(c[0]), float(c[1]), float(c[2]), abs(radius), 1.0 if up else -1.0)
@@ -321,8 +188,15 @@ def _fit_ellipsoid(
         size = np.sqrt(np.einsum("ij,ij->i", u, u))
         gradient = u @ form.lower.T
         steep = np.sqrt(np.einsum("ij,ij->i", gradient, gradient))
-        jacobian = np.concatenate([-gradient, d[:, rows] * u[:, cols]], axis=1)
-        jacobian *= (1 / np.maximum(size * steep, 1e-12) * size)[:, None]
+        size = np.maximum(size, 1e-12)[:, None]
+        steep = np.maximum(steep, 1e-12)[:, None]
+        turned = gradient @ form.lower
+        of_size = np.concatenate([-gradient, d[:, rows] * u[:, cols]], axis=1) / size
+        of_steep = gradient[:, rows] * u[:, cols] + d[:, rows] * turned[:, cols]
+        of_steep = np.concatenate([-turned @ form.lower.T, of_steep], axis=1) / steep
+        # the distance's own derivative: with that of its first order, which leaves the gradient's
+        # change out, rough caps got stuck in the valley along which their semi-axes hardly matter
+        jacobian = ((2 * size - 1) * of_size - residual[:, None] * of_steep) / steep
         weighted = jacobian * weight[:, None]
         matrix, target = jacobian.T @ weighted, -(weighted.T @ residual)
         cost = float(weight @ residual**2)
@@ -379,22 +253,21 @@ def _fit_polynomial(xyz: np.ndarray, origin: np.ndarray, degree: int) -> Polynom
     """Fit heights in closed form, reweighted until they stay."""
     lateral = float(np.abs(xyz[:, :2] - origin[:2]).max()) or 1.0
     u, v = ((xyz[:, :2] - origin[:2]) / lateral).T
-    system = np.stack([u**i * v**j for i, j in _exponents(degree)], axis=1)
+    us, vs = (np.vander(w, degree + 1, increasing=True) for w in (u, v))
+    system = np.stack([us[:, i] * vs[:, j] for i, j in exponents(degree)], axis=1)
     z = xyz[:, 2]
     floor = 1e-9 * max(float(np.ptp(z)), lateral)
-    coefficients = np.zeros(system.shape[1])
-    weight = np.ones(len(z))
+    coefficients, weight = np.zeros(system.shape[1]), np.ones(len(z))
     for step in range(30):
         weighted = system * weight[:, None]
-        new = np.linalg.lstsq(weighted.T @ system, weighted.T @ z, rcond=None)[0]
-        moved = float(np.abs(new - coefficients).max())
-        coefficients = new
+        before = coefficients
+        coefficients = np.linalg.lstsq(weighted.T @ system, weighted.T @ z, rcond=None)[0]
         residual = z - system @ coefficients
         if step < 5:  # absolute values first: they find the middle that Tukey must start from
             weight = 1 / np.maximum(np.abs(residual), max(robust_sigma(residual), floor) / 4)
             weight /= weight.max()
         else:
             weight = _tukey(residual, floor)
-        if step > 6 and moved < floor:
+        if step > 6 and float(np.abs(coefficients - before).max()) < floor:
             break
     return PolynomialForm(degree, (float(origin[0]), float(origin[1])), lateral, coefficients + 0.0)

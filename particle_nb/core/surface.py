@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from particle_nb.core.assembly import assembled
 from particle_nb.core.contour import QUANTITIES, measure_crops
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
@@ -320,18 +321,13 @@ def point_cloud(
         else:
             target = parse_height(height)
         base, relief, info["relief"] = relief_of(patch, inside, index)
-        z = (z - base) * (target / relief)
+        z -= base
+        z *= target / relief
+    least = -math.inf
     if cut > 0:
         order = min(int(cut / 100 * z.size), z.size - 1)
-        keep = z >= np.partition(z, order)[order]
-        z, index = z[keep], index[keep]
-    row0, col0 = mask.origin
-    width = patch.shape[1]
-    rows = index // width
-    xyz = np.empty((z.size, 3), np.float32)
-    xyz[:, 0] = (index - rows * width + col0) * np.float32(pixel)
-    xyz[:, 1] = (rows + row0) * np.float32(pixel)
-    xyz[:, 2] = z
+        least = float(np.partition(z, order)[order])
+    xyz = assembled(index, z, least, patch.shape[1], mask.origin, float(np.float32(pixel)))
     unit = "relative" if relative_only else "nm"
     return PointCloud(xyz, pixel, unit, target, cut, info)
 

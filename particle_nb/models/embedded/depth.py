@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from particle_nb.core.errors import ImageError, ModelError
@@ -27,6 +26,7 @@ from particle_nb.models.embedded.depth_network import (
     DepthNetworkSettings,
     predict_square,
 )
+from particle_nb.models.embedded.weights_file import read_weights
 from particle_nb.models.sam_input import checked_window
 from particle_nb.models.sam_load import pick_device, weights_digest
 
@@ -145,23 +145,14 @@ def load(source: str = "", device: str = "auto") -> EmbeddedDepth:
         raise ModelError(f"weights are named by a path as text, not {source!r}.")
     where = pick_device(device)
     path = Path(source).expanduser() if source else WEIGHTS
-    if not path.is_file():
-        raise ModelError(
-            f"no weights at {path}; reinstall particle-nb, or train them with "
-            "`python -m particle_nb.models.embedded.train_depth`."
-        )
+    stored, metadata = read_weights(path, "train_depth")
     try:
-        with safe_open(str(path), framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            stored = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = DepthNetwork(
             DepthNetworkSettings(**{key: tuple(value) for key, value in settings.items()})
         )
         network.load_state_dict({key: value.float() for key, value in stored.items()})
         floor = float(metadata.get("roughness_floor") or math.nan)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as safetensors: {error}") from None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} holds no weights of this network: {error}") from None
     network.to(where).eval().requires_grad_(False)

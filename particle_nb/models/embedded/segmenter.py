@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -32,6 +30,8 @@ from particle_nb.models.embedded.automatic_mode import (
 )
 from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
+from particle_nb.models.embedded.weights_file import read_weights
+from particle_nb.models.sam_load import pick_device
 
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
@@ -286,29 +286,6 @@ def _whole(mask: Mask, window: Window) -> bool:
     )
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """Tensors as float32, metadata and digest of a weights file.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing or is no safetensors file.
-    """
-    if not path.is_file():
-        raise ModelError(
-            f"no weights at {path}; reinstall particle-nb, or train them with "
-            "`python -m particle_nb.models.embedded.train_segmenter`."
-        )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key).float() for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as safetensors: {error}") from None
-    return tensors, metadata, digest
-
-
 def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     """Load the segmenter that comes with the package, or another weights file of its kind.
 
@@ -329,41 +306,24 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     >>> load(device="cpu").name  # doctest: +SKIP
     'pnb-small-1'
     """
-    where = _device(device)
-    tensors, metadata, digest = read_weights(Path(source) if source else WEIGHTS)
+    where = pick_device(device)
+    path = Path(source).expanduser() if source else WEIGHTS
+    stored, metadata = read_weights(path, "train_segmenter")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))
-        network.load_state_dict(tensors)
+        network.load_state_dict({key: value.float() for key, value in stored.items()})
         knots, values = json.loads(metadata.get("calibration", "[[0, 1], [0, 1]]"))
         automatic = AutomaticSettings(**json.loads(metadata.get("automatic", "{}")))
     except (KeyError, TypeError, ValueError, RuntimeError, DataError) as error:
-        raise ModelError(f"{source or WEIGHTS} holds no weights of this network: {error}") from None
+        raise ModelError(f"{path} holds no weights of this network: {error}") from None
     network.to(where).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return EmbeddedSegmenter(
         network,
         metadata.get("name", "pnb-small"),
-        digest,
+        hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         (tuple(knots), tuple(values)),
         automatic,
         where,
     )
-
-
-@functools.cache
-def _has_cuda() -> bool:
-    return torch.cuda.is_available()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if _has_cuda() else "cpu")
-    known = {
-        "cpu": True,
-        "cuda": _has_cuda(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not known.get(name.split(":")[0], False):
-        raise ModelError(f"no device {name!r} here; use device='auto' or 'cpu'.")
-    return torch.device(name)
