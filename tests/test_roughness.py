@@ -217,6 +217,25 @@ def test_a_tenth_of_outliers_moves_little(form, grid):
     assert kept.n_rejected == 0
 
 
+@pytest.mark.parametrize("form", ["sphere", "ellipsoid", "polynomial-4"])
+def test_a_tenth_of_outliers_in_a_depth_map_moves_little(form):
+    """The default cut leaves the wild points of the ring that it takes off, and nothing else there;
+    truth: the same map without them."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:400, :400].astype(np.float32) - 200
+    up = np.sqrt(np.maximum(190.0**2 - x**2 - y**2, 0))
+    rough = up + (up > 0) * ndimage.gaussian_filter(rng.normal(size=up.shape), 3) * 20
+    wild = rng.random(up.shape) < 0.1
+    spoilt = rough + wild * rng.uniform(-120, 120, up.shape)
+    mask, scale = Mask.from_full(up > 0), Calibration(1000 / 190, "nm")
+    clean, found = (
+        roughness(point_cloud(DepthMap(h.astype(np.float32)), mask, scale), form=form)
+        for h in (rough, spoilt)
+    )
+    assert found.Sq == pytest.approx(clean.Sq, rel=0.1)
+    assert found.n_points > 0.85 * clean.n_points
+
+
 def test_a_summit_is_no_outlier():
     points = smooth()
     points[:, 2] += 40 * np.exp(-((points[:, 0] - 200) ** 2 + points[:, 1] ** 2) / 60**2)

@@ -27,6 +27,8 @@ from particle_nb.core.fitted import (
 )
 from particle_nb.core.surface import PointCloud
 
+_FEW = residuals_numpy.FEW
+
 #: Empty cells around the grid, so that neighbours two cells away can be asked for everywhere.
 MARGIN = 2
 
@@ -118,7 +120,10 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
 def spikes(
     grid: Grid, residual: np.ndarray, suspects: np.ndarray, lonely: float, least: float
 ) -> np.ndarray:
-    """Tell which suspects leave the median of their 24 neighbours, bool (M,).
+    """Tell which suspects leave the median of their 24 neighbours, or have few, bool (M,).
+
+    Where a cut took everything but the wild points, they have only each other for neighbours: a
+    suspect with fewer than `residuals_numpy.FEW` is a spike.
 
     Parameters
     ----------
@@ -309,7 +314,10 @@ def _spikes(index, place, residual, suspects, network, lonely, least):
                     below += values[count] < own - least
                     above += values[count] > own + least
                     count += 1
-        if count > 0 and below <= (count - 1) // 2 and above <= (count - 1) // 2:
+        if count < _FEW:
+            found[s] = True
+            continue
+        if below <= (count - 1) // 2 and above <= (count - 1) // 2:
             continue  # their median is as near as that: nothing to sort
         values[count:] = np.inf
         middle = _median(values, count, network)

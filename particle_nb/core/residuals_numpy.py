@@ -14,6 +14,8 @@ from particle_nb.core.fitted import Form
 BLOCK = 1 << 16
 #: Median absolute deviation to standard deviation of a Gaussian.
 MAD = 1.4826
+#: A suspect with fewer of its 24 neighbours than this is a spike: a corner of a cloud has 8.
+FEW = 6
 
 
 def places(
@@ -84,7 +86,8 @@ def spikes(
         here = place[suspects[part]]
         beside = np.stack([cells[here + step] for step in steps], axis=1)
         around = np.where(beside >= 0, residual[beside], np.float32(np.nan))
-        found[part] = lonely_among(around, residual[suspects[part]], lonely, least)
+        few = np.count_nonzero(beside >= 0, axis=1) < FEW
+        found[part] = few | lonely_among(around, residual[suspects[part]], lonely, least)
     return found
 
 
