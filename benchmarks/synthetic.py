@@ -70,6 +70,9 @@ def main() -> None:
     rough = Population("sphere", sizes=Sizes("lognormal", 420, 1.3), sq_nm=8, correlation_nm=60)
     settings = SceneSettings(populations=(rough,), count=100, packing="heap")
     sys.stdout.write(f"100 x rough sphere {seconds(settings):.3f} s CPU\n")
+    for name, settings in synthetic.PRESETS.items():
+        found = f"{seconds(settings, 5):.3f} s CPU, {len(settings.detectors)} detector(s)"
+        sys.stdout.write(f"{settings.count:3d} particles, preset {name:22s} {found}\n")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 from scipy.signal import fftconvolve
 
 from particle_nb.core.imaging import Exposure
+from particle_nb.core.smoothing import blur, blur_axis
 
 # 3 x 5 glyphs, a row of three bits each, for the figures and units of a scale bar
 _GLYPHS = {
@@ -134,11 +134,11 @@ def expose(
     if exposure.charging:
         # slow discharge: bright streaks trail along the fast scan behind steep bright edges
         bright = np.maximum(values - np.float32(values.mean() + 1.2 * values.std()), 0)
-        trail = ndimage.gaussian_filter1d(bright, 18.0, axis=1, mode="nearest", truncate=2.5)
+        trail = blur_axis(bright, 18.0, 1, 2.5)
         trail = np.roll(trail, 20, axis=1)
         wander = rng.standard_normal((height, 1), dtype=np.float32)
-        strength = 0.6 + 0.4 * ndimage.gaussian_filter1d(wander, 1.0, axis=0)
-        halo = ndimage.gaussian_filter(bright, 5.0, truncate=2.5)
+        strength = 0.6 + 0.4 * blur_axis(wander, 1.0, 0, 4.0, "symmetric")
+        halo = blur(bright, 5.0, 2.5, "symmetric")
         values += exposure.charging * (2.0 * trail * strength + halo)
     if exposure.defocus > 0.05 or exposure.astigmatism > 0.05:
         values = _defocus(values, exposure)
@@ -186,7 +186,7 @@ def expose(
 def _defocus(values: np.ndarray, exposure: Exposure) -> np.ndarray:
     """Blur with an elliptic Gaussian whose axes lie at `stigma_angle`."""
     if exposure.astigmatism <= 0.05:
-        return ndimage.gaussian_filter(values, exposure.defocus, mode="nearest", truncate=3.5)
+        return blur(values, exposure.defocus, 3.5)
     major, minor = exposure.defocus + exposure.astigmatism, max(exposure.defocus, 0.3)
     angle = math.radians(exposure.stigma_angle)
     cos, sin = math.cos(angle), math.sin(angle)

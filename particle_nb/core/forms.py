@@ -8,19 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from particle_nb.core.compiled import compiled
-from particle_nb.core.ellipsoids import raster_smooth, shadow
+from particle_nb.core.ellipsoids import raster_smooth, shadow_area
 from particle_nb.core.errors import DataError
 from particle_nb.core.imaging import check_number
+from particle_nb.core.marching import CAPSULE, CYLINDER, ELLIPSOID, POLYHEDRON
 from particle_nb.core.noise import VOXELS_PER_CORRELATION
 from particle_nb.core.polyhedra import corners, facets, hull_area, prism
-from particle_nb.core.solids import (
-    CAPSULE,
-    CYLINDER,
-    ELLIPSOID,
-    POLYHEDRON,
-    Part,
-    draw,
-)
+from particle_nb.core.radii import shadow
+from particle_nb.core.solids import Part, draw
 
 SHAPES = (
     "sphere",
@@ -204,24 +199,30 @@ def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.n
 
 
 @compiled
-def _stick(radii, hosts, normals, compactness):
+def _stick(radii, hosts, directions, compactness):
     """Centres of primaries that touch an earlier one, chosen close to the middle if compact."""
     count, tries = hosts.shape
     centres = np.zeros((count, 3))
     # dense ones are sintered; chains grow outwards
     contact, inwards = 0.94 - 0.12 * compactness, 1.5 * compactness - 0.3
-    spot, best_spot, middle = np.zeros(3), np.zeros(3), np.zeros(3)
+    spot, best_spot, middle, mean = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
     for i in range(1, count):
         best = 1e30
+        for axis in range(3):
+            mean[axis] = middle[axis] / i
         for t in range(tries):
             host = int(hosts[i, t] * i)
+            x, y, z = directions[i, t, 0], directions[i, t, 1], directions[i, t, 2]
+            length = math.sqrt(x * x + y * y + z * z)
             distance = 0.0
             for axis in range(3):
-                spot[axis] = centres[host, axis] + normals[i, t, axis] * contact * (
+                spot[axis] = centres[host, axis] + directions[i, t, axis] / length * contact * (
                     radii[host] + radii[i]
                 )
-                distance += (spot[axis] - middle[axis] / i) ** 2
+                distance += (spot[axis] - mean[axis]) ** 2
             cost = inwards * math.sqrt(distance)
+            if cost >= best:  # overlaps only add to it
+                continue
             for j in range(i):
                 reach = radii[j] + radii[i]
                 square = 0.0
@@ -230,13 +231,15 @@ def _stick(radii, hosts, normals, compactness):
                 if square < reach * reach:
                     # sintered necks are allowed, deeper overlap costs
                     cost += 8.0 * max((reach - math.sqrt(square)) / radii[i] - 0.3, 0.0)
-                    if inwards > 0.0 and cost >= best:
+                    if cost >= best:
                         break
             if cost < best - 1e-6:
                 best = cost
-                best_spot[:] = spot
-        centres[i] = best_spot
-        middle += best_spot
+                for axis in range(3):
+                    best_spot[axis] = spot[axis]
+        for axis in range(3):
+            centres[i, axis] = best_spot[axis]
+            middle[axis] += best_spot[axis]
     return centres
 
 
@@ -248,9 +251,8 @@ def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
     radii = np.exp(0.12 * rng.standard_normal(count))
     tries = 4 + int(150 * population.compactness**2)
     hosts = rng.random((count, tries))
-    normals = rng.standard_normal((count, tries, 3))
-    normals /= np.sqrt((normals**2).sum(axis=2, keepdims=True))
-    centres = _stick(radii, hosts, normals, population.compactness)
+    directions = rng.standard_normal((count, tries, 3))
+    centres = _stick(radii, hosts, directions, population.compactness)
     centres -= centres.mean(axis=0)
     squash = low_ratio + (high_ratio - low_ratio) * rng.random((count, 3))
     semis = radii[:, None] * squash / squash.max(axis=1, keepdims=True)
@@ -360,22 +362,22 @@ def _union_area(parts: list[Part]) -> float:
     return float(np.count_nonzero(seen >= 0)) * cell * cell
 
 
+def outline_areas(parts: list[Part], volume: np.ndarray) -> tuple[float, ...]:
+    """Return the area that each ellipsoid's own outline has seen from above, without roughness."""
+    turns, semis = np.array([p.rotation for p in parts]), np.array([p.semi for p in parts])
+    areas = shadow_area(turns, semis).tolist()
+    for index, part in enumerate(parts):
+        if part.fields[0, 0]:
+            fields = part.fields.copy()
+            fields[0, 1], fields[1] = VOXELS_PER_CORRELATION / fields[0, 1], 0.0
+            areas[index] = shadow(part.rotation, part.semi, fields, volume)
+    return tuple(areas)
+
+
 def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
     """Factor that gives the outline x_A = `size`."""
-    if len(parts) == 1 and parts[0].kind == ELLIPSOID and not parts[0].fields[0, 0]:
-        a, r = parts[0].semi, parts[0].rotation
-        # area of an ellipsoid's shadow along z: pi sqrt(sum of (b c n_a)^2)
-        n = r[:, 2]
-        area = math.pi * math.sqrt(
-            (a[1] * a[2] * n[0]) ** 2 + (a[0] * a[2] * n[1]) ** 2 + (a[0] * a[1] * n[2]) ** 2
-        )
-        return size / math.sqrt(4 * area / math.pi)
     if len(parts) == 1 and parts[0].kind == ELLIPSOID:
-        part = parts[0]
-        fields = part.fields.copy()
-        fields[0, 1] = VOXELS_PER_CORRELATION / fields[0, 1]
-        area = shadow(part.rotation, part.semi, fields, volume)
-        return size / math.sqrt(4 * area / math.pi)
+        return size / math.sqrt(4 * outline_areas(parts, volume)[0] / math.pi)
     sharp = parts[0].kind == POLYHEDRON and not parts[0].rounding
     if len(parts) == 1 and sharp and not parts[0].fields[0, 0]:
         turned = corners(parts[0].planes) @ parts[0].rotation

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
-from particle_nb.core.compiled import compiled
 from particle_nb.core.errors import DataError
+from particle_nb.core.smoothing import blur
+from particle_nb.core.topography import topography
 
 DETECTORS = ("SE", "BSE", "STEM", "brightfield", "reflected")
 
@@ -187,95 +188,18 @@ def random_field(
     rows, cols = shape
     big = fft.next_fast_len(rows, real=True), fft.next_fast_len(cols, real=True)
     white = rng.standard_normal(big, dtype=np.float32)
-    ky = fft.fftfreq(big[0])[:, None]
-    kx = fft.rfftfreq(big[1])[None, :]
-    k2 = ky * ky + kx * kx
+    ky, kx = fft.fftfreq(big[0]), fft.rfftfreq(big[1])
     if power is None:
-        gain = np.exp(-((math.pi * length) ** 2) * k2 / 2)
+        # the Gaussian of the wave vector is one of its rows times one of its columns
+        down, along = (np.exp(-((math.pi * length) ** 2) * k * k / 2) for k in (ky, kx))
+        gain = down[:, None] * along
     else:
-        gain = (k2 + 1.0 / (length * length)) ** (-power / 4)
+        gain = (ky[:, None] ** 2 + kx**2 + 1.0 / (length * length)) ** (-power / 4)
         gain[0, 0] = 0.0
     spectrum = fft.rfft2(white) * gain.astype(np.float32)
     values = fft.irfft2(spectrum, s=big)[:rows, :cols]
     values = values - values.mean()
     return (values / max(float(values.std()), 1e-12)).astype(np.float32)
-
-
-@compiled
-def _topography(height, labels, padded, margin, strides, gx, gy, sky, sx, sy):
-    """Slopes within a surface, and how much of the sky each point sees, from 8 horizons.
-
-    `padded` is the height with `margin` pixels of very low ground around it.
-    """
-    rows, cols = height.shape
-    n = strides.shape[0]
-    flat = padded.ravel()
-    width = padded.shape[1]
-    offsets = np.empty((8, n), np.int64)
-    inverse = np.empty((8, n), np.float32)
-    ux, uy = np.empty(8, np.float32), np.empty(8, np.float32)
-    for d in range(8):
-        dr = 0 if d == 0 or d == 4 else (1 if d < 4 else -1)
-        dc = 0 if d == 2 or d == 6 else (1 if d == 0 or d == 1 or d == 7 else -1)
-        unit = 1.0 if d % 2 == 0 else 1.4142135623730951
-        ux[d], uy[d] = dc / unit, dr / unit
-        for i in range(n):
-            offsets[d, i] = (dr * width + dc) * strides[i]
-            inverse[d, i] = 1.0 / (strides[i] * unit)
-    one = np.float32(1.0)
-    for r in range(rows):
-        for c in range(cols):
-            z, own = height[r, c], labels[r, c]
-            up, down = max(r - 1, 0), min(r + 1, rows - 1)
-            left, right = max(c - 1, 0), min(c + 1, cols - 1)
-            # one-sided across an outline: the step there is no slope of the surface
-            if labels[up, c] != own:
-                up = r
-            if labels[down, c] != own:
-                down = r
-            if labels[r, left] != own:
-                left = c
-            if labels[r, right] != own:
-                right = c
-            gy[r, c] = (height[down, c] - height[up, c]) / max(down - up, 1)
-            gx[r, c] = (height[r, right] - height[r, left]) / max(right - left, 1)
-            at = (r + margin) * width + c + margin
-            total = ax = ay = np.float32(0.0)
-            for d in range(8):
-                steep = np.float32(0.0)
-                for i in range(n):
-                    steep = max(steep, (flat[at + offsets[d, i]] - z) * inverse[d, i])
-                # cos^2 of the horizon angle: the share of a Lambertian sky above it
-                seen = one / (one + steep * steep)
-                total += seen
-                ax += seen * ux[d]
-                ay += seen * uy[d]
-            sky[r, c] = total * np.float32(0.125)
-            sx[r, c] = ax * np.float32(0.25)
-            sy[r, c] = ay * np.float32(0.25)
-
-
-def topography(height: np.ndarray, labels: np.ndarray, reach: float) -> tuple[np.ndarray, ...]:
-    """Slopes d/dx, d/dy and open sky (share, mean direction x and y) of a height map in pixels.
-
-    Examples
-    --------
-    >>> flat = np.zeros((8, 8), np.float32)
-    >>> float(topography(flat, flat.astype(np.int32), 4.0)[2].min())
-    1.0
-    """
-    strides = np.unique(np.maximum(1, np.rint(reach * np.array([0.08, 0.2, 0.45, 1.0])))).astype(
-        np.int64
-    )
-    out = tuple(np.empty(height.shape, np.float32) for _ in range(5))
-    margin = int(strides[-1])
-    padded = np.pad(height, margin, constant_values=np.float32(-1e6))
-    _topography(height, labels, padded, margin, strides, *out)
-    return out
-
-
-def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
-    return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.0)
 
 
 def signal(relief: Relief, detector: Detector, reach: float) -> np.ndarray:
@@ -310,12 +234,14 @@ def signal(relief: Relief, detector: Detector, reach: float) -> np.ndarray:
     excess = secant - 1.0
     excess = excess * limit / (excess + limit)  # smooth saturation at grazing incidence
     if detector.kind == "SE":
-        curved = relief.height - _blur(relief.height, detector.edge_px)
-        curved = np.clip(curved / detector.edge_px, -1.0, 1.0)
-        gain = 1.0 + detector.tilt * excess + detector.edge * np.maximum(curved, 0.0)
-        return (relief.albedo * grain * gain * lit * (1.0 + detector.asymmetry * facing)).astype(
-            np.float32
-        )
+        curved = relief.height - blur(relief.height, detector.edge_px)
+        curved /= np.float32(detector.edge_px)
+        np.clip(curved, 0.0, 1.0, out=curved)  # convex edges only
+        seen = relief.albedo * grain
+        seen *= 1.0 + detector.tilt * excess + detector.edge * curved
+        seen *= lit
+        seen *= 1.0 + detector.asymmetry * facing
+        return seen.astype(np.float32, copy=False)
     if detector.kind == "BSE":
         z = relief.atomic
         # coefficient of W. Reuter, Proc. 6th ICXOM, 1972, p. 121; tilt after F. Arnal et al. 1969
@@ -335,7 +261,7 @@ def signal(relief: Relief, detector: Detector, reach: float) -> np.ndarray:
     bent = 1.0 - 1.0 / (1.0 + 0.7 * detector.tilt * square)
     through = np.exp(-0.6 * relief.mass * relief.albedo) * (1.0 - 0.85 * bent)
     covered = (relief.labels > 0).astype(np.float32)
-    ring = _blur(covered, detector.edge_px) - _blur(covered, 2.2 * detector.edge_px)
+    ring = blur(covered, detector.edge_px) - blur(covered, 2.2 * detector.edge_px)
     return (
         through * (1.0 + 0.15 * detector.grain * relief.texture) - 0.5 * detector.edge * ring
     ).astype(np.float32)
@@ -344,5 +270,5 @@ def signal(relief: Relief, detector: Detector, reach: float) -> np.ndarray:
 def _transmitted(relief: Relief, detector: Detector) -> np.ndarray:
     """Beer-Lambert absorption by mass thickness, diffraction grain and a Fresnel fringe."""
     through = np.exp(-relief.mass * (1.0 + detector.grain * relief.texture))
-    fringe = through - _blur(through, detector.edge_px)
+    fringe = through - blur(through, detector.edge_px)
     return (through + detector.edge * fringe).astype(np.float32)

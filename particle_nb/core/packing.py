@@ -9,6 +9,8 @@ import numpy as np
 from particle_nb.core.compiled import compiled
 from particle_nb.core.solids import Crop
 
+_PASSES = 8
+
 
 @compiled
 def _rest(ground, bottom, row, col, limit):
@@ -16,13 +18,14 @@ def _rest(ground, bottom, row, col, limit):
     height = 0.0
     r0, r1 = max(0, -row), min(bottom.shape[0], ground.shape[0] - row)
     c0, c1 = max(0, -col), min(bottom.shape[1], ground.shape[1] - col)
-    for r in range(r0, r1):
-        for c in range(c0, c1):
-            gap = ground[row + r, col + c] - bottom[r, c]
-            if gap > height:
-                height = gap
-                if height > limit:
-                    return height
+    for first in range(_PASSES):  # every eighth row first: what is in the way is met sooner
+        for r in range(r0 + first, r1, _PASSES):
+            for c in range(c0, c1):
+                gap = ground[row + r, col + c] - bottom[r, c]
+                if gap > height:
+                    height = gap
+                    if height > limit:
+                        return height
     return height
 
 
@@ -126,8 +129,8 @@ class Bed:
         self.count = 0
         self.part_count = 0
 
-    def lay(self, crop: Crop, row: int, col: int, height: float) -> None:
-        """Add a particle whose crop begins at (row, col) at rest at a height."""
+    def lay(self, crop: Crop, row: int, col: int, height: float, parts: int = 1) -> None:
+        """Add a particle of `parts` parts whose crop begins at (row, col), at rest at a height."""
         self.count += 1
         _lay(
             self.ground,
@@ -144,7 +147,7 @@ class Bed:
             self.count,
             self.part_count + 1,
         )
-        self.part_count += int(crop.parts.max()) + 1
+        self.part_count += parts  # those that are not seen as well
         h, w = crop.top.shape
         self.centres.append((row + (h - 1) / 2, col + (w - 1) / 2))
 
@@ -168,10 +171,10 @@ class Bed:
                 if _free(self.ground, crop.inside, row, col, gap):
                     return row, col, 0.0
             return None
-        touch = 0.02 * float(crop.top.max())
         if packing == "ordered":
-            return self._on_lattice(crop, touch, low, high)
+            return self._on_lattice(crop, 0.02 * float(crop.top.max()), low, high)
         if packing in ("monolayer", "clusters"):
+            touch = 0.02 * float(crop.top.max())
             for (row, col), (u, v) in zip(starts[:24], draws[24:], strict=True):
                 if not self.centres or _rest(self.ground, crop.bottom, row, col, touch) > touch:
                     if not self.centres:

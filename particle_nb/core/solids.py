@@ -12,48 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from particle_nb.core import ellipsoids
 from particle_nb.core.compiled import compiled
-from particle_nb.core.noise import (
-    OUTLINE_LIMIT,
-    ROUGH_LIMIT,
-    VOXELS_PER_CORRELATION,
-    displacement,
-)
-
-#: The kinds of part that `_distance` and `_span` know.
-ELLIPSOID, POLYHEDRON, CYLINDER, CAPSULE = range(4)
-
-
-@compiled
-def _smooth_max(a, b, k):
-    gap = k - abs(a - b)
-    return max(a, b) + (gap * gap / (4.0 * k) if gap > 0.0 else 0.0)
-
-
-@compiled
-def _distance(kind, semi, planes, k, x, y, z):
-    """Signed distance to the smooth solid: exact for spheres and capsules, else to first order."""
-    if kind == ELLIPSOID:
-        u, v, w = x / semi[0], y / semi[1], z / semi[2]
-        k0 = math.sqrt(u * u + v * v + w * w)
-        u, v, w = u / semi[0], v / semi[1], w / semi[2]
-        k1 = math.sqrt(u * u + v * v + w * w)
-        if k1 < 1e-12:
-            return -min(semi[0], min(semi[1], semi[2]))
-        return k0 * (k0 - 1.0) / k1
-    if kind == POLYHEDRON:
-        d = planes[0, 0] * x + planes[0, 1] * y + planes[0, 2] * z - planes[0, 3]
-        for i in range(1, planes.shape[0]):
-            e = planes[i, 0] * x + planes[i, 1] * y + planes[i, 2] * z - planes[i, 3]
-            d = _smooth_max(d, e, k) if k > 0.0 else max(d, e)
-        return d
-    if kind == CYLINDER:
-        a, b = math.sqrt(x * x + y * y) - semi[0], abs(z) - semi[2]
-        return _smooth_max(a, b, k) if k > 0.0 else max(a, b)
-    half = semi[2] - semi[0]
-    w = z - min(max(z, -half), half)
-    return math.sqrt(x * x + y * y + w * w) - semi[0]
+from particle_nb.core.displaced import raster_displaced
+from particle_nb.core.ellipsoids import raster_smooth
+from particle_nb.core.marching import CYLINDER, ELLIPSOID, POLYHEDRON, march
+from particle_nb.core.noise import OUTLINE_LIMIT, ROUGH_LIMIT, VOXELS_PER_CORRELATION
+from particle_nb.core.radii import FINEST, spacing, tabulate
+from particle_nb.core.rounded import cylinder_meet, raster_faceted
 
 
 @compiled
@@ -118,69 +83,6 @@ def _span(kind, semi, planes, p, d):
 
 
 @compiled
-def _relief(kind, semi, fields, volume, x, y, z):
-    """Displacement along the normal at a point: irregularity and roughness apart."""
-    if kind == ELLIPSOID:  # radial projection, exact for a sphere
-        u, v, w = x / semi[0], y / semi[1], z / semi[2]
-        k0 = math.sqrt(u * u + v * v + w * w)
-        if k0 > 1e-9:
-            x, y, z = x / k0, y / k0, z / k0
-    return displacement(fields, volume, x, y, z)
-
-
-@compiled
-def _march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
-    """Follow the ray p + t d from t = start towards stop until it meets the surface.
-
-    `near` is where a neighbouring ray met it (nan for unknown): the search begins a little before.
-    Returns t and the roughness there; t is nan for a miss.
-    """
-    sign = -1.0 if stop < start else 1.0
-    shell = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
-    # a displaced surface is steeper than its base: shorten the steps by the fields' slope
-    relax = 1.0 / (1.02 + 1.8 * (fields[0, 0] * fields[0, 1] + fields[1, 0] * fields[1, 1]))
-    warm = not math.isnan(near)
-    t = start
-    if warm:
-        t = near - sign * (1.5 + 3.0 * fields[1, 0])
-        if (t - start) * sign < 0.0:
-            t, warm = start, False
-    fine, gap, before, last, known = 0.0, 0.0, 0.0, t, False
-    for _ in range(120):
-        x, y, z = p[0] + t * d[0], p[1] + t * d[1], p[2] + t * d[2]
-        gap = _distance(kind, semi, planes, k, x, y, z)
-        if gap > shell + 0.25:
-            move, known = gap - shell, False
-        else:
-            coarse, fine = _relief(kind, semi, fields, volume, x, y, z)
-            gap -= coarse + fine
-            if abs(gap) < 0.01:
-                if known and before > gap:  # one secant step, forward or back
-                    t += min(max((t - last) * gap / (before - gap), -0.1), 0.1)
-                return t, fine
-            if gap < 0.0:
-                if known:  # went through: back by regula falsi
-                    t = last + (t - last) * min(max(before / (before - gap), 0.02), 0.98)
-                    if abs(t - last) < 2e-3:
-                        return t, fine
-                    continue
-                if warm:  # the neighbour was of no help: from the outside again
-                    t, warm = start, False
-                    continue
-                return t, fine
-            move = gap * relax
-            if known and before > gap:  # the slope along the ray allows longer steps
-                slope = (before - gap) / abs(t - last)
-                move = min(max(move, 0.9 * gap / max(slope, 0.05)), 2.0 * gap)
-            known = True
-        before, last = gap, t
-        t += sign * max(move, 4e-3)
-        if (t - stop) * sign > 0.0:
-            break
-    return math.nan, 0.0
-
-
-@compiled
 def raster(
     kind,
     rotation,
@@ -205,7 +107,7 @@ def raster(
     """
     rows, cols = top.shape
     amplitude = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
-    marched = amplitude > 0.0 or (k > 0.0 and (kind in (POLYHEDRON, CYLINDER)))
+    rounded = kind == CYLINDER and k > 0.0
     reach = 0.0
     if kind == POLYHEDRON:
         reach = semi[2]  # circumradius
@@ -230,20 +132,15 @@ def raster(
             for i in range(3):
                 point[i] = rotation[i, 0] * x + rotation[i, 1] * y
             fine = 0.0
-            if marched:
+            if amplitude > 0.0:
                 far = math.sqrt(max(reach * reach - x * x - y * y, 0.25))
-                near = -far
-                if amplitude == 0.0:  # rounding only takes away from the sharp body
-                    near, far = _span(kind, semi, planes, point, direction)
-                    if near >= far:
-                        continue
-                high, fine = _march(
-                    kind, semi, planes, k, fields, volume, point, direction, far, near, high
+                high, fine = march(
+                    kind, semi, planes, k, fields, volume, point, direction, far, -far, high
                 )
                 if math.isnan(high):
                     continue
-                low, _ = _march(
-                    kind, semi, planes, k, fields, volume, point, direction, near, far, low
+                low, _ = march(
+                    kind, semi, planes, k, fields, volume, point, direction, -far, far, low
                 )
                 if math.isnan(low) or low > high:
                     low = high
@@ -251,6 +148,14 @@ def raster(
                 low, high = _span(kind, semi, planes, point, direction)
                 if low >= high:
                     continue
+                if rounded:  # rounding only takes away from the sharp body
+                    first, last = low, high
+                    high = cylinder_meet(semi, k, point, direction, last, first)
+                    if math.isnan(high):
+                        continue
+                    low = cylinder_meet(semi, k, point, direction, first, last)
+                    if math.isnan(low) or low > high:
+                        low = high
             if high + centre[2] > top[r, c]:
                 top[r, c] = high + centre[2]
                 relief[r, c] = fine
@@ -279,8 +184,10 @@ class Part:
 
     def scaled(self, factor: float) -> Part:
         """Return the part enlarged by a factor about the particle's centre."""
-        planes = self.planes.copy()
-        planes[:, 3] *= factor
+        planes = self.planes
+        if self.kind == POLYHEDRON:
+            planes = planes.copy()
+            planes[:, 3] *= factor
         fields = self.fields.copy()
         fields[:, :2] *= factor
         return Part(
@@ -295,12 +202,17 @@ class Part:
         )
 
     @property
+    def smooth(self) -> bool:
+        """Whether it has neither an irregular outline nor a roughness."""
+        return bool(self.fields[0, 0] == 0 and self.fields[1, 0] == 0)
+
+    @property
     def reach(self) -> float:
         """Radius of a ball about `centre` that holds the part."""
-        if self.kind == CYLINDER:
-            body = math.hypot(self.semi[0], self.semi[2])
-        else:
-            body = float(self.semi.max())
+        semi = self.semi.tolist()  # an agglomerate has hundreds: numpy's max takes ten times longer
+        body = math.hypot(semi[0], semi[2]) if self.kind == CYLINDER else max(semi)
+        if self.smooth:
+            return body + 0.5
         outward = OUTLINE_LIMIT * self.fields[0, 0] + ROUGH_LIMIT * self.fields[1, 0]
         return body + float(outward) + 0.5
 
@@ -333,24 +245,41 @@ def _draw_part(
     corner: tuple[float, float],
     maps: tuple[np.ndarray, ...],
 ) -> None:
+    frame = part.rotation, part.centre, part.semi
+    if part.kind == POLYHEDRON and part.smooth:
+        faces = part.planes, part.reach, part.rounding
+        raster_faceted(part.rotation, part.centre, *faces, *corner, number, *maps)
+        return
     fields = part.fields.copy()
     used = fields[:, 0] > 0
     fields[used, 1] = VOXELS_PER_CORRELATION / fields[used, 1]
-    frame = part.rotation, part.centre, part.semi
-    if part.kind == ELLIPSOID and used.any() and ellipsoids.spacing(fields) >= ellipsoids.FINEST:
-        table, nodes, bounds = ellipsoids.tabulate(part.semi, fields, volume)
-        ellipsoids.raster_displaced(
-            *frame, fields, volume, table, nodes, bounds, *corner, number, *maps
-        )
+    if part.kind == ELLIPSOID and not part.smooth and spacing(fields) >= FINEST:
+        table, nodes, bounds = tabulate(part.semi, fields, volume)
+        raster_displaced(*frame, fields, volume, table, nodes, bounds, *corner, number, *maps)
         return
     shape = part.planes, part.rounding, fields, volume
     raster(part.kind, *frame, *shape, *corner, number, *maps)
 
 
+@compiled
+def _bounds(ids, bottom):
+    """Rows and columns that a particle spans, as slices, and its lowest height."""
+    first, end, left, right = ids.shape[0], 0, ids.shape[1], 0
+    floor = np.float32(np.inf)
+    for r in range(ids.shape[0]):
+        for c in range(ids.shape[1]):
+            if ids[r, c] >= 0:
+                first, end = min(first, r), r + 1
+                left, right = min(left, c), max(right, c + 1)
+                floor = min(floor, bottom[r, c])
+    return first, end, left, right, floor
+
+
 def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Crop:
     """Put a particle on the pixel grid, its centre `shift` (x, y) off the crop's middle pixel."""
-    reach_x = max(abs(part.centre[0]) + part.reach for part in parts) + 1.0
-    reach_y = max(abs(part.centre[1]) + part.reach for part in parts) + 1.0
+    reaches = [part.reach for part in parts]
+    centres = np.array([part.centre for part in parts])
+    reach_x, reach_y = (np.abs(centres[:, :2]) + np.array(reaches)[:, None]).max(axis=0) + 1.0
     half_x, half_y = math.ceil(reach_x), math.ceil(reach_y)
     size = (2 * half_y + 1, 2 * half_x + 1)
     top = np.full(size, -np.inf, np.float32)
@@ -359,10 +288,10 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
     ids = np.full(size, -1, np.int32)
     maps = top, bottom, relief, ids
     corner = -half_x - shift[0], -half_y - shift[1]
-    if all(part.kind == ELLIPSOID and not part.fields[:, 0].any() for part in parts):
-        ellipsoids.raster_smooth(
+    if all(part.kind == ELLIPSOID and part.smooth for part in parts):
+        raster_smooth(
             np.array([part.rotation for part in parts]),
-            np.array([part.centre for part in parts]),
+            centres,
             np.array([part.semi for part in parts]),
             *corner,
             *maps,
@@ -370,17 +299,16 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
     else:
         for number, part in enumerate(parts):
             _draw_part(part, number, volume, corner, maps)
-    inside = ids >= 0
-    if not inside.any():  # smaller than a pixel and between two centres: one pixel stands for it
-        inside[half_y, half_x] = True
+    first, end, left, right, floor = _bounds(ids, bottom)
+    if right <= left:  # smaller than a pixel and between two centres: one pixel stands for it
         top[half_y, half_x], bottom[half_y, half_x], ids[half_y, half_x] = 0.5, 0.0, 0
-    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    window = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-    floor = bottom[inside].min()
+        first, end, left, right, floor = half_y, half_y + 1, half_x, half_x + 1, 0.0
+    window = slice(first, end), slice(left, right)
+    low = np.float32(floor)
     return Crop(
-        top[window] - floor,
-        bottom[window] - floor,
+        top[window] - low,
+        bottom[window] - low,
         relief[window].copy(),
         ids[window].copy(),
-        (half_x + shift[0] - float(cols[0]), half_y + shift[1] - float(rows[0]), -float(floor)),
+        (half_x + shift[0] - float(left), half_y + shift[1] - float(first), -float(floor)),
     )

@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.exposure import annotate, banner_rows, expose, with_banner
-from particle_nb.core.forms import Population, Sizes, build
+from particle_nb.core.exposure import banner_rows
+from particle_nb.core.forms import Population, Sizes, build, outline_areas
 from particle_nb.core.image import Calibration, Image
-from particle_nb.core.imaging import Detector, Exposure, Relief, random_field, signal
+from particle_nb.core.imaging import Detector, Exposure
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.noise import noise_volume
 from particle_nb.core.packing import Bed
-from particle_nb.core.presets import PRESETS, preset, random_settings
+from particle_nb.core.presets import PRESETS, preset
+from particle_nb.core.random_specimens import random_settings
+from particle_nb.core.recording import Placed, record, window
 from particle_nb.core.reference import ReferenceBody, rough_sphere
-from particle_nb.core.solids import Crop, Part, draw
+from particle_nb.core.solids import draw
 from particle_nb.core.specimens import MATERIALS, PACKINGS, Ground, SceneSettings
 
 __all__ = [
@@ -92,7 +94,8 @@ class Scene:
     primaries : int32 (H, W)
         Parts of agglomerates seen from above, numbered from 1; 0 on the substrate.
     primary_truth : DataFrame
-        One row a part: its number, particle, x_A and centre.
+        One row a part: its number, particle, and the x_A of its own smooth outline seen from
+        above, whether others hide it or not.
     relief : float32 (H, W)
         Roughness along the surface normal, nm.
     dropped : int
@@ -115,18 +118,6 @@ class Scene:
     def labels(self) -> np.ndarray:
         """Visible particles as a label image, int32 (H, W); row i of `truth` is i + 1."""
         return self.masks.to_labels()
-
-
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    crop: Crop
-    row: int
-    col: int
-    height: float
-    population: Population
-    size: float
-    albedo: float
-    parts: list[Part]
 
 
 def scene(settings: SceneSettings, rng: np.random.Generator | int) -> Scene:
@@ -158,7 +149,7 @@ def scene(settings: SceneSettings, rng: np.random.Generator | int) -> Scene:
     needed = any(p.shape == "blob" or p.irregularity or p.sq_nm for p in settings.populations)
     volume = noise_volume(streams[2]) if needed else np.zeros((3, 3, 3), np.float32)
     placed, dropped = _fill(bed, settings, volume, streams[0])
-    detectors = _expose(bed, placed, settings, rows, streams[1])
+    detectors = record(bed, placed, settings, rows, streams[1])
     return _truth(bed, placed, settings, rows, detectors, dropped)
 
 
@@ -173,7 +164,7 @@ def _streams(rng: np.random.Generator | int, count: int) -> list[np.random.Gener
 
 def _fill(
     bed: Bed, settings: SceneSettings, volume: np.ndarray, rng: np.random.Generator
-) -> tuple[list[_Placed], int]:
+) -> tuple[list[Placed], int]:
     """Draw the particles and let them fall."""
     shares = np.array([population.share for population in settings.populations], float)
     which = np.searchsorted(np.cumsum(shares / shares.sum()), rng.random(settings.count))
@@ -192,7 +183,7 @@ def _fill(
         bed.rule(1.02 * float(np.percentile(sizes, 90)) / settings.pixel_nm + 1.0, rng)
     seeds = rng.integers(0, 2**63 - 1, settings.count)
     albedos = np.maximum(0.05, 1 + settings.spread_albedo * rng.standard_normal(settings.count))
-    placed: list[_Placed] = []
+    placed: list[Placed] = []
     dropped = 0
     for number in order:
         # a stream of its own: rejected places do not change the particles that follow
@@ -205,129 +196,17 @@ def _fill(
         if spot is None:
             dropped += 1
             continue
-        bed.lay(crop, *spot)
-        placed.append(
-            _Placed(crop, *spot, population, float(sizes[number]), float(albedos[number]), parts)
-        )
+        bed.lay(crop, *spot, len(parts))
+        grown = population.shape == "agglomerate"
+        areas = outline_areas(parts, volume) if grown else ()
+        size, albedo = float(sizes[number]), float(albedos[number])
+        placed.append(Placed(crop, *spot, population, size, albedo, parts, areas))
     return placed, dropped
-
-
-def _mass(bed: Bed, placed: list[_Placed], median_px: float) -> np.ndarray:
-    """Optical depth of everything on the way through the specimen."""
-    mass = np.zeros(bed.ground.shape, np.float32)
-    for item in placed:
-        (r0, r1, c0, c1), crop = _window(item, bed.ground.shape)
-        thick = item.crop.top[crop] - item.crop.bottom[crop]
-        inside = item.crop.inside[crop]
-        if item.population.hollow:
-            # chord through the void of a sphere, from the chord through the whole of it
-            outer = float(
-                np.max(item.crop.top - item.crop.bottom, where=item.crop.inside, initial=0.0)
-            )
-            void = np.sqrt(
-                np.maximum(
-                    thick**2 - outer**2 * (1 - item.population.hollow**2),
-                    0,
-                    where=inside,
-                    out=np.zeros_like(thick),
-                )
-            )
-            thick = thick - void
-        opacity = MATERIALS[item.population.material].opacity * item.albedo / median_px
-        mass[r0:r1, c0:c1][inside] += thick[inside] * np.float32(opacity)
-    return mass
-
-
-def _window(
-    item: _Placed, shape: tuple[int, int]
-) -> tuple[tuple[int, int, int, int], tuple[slice, slice]]:
-    h, w = item.crop.top.shape
-    r0, r1 = max(0, item.row), min(shape[0], item.row + h)
-    c0, c1 = max(0, item.col), min(shape[1], item.col + w)
-    return (r0, r1, c0, c1), (
-        slice(r0 - item.row, r1 - item.row),
-        slice(c0 - item.col, c1 - item.col),
-    )
-
-
-def _expose(
-    bed: Bed, placed: list[_Placed], settings: SceneSettings, rows: int, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """What every detector records."""
-    shape = bed.ground.shape
-    pixel = settings.pixel_nm
-    sizes_px = np.array([item.size for item in placed] or [20.0 * pixel]) / pixel
-    median = float(np.median(sizes_px))
-    ground = settings.ground
-    if ground.stretch > 1:
-        narrow = (shape[0], max(8, math.ceil(shape[1] / ground.stretch)))
-        texture = random_field(narrow, ground.texture_px, rng, ground.power)
-        columns = np.linspace(0, narrow[1] - 1.001, shape[1])
-        left = columns.astype(int)
-        share = (columns - left).astype(np.float32)
-        texture = texture[:, left] * (1 - share) + texture[:, left + 1] * share
-    else:
-        texture = random_field(shape, ground.texture_px, rng, ground.power)
-    texture = texture * np.float32(ground.texture)
-    if ground.patches:
-        patch = random_field(shape, ground.patch_px, rng)
-        # an edge about two pixels wide; patches cover a sixth of the ground
-        texture += np.float32(ground.patches) * np.clip(
-            (patch - 1.0) * np.float32(ground.patch_px / 3) + 0.5, 0, 1
-        )
-    grain = random_field(shape, float(np.clip(median / 12, 1.2, 12)), rng)
-    on = bed.labels > 0
-    albedos = np.array([1.0, *(item.albedo for item in placed)], np.float32)[bed.labels]
-    atomic = _by_label(bed.labels, ground, placed, "atomic")
-    mass = _mass(bed, placed, median)
-    names: dict[str, np.ndarray] = {}
-    for detector in settings.detectors:
-        own = np.random.default_rng(int(rng.integers(0, 2**63 - 1)))
-        attribute = "se" if detector.kind == "SE" else "tone"
-        albedo = _by_label(bed.labels, ground, placed, attribute) * albedos
-        film = mass
-        if detector.kind == "STEM":
-            film = mass + np.maximum(0.0, 0.25 + texture)
-        else:
-            albedo = np.where(on, albedo, albedo * np.maximum(0.05, 1 + texture))
-            if detector.kind == "brightfield":
-                albedo = np.where(on, 1.0, albedo)
-                film = mass + np.where(on, 0.0, 0.3 * texture)
-        relief = Relief(
-            bed.ground,
-            bed.labels,
-            albedo.astype(np.float32),
-            atomic,
-            film.astype(np.float32),
-            grain,
-        )
-        seen = signal(relief, detector, reach=max(3.0, 0.5 * median))
-        if detector.kind == "BSE":
-            seen = seen * np.where(on, albedos, 1 + 0.5 * texture)
-        grey = expose(seen.astype(np.float32), settings.exposure, own)
-        if settings.exposure.annotation:
-            annotate(grey, pixel, own)
-        if rows:
-            grey = with_banner(grey, rows, pixel, detector.kind)
-        name, number = detector.kind, 1
-        while name in names:
-            number += 1
-            name = f"{detector.kind} {number}"
-        names[name] = grey
-    return names
-
-
-def _by_label(
-    labels: np.ndarray, ground: Ground, placed: list[_Placed], attribute: str
-) -> np.ndarray:
-    values = [getattr(MATERIALS[ground.material], attribute)]
-    values += [getattr(MATERIALS[item.population.material], attribute) for item in placed]
-    return np.array(values, np.float32)[labels]
 
 
 def _truth(
     bed: Bed,
-    placed: list[_Placed],
+    placed: list[Placed],
     settings: SceneSettings,
     rows: int,
     detectors: dict[str, np.ndarray],
@@ -343,11 +222,12 @@ def _truth(
     table: list[dict[str, object]] = []
     primary: list[dict[str, object]] = []
     order = sorted(range(len(placed)), key=lambda i: visible_area[i] == 0)
-    first = np.concatenate([[0], np.cumsum([int(p.crop.parts.max()) + 1 for p in placed])])
+    first = np.concatenate([[0], np.cumsum([len(p.parts) for p in placed])])
     for index in order:
         item = placed[index]
-        (r0, r1, c0, c1), crop = _window(item, shape)
-        inside = item.crop.inside[crop] if r1 > r0 and c1 > c0 else np.zeros((0, 0), bool)
+        (r0, r1, c0, c1), crop = window(item, shape)
+        outline = item.crop.inside
+        inside = outline[crop] if r1 > r0 and c1 > c0 else np.zeros((0, 0), bool)
         if not inside.any():
             continue
         shape_name = item.population.shape
@@ -357,11 +237,10 @@ def _truth(
             seen = bed.labels[r0:r1, c0:c1] == index + 1
             visible.append(Mask((r0, c0), seen, frame, label=shape_name))
         number = len(amodal)
-        full = int(np.count_nonzero(item.crop.inside))
+        full = int(np.count_nonzero(outline))
         axes = sorted((pixel * float(v) for v in item.parts[0].extent), reverse=True)
         if len(item.parts) > 1:
             axes = [math.nan] * 3
-        top = item.crop.top[item.crop.inside]
         table.append(
             {
                 "label": number,
@@ -377,7 +256,7 @@ def _truth(
                 "axis_a_nm": axes[0],
                 "axis_b_nm": axes[1],
                 "axis_c_nm": axes[2],
-                "thickness_nm": float(top.max()) * pixel,
+                "thickness_nm": float(item.crop.top.max()) * pixel,
                 "base_nm": item.height * pixel,
                 "covered": 1.0 - int(visible_area[index]) / mask.area,
                 "sq_nm": item.population.sq_nm,
@@ -389,15 +268,14 @@ def _truth(
                 "cut": full != mask.area,
             }
         )
-        if shape_name == "agglomerate":
-            primary += [
-                {
-                    "part": int(first[index]) + k + 1,
-                    "label": number,
-                    "x_A_nm": 2 * pixel * float(part.semi.max()),
-                }
-                for k, part in enumerate(item.parts)
-            ]
+        primary += [
+            {
+                "part": int(first[index]) + k + 1,
+                "label": number,
+                "x_A_nm": pixel * math.sqrt(4 * area / math.pi),
+            }
+            for k, area in enumerate(item.primaries)
+        ]
     pad = ((0, rows), (0, 0))
     name, grey = next(iter(detectors.items()))
     image = Image(
