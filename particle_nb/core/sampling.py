@@ -105,7 +105,8 @@ def form_error(levelled: Levelled) -> float:
     if len(index) < _FEWEST:
         return math.nan
     u, v = ((points[:, :2] - points[:, :2].mean(axis=0)) / np.ptp(points[:, :2], axis=0).max()).T
-    system = np.stack([u**i * v ** (k - i) for k in range(5) for i in range(k + 1)], axis=1)
+    across, along = (np.vander(w, 5, increasing=True).T for w in (u, v))
+    system = np.stack([across[i] * along[k - i] for k in range(5) for i in range(k + 1)], axis=1)
     weighted = system * weight[:, None]
     residual -= np.average(residual, weights=weight)
     found = np.linalg.lstsq(weighted.T @ system, weighted.T @ residual, rcond=None)[0]
