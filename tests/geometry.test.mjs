@@ -136,6 +136,25 @@ test("signed areas of random masks are their pixel counts", () => {
   }
 });
 
+test("runs of zeros and ones become pixels, full bytes too", () => {
+  assert.deepEqual([...g.unpackRuns(Uint32Array.from([2, 3, 1]), 3, 2)], [0, 0, 1, 1, 1, 0]);
+  assert.deepEqual([...g.unpackRuns(Uint32Array.from([0, 1, 2, 1]), 2, 2)], [1, 0, 0, 1]);
+  assert.deepEqual([...g.unpackBits(Uint8Array.from([255, 255, 1, 255, 128]), 11, 3)].join(""), "1".repeat(16) + "0000000" + "1".repeat(10));
+});
+
+test("an outline is found from the ends of runs, however many pixels lie inside", () => {
+  const n = 1500, pixels = new Uint8Array(n * n);
+  let count = 0;
+  for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) if (Math.hypot(x - 750, y - 750) < 740) { pixels[y * n + x] = 1; count++; }
+  // pixels that can be searched, and not read one by one
+  let searches = 0;
+  const bits = { length: n * n, indexOf: (value, from) => { searches++; return pixels.indexOf(value, from); } };
+  const [ring, ...others] = g.traceContours({ row: 0, col: 0, width: n, height: n, bits });
+  assert.equal(others.length, 0);
+  assert.equal(area(ring), count);
+  assert.ok(searches <= 2 * n + 2, `${searches} searches`);
+});
+
 test("simplifying a disc keeps it within the tolerance", () => {
   const n = 101, r = 45, bits = new Uint8Array(n * n);
   for (let y = 0; y < n; y++) for (let x = 0; x < n; x++) bits[y * n + x] = (x - 50) ** 2 + (y - 50) ** 2 <= r * r ? 1 : 0;

@@ -8,9 +8,12 @@ import dataclasses
 import json
 import os
 import statistics
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,8 @@ from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.replay import replay
 from particle_nb.core.shape import measure
-from particle_nb.core.snapshot import OKABE_ITO
+from particle_nb.core.snapshot import OKABE_ITO, Still, png
+from particle_nb.core.strokes import stroke
 from particle_nb.core.tally import Tally
 from particle_nb.core.tones import Tones
 
@@ -352,6 +356,128 @@ def test_an_edit_costs_no_more_with_many_masks() -> None:
     assert times[300] < 3 * times[3] + 0.01, times
 
 
+class _Discs:
+    """Answers at once with the same three discs, whatever the image and what is in it."""
+
+    def predict(self, image: Image, prompt: Any, window: Any = None) -> MaskSet:
+        x, y = prompt.points[-1]
+        return MaskSet(tuple(stroke([[x, y]], r, image.shape) for r in (30, 34, 26)), image.shape)
+
+
+@pytest.mark.parametrize(
+    ("count", "shape"), [(0, (768, 1024)), (300, (768, 1024)), (300, (3000, 4000))]
+)
+def test_the_work_of_a_click_is_that_of_its_mask(
+    count: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: bytes that are sent, masks that are encoded, measured, hashed, saved."""
+    from particle_nb.core import autosave, tally
+    from particle_nb.widgets import prompt_canvas
+
+    grid = [(30 * (i // 30) + 2, 30 * (i % 30) + 2) for i in range(count)]
+    masks = MaskSet(tuple(Mask(spot, np.ones((20, 20), bool), shape) for spot in grid), shape)
+    editor = annotator.Annotator(_Discs(), Image(np.zeros(shape, np.uint8)), masks)
+    front = Browser(editor, monkeypatch)
+    front.ask("ready")
+    done: list[str] = []
+
+    def counted(owner: Any, name: str) -> None:
+        was = getattr(owner, name)
+
+        def noted(*args: Any, **options: Any) -> Any:
+            some = args[0] if name == "measure" else (None,)
+            done.extend([name] * len(some))
+            return was(*args, **options)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    counted(prompt_canvas, "mask_message")
+    counted(tally, "measure")
+    counted(tally.Tally, "facts")
+    counted(autosave.ArchiveWriter, "write")
+    digest = Mask.digest.fget
+    monkeypatch.setattr(Mask, "digest", property(lambda m: done.append("digest") or digest(m)))
+    point = {"action": "point", "x": 900, "y": 700, "view": [0, 0, shape[1], shape[0]]}
+
+    front.ask("do", line=dict(point))
+    assert sorted(done) == ["digest", "mask_message", "mask_message", "mask_message"]
+    sent = len(json.dumps(front.got[-1])) + sum(map(len, front.buffers[-1]))
+    assert len(front.buffers[-1]) == 3
+    assert sent < 2600, f"{sent} bytes"
+    assert front.got[-1]["upserts"] == []
+    assert "summary" not in front.got[-1], "the table did not change"
+    done.clear()
+
+    front.ask("do", line={"action": "commit"})
+    # the archive is written before the particle is shown, its numbers are worked out once
+    assert sorted(set(done) - {"digest"}) == ["facts", "mask_message", "measure", "write"]
+    assert [done.count(w) for w in ("facts", "mask_message", "measure", "write")] == [1, 1, 1, 1]
+    assert done.index("write") < done.index("facts")
+    assert [p["id"] for p in front.got[-1]["upserts"]] == [count + 1]
+    assert len(front.buffers[-1]) == 1
+
+
+def test_large_masks_travel_as_runs() -> None:
+    """What is sent grows with the outline: a disc of 1500 px takes 13 kB, not 281 kB."""
+    from particle_nb.widgets.prompt_canvas import mask_message
+
+    rng = np.random.default_rng(0)
+    rows, cols = np.ogrid[:1500, :1500]
+    disc = (rows - 750) ** 2 + (cols - 750) ** 2 < 749**2
+    noise = rng.random((300, 300)) < 0.5
+    noise[0, 0] = True
+    for full, runs in (
+        (disc, True),
+        (~disc, True),
+        (np.ones((300, 900), bool), True),
+        (noise, False),
+        (disc[::50, ::50], False),
+    ):
+        mask, buffers = Mask.from_full(full), list[bytes]()
+        message = mask_message(mask, buffers)
+        assert message["runs"] == runs
+        (data,) = buffers
+        if runs:
+            lengths = np.frombuffer(data, "<u4")
+            pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+            assert len(data) < 14_000
+        else:
+            pixels = np.unpackbits(np.frombuffer(data, np.uint8))[: mask.crop.size].astype(bool)
+        assert np.array_equal(pixels.reshape(mask.crop.shape), mask.crop)
+
+
+def test_the_answer_goes_before_the_thumbnail(front: Browser) -> None:
+    """In a kernel the strip waits until the answer is out, and draws once for a burst of clicks."""
+    strip, order = front.editor._strip, list[str]()
+    paint = strip._paint
+
+    def painted() -> None:
+        order.append("strip")
+        paint()
+
+    strip._paint = painted
+
+    async def work() -> None:
+        for x in (43, 107, 171):
+            answer = front.ask("do", line={"action": "point", "x": x, "y": 43})
+            order.append(f"answer {answer['history']['position']}")
+        await asyncio.sleep(0.3)
+        strip._clicked(6 + 62 * 1 + 5, 20)
+        assert front.editor.history.position == 1
+        front.ask("ready")  # another page: everything at once
+        assert order[-1] == "strip"
+        await asyncio.sleep(0.3)
+
+    asyncio.run(work())
+    assert order == ["answer 1", "answer 2", "answer 3", "strip", "strip"]
+    assert strip._place.value == 1
+
+
+def test_an_acknowledgement_is_not_answered(front: Browser) -> None:
+    front.editor._canvas._received(None, {"kind": "ack"}, [])
+    assert front.got == []
+
+
 def test_redrawing_five_hundred_particles_stays_below_150_ms() -> None:
     shape, rng = (1500, 2000), np.random.default_rng(0)
     state = State(shape).add(
@@ -466,6 +592,34 @@ def test_the_strip_draws_only_new_steps(editor: Any) -> None:
     assert editor.history.position == 41
 
 
+def test_a_full_strip_sends_one_picture_a_step(
+    editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thumbnails are made once and moved together: the browser decodes one picture a step."""
+    from particle_nb.widgets import history_strip
+
+    made: list[Any] = []
+    sent: list[tuple[int, ...]] = []
+    make, put = history_strip.thumbnail, type(editor._strip.canvas[0]).put_image_data
+    monkeypatch.setattr(history_strip, "thumbnail", lambda *a: made.append(a) or make(*a))
+
+    def noted(canvas: Any, picture: np.ndarray, x: float, y: float) -> None:
+        sent.append(picture.shape)
+        put(canvas, picture, x, y)
+
+    monkeypatch.setattr(type(editor._strip.canvas[0]), "put_image_data", noted)
+    for i in range(40):
+        editor.do("brush", path=[[50 + 2 * i, 80]], radius=5)
+    assert len(made) == 40
+    assert len(sent) == 40
+    alone = sum(shape[1] == 62 for shape in sent)
+    assert alone >= 34, "what is there already is moved only when there is no room left"
+    # the last step is in view, and there is room behind it
+    strip = editor._strip
+    assert 0 < editor.history.position - strip._first < strip._slots - 1
+    assert len(strip._tiles) <= strip._slots
+
+
 def test_the_strip_fits_its_cell_and_is_typed_into(front: Browser) -> None:
     editor, strip = front.editor, front.editor._strip
     for i in range(12):
@@ -520,6 +674,110 @@ def test_the_still_picture_follows_the_edits(editor: Any, monkeypatch: pytest.Mo
     assert "3 particles" in second["text/plain"]
     assert first["image/png"] != second["image/png"]
     assert last == {"text/plain": ""}
+
+
+class _Clock:
+    """An event loop with a time of its own, and one more thread."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.due: list[Any] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, run: Any) -> Any:
+        timer = SimpleNamespace(when=when, run=run, cancel=lambda: self._drop(timer))
+        self.due.append(timer)
+        return timer
+
+    def _drop(self, timer: Any) -> None:
+        self.due = [other for other in self.due if other is not timer]
+
+    def call_later(self, delay: float, run: Any) -> Any:
+        return self.call_at(self.now + delay, run)
+
+    def run_in_executor(self, _: None, run: Any, *args: Any) -> Any:
+        with ThreadPoolExecutor() as pool:
+            found = pool.submit(run, *args)
+        done = SimpleNamespace(result=found.result, cancelled=lambda: False)
+        return SimpleNamespace(add_done_callback=lambda after: after(done))
+
+    def pass_to(self, now: float) -> None:
+        self.now = now
+        for timer in [timer for timer in self.due if timer.when <= now]:
+            self._drop(timer)
+            timer.run()
+
+
+def test_the_still_picture_waits_for_a_pause_and_is_packed_elsewhere(
+    front: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody who clicks on waits for it; it comes all the same if the clicking does not end."""
+    from particle_nb.widgets import still_output
+
+    clock, shown, threads = _Clock(), list[float](), list[int]()
+    pack = still_output.png
+    monkeypatch.setattr(still_output.asyncio, "get_running_loop", lambda: clock)
+    monkeypatch.setattr(
+        still_output, "publish_display_data", lambda *a, **k: shown.append(clock.now)
+    )
+    monkeypatch.setattr(
+        still_output, "png", lambda p: threads.append(threading.get_ident()) or pack(p)
+    )
+    hover = {"x": 107, "y": 43, "label": 1, "view": [0, 0, 280, 216]}
+    brush = {"action": "brush", "path": [[50, 50]], "radius": 9}
+
+    front.editor._still.show()
+    front.ask("do", line=dict(brush))
+    for tenth in range(1, 31):  # at work for three seconds, without a pause of one
+        clock.pass_to(tenth / 10)
+        front.ask("hover", line=dict(hover))
+    assert shown == [0]
+    clock.pass_to(3.9)
+    assert shown == [0]
+    clock.pass_to(4.1)
+    assert shown == [0, 4.1], "one second after the last hover"
+    for tenth in range(50, 250):  # at work without an end
+        clock.pass_to(tenth / 10)
+        front.ask("do", line=dict(brush))
+    assert shown == [0, 4.1, 15.0], "ten seconds after the change"
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, False, False]
+
+
+def test_a_still_picture_is_drawn_on_and_packed_without_loss() -> None:
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 255, (300, 420), np.uint8)
+    still, state = Still(grey, most=200), State(grey.shape)
+    drawn: list[int] = []
+    add = still._add
+    still._add = lambda picture, number, mask: (drawn.append(number), add(picture, number, mask))
+
+    def same() -> None:
+        picture = still.draw(state.particles)
+        assert np.array_equal(picture, Still(grey, most=200).draw(state.particles))
+        with PillowImage.open(BytesIO(png(picture))) as file:
+            file.verify()
+        with PillowImage.open(BytesIO(png(picture))) as file:
+            assert np.array_equal(np.asarray(file), picture)
+        picture[:] = 0  # whoever gets it may draw on it
+
+    same()
+    for _ in range(6):
+        spot = (int(rng.integers(0, 250)), int(rng.integers(0, 350)))
+        state = state.add(Particle(Mask(spot, np.ones((40, 60), bool), grey.shape)))
+        same()
+    assert drawn == [1, 2, 3, 4, 5, 6], "each once"
+    for change in (
+        {3: None},
+        {5: state[5].replace(visible=False)},
+        {2: state[2].replace(mask=state[1].mask)},
+    ):
+        drawn.clear()
+        state = state.put(change)
+        same()
+        assert len(drawn) == sum(p.visible for p in state.particles.values())
 
 
 def test_watchers_hear_of_commits_only(editor: Any) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import numpy as np
 from IPython import get_ipython
 from IPython.display import publish_display_data
 from PIL import Image as PillowImage
@@ -23,7 +23,7 @@ from particle_nb.core.errors import DataError, PromptError
 from particle_nb.core.history import State
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.snapshot import Still
+from particle_nb.core.snapshot import Still, png
 from particle_nb.core.thresholds import OFF, filterable, write_settings
 from particle_nb.core.tones import Tones
 from particle_nb.widgets.history_strip import HistoryStrip
@@ -78,7 +78,7 @@ class Annotator(Annotation):
         self._canvas = PromptCanvas(self._answer)
         self._strip = HistoryStrip(self._tones, self.jump)
         self._strip.show(self._history)
-        self._still = StillOutput(lambda: (repr(self), self.picture()))
+        self._still = StillOutput(lambda: (repr(self), self._sheet()))
         self.widget = ipywidgets.VBox([self._canvas, self._strip])
 
     def select(self, numbers: Any) -> None:
@@ -110,6 +110,7 @@ class Annotator(Annotation):
         }
         if kind not in answers:
             raise DataError(f"the browser sent an unknown message {kind!r}; reload the page.")
+        self._still.postpone()
         answers[kind](request, content)
 
     def _ready(self, request: str, content: Mapping[str, Any]) -> None:
@@ -215,13 +216,14 @@ class Annotator(Annotation):
 
     def picture(self) -> bytes:
         """Return a PNG of the image with its particles and counts, for where no kernel runs."""
+        return png(self._sheet())
+
+    def _sheet(self) -> np.ndarray:
         picture = PillowImage.fromarray(self._pictures.draw(self.state.particles))
         sheet = PillowImage.new("RGB", (picture.width, picture.height + 22), "white")
         sheet.paste(picture, (0, 0))
         ImageDraw.Draw(sheet).text((6, picture.height + 5), repr(self), fill="black")
-        file = io.BytesIO()
-        sheet.save(file, "PNG", compress_level=3)
-        return file.getvalue()
+        return np.asarray(sheet)
 
     def _ipython_display_(self) -> None:
         """Show the live widget, and a picture below it for where no kernel runs."""
@@ -234,8 +236,8 @@ class Annotator(Annotation):
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
         """A picture with the counts, and the live widget where somebody could use it."""
-        png = base64.b64encode(self.picture()).decode()
-        data = {"text/plain": repr(self), "image/png": png}
+        picture = base64.b64encode(self.picture()).decode()
+        data = {"text/plain": repr(self), "image/png": picture}
         if not _someone_is_there():
             return data, {}
         live = self.widget._repr_mimebundle_()

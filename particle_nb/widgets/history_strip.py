@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ _LEAST = 3
 #: What the buttons and the number beside the canvas take, in pixels.
 _BESIDE = 28 * 2 + 64 + 36
 _LATE = "#9aa3ab"
+#: Seconds between a change and its thumbnail: the answer to a click is on the screen by then.
+_PAUSE = 0.1
 
 
 class HistoryStrip(ipywidgets.HBox):
@@ -28,6 +31,7 @@ class HistoryStrip(ipywidgets.HBox):
 
     Only new steps are drawn, each cropped to what it changed; a move in the history draws nothing
     but the frame around the present. The number at its end does the same from the keyboard.
+    In a kernel it draws a moment after the change, so that the answer to a click goes first.
 
     Parameters
     ----------
@@ -41,6 +45,8 @@ class HistoryStrip(ipywidgets.HBox):
         self._tones = tones
         self._jump = jump
         self._drawn: list[Step | None] = []
+        self._tiles: dict[Step | None, np.ndarray] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._first = 0
         self._slots = _MOST
         self._history: History | None = None
@@ -62,11 +68,22 @@ class HistoryStrip(ipywidgets.HBox):
         )
 
     def show(self, history: History, again: bool = False) -> None:
-        """Draw what is new in the history, or everything (`again`) after a reload of the page."""
+        """Draw soon what is new in the history, or everything now (`again`) after a reload."""
         self._history = history
-        total = len(history.steps) + 1
-        if not self._first <= history.position < self._first + self._slots or again:
-            self._first = max(0, min(history.position - self._slots + 3, total - self._slots))
+        loop = None if again else _running_loop()
+        if loop is None:
+            self._draw(again)
+        elif self._timer is None:
+            self._timer = loop.call_later(_PAUSE, self._draw)
+
+    def _draw(self, again: bool = False) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        position = 0 if self._history is None else self._history.position
+        if not self._first <= position < self._first + self._slots or again:
+            # room for later steps: otherwise every one of them would move all the others
+            self._first = max(0, position + 1 - self._slots + self._slots // 3)
             self._drawn = []
         self._paint()
 
@@ -110,12 +127,13 @@ class HistoryStrip(ipywidgets.HBox):
         with hold_canvas():
             if not self._drawn:
                 pictures.clear()
-            for slot, step in enumerate(shown):
-                if slot < len(self._drawn) and self._drawn[slot] is step:
-                    continue
-                self._paint_step(slot, step)
-            for slot in range(len(shown), len(self._drawn)):
+            kept = min(len(shown), len(self._drawn))
+            same = next((i for i in range(kept) if self._drawn[i] is not shown[i]), kept)
+            for slot in range(same, max(len(shown), len(self._drawn))):
                 pictures.clear_rect(self._left(slot) - 2, 0, _SIDE + _GAP, self.canvas.height)
+            self._paint_tiles(same, shown)
+            for slot in range(same, len(shown)):
+                self._paint_step(slot, shown[slot])
             self._drawn = shown
             frame.clear()
             for slot in range(len(shown)):
@@ -140,18 +158,31 @@ class HistoryStrip(ipywidgets.HBox):
         finally:
             self._place.observe(self._typed, "value")
 
+    def _paint_tiles(self, first: int, shown: list[Step | None]) -> None:
+        """Thumbnails from slot `first` on, as one picture: the browser decodes each it is sent."""
+        known = self._tiles
+        self._tiles = {step: known[step] for step in shown if step in known}
+        for step in shown[first:]:
+            if step not in self._tiles:
+                small = thumbnail(self._tones, step.focus if step is not None else (), _SIDE)
+                # the gap repeats the rim, which keeps JPEG from blurring it
+                self._tiles[step] = np.pad(small, ((0, 0), (0, _GAP), (0, 0)), "edge")
+        if first == len(shown):
+            return
+        pictures = self.canvas[0]
+        row = np.concatenate([self._tiles[step] for step in shown[first:]], axis=1)
+        pictures.put_image_data(row, self._left(first), _GAP)
+        for slot in range(first, len(shown)):
+            pictures.clear_rect(self._left(slot) + _SIDE, 0, _GAP, _GAP + _SIDE)
+
     def _paint_step(self, slot: int, step: Step | None) -> None:
-        pictures, left = self.canvas[0], self._left(slot)
-        pictures.clear_rect(left - 2, 0, _SIDE + _GAP, self.canvas.height)
-        focus = step.focus if step is not None else ()
-        pictures.put_image_data(
-            np.ascontiguousarray(thumbnail(self._tones, focus, _SIDE)), left, _GAP
-        )
+        """The name of a step below its thumbnail."""
+        pictures = self.canvas[0]
         pictures.font = "10px sans-serif"
         pictures.text_align = "center"
         pictures.fill_style = _LATE
         text = "start" if step is None else str(step.record["action"])
-        pictures.fill_text(text, left + _SIDE / 2, _SIDE + _GAP + 12)
+        pictures.fill_text(text, self._left(slot) + _SIDE / 2, _SIDE + _GAP + 12)
 
     @staticmethod
     def _left(slot: int) -> int:
@@ -165,3 +196,10 @@ class HistoryStrip(ipywidgets.HBox):
     def _typed(self, change: dict[str, int]) -> None:
         if self._history is not None and change["new"] != self._history.position:
             self._jump(change["new"])
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None  # no kernel: there is no later

@@ -118,7 +118,20 @@ export function makeLut({ low = 0, high = 255, brightness = 0, contrast = 1, gam
 /** Bits packed row by row, first pixel in the highest bit -> one byte a pixel. */
 export function unpackBits(bytes, width, height) {
   const out = new Uint8Array(width * height);
-  for (let i = 0; i < out.length; i++) out[i] = (bytes[i >> 3] >> (7 - (i & 7))) & 1;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i], from = i;
+    if (byte === 255) {
+      while (bytes[i + 1] === 255) i++; // most of a large mask is all ones
+      out.fill(1, 8 * from, 8 * i + 8);
+    } else if (byte) for (let k = 0; k < 8; k++) out[8 * i + k] = (byte >> (7 - k)) & 1;
+  }
+  return out;
+}
+
+/** Lengths of runs row by row, of zeros and of ones in turn, zeros first -> one byte a pixel. */
+export function unpackRuns(runs, width, height) {
+  const out = new Uint8Array(width * height);
+  for (let i = 0, at = 0; i < runs.length; at += runs[i++]) if (i & 1) out.fill(1, at, at + runs[i]);
   return out;
 }
 
@@ -132,18 +145,36 @@ export function covers(mask, x, y) {
  *  image (pixel i spans i to i+1); foreground on the right, so holes turn the other way. */
 export function traceContours(mask) {
   const { bits, width: w, height: h, row, col } = mask;
-  const W = w + 1, out = new Uint8Array(W * (h + 1)); // bit d: an edge leaves this corner, d = E S W N
-  const at = (x, y) => (x >= 0 && y >= 0 && x < w && y < h ? bits[y * w + x] : 0);
-  for (let y = 0; y < h; y++)
-    for (let x = 0; x < w; x++) {
-      if (!bits[y * w + x]) continue;
-      if (!at(x, y - 1)) out[y * W + x] |= 1;
-      if (!at(x + 1, y)) out[y * W + x + 1] |= 2;
-      if (!at(x, y + 1)) out[(y + 1) * W + x + 1] |= 4;
-      if (!at(x - 1, y)) out[(y + 1) * W + x] |= 8;
+  const W = w + 1, n = w * h, out = new Uint8Array(W * (h + 1)); // bit d: an edge leaves this corner, d = E S W N
+  const starts = []; // corners, one of every ring among them
+  const end = (at) => { const k = bits.indexOf(0, at); return k < 0 ? n : k; };
+  // only the ends of runs are looked at: a particle of 3000 px costs what its outline does
+  let from = bits.indexOf(1), to = from < 0 ? n : end(from), above = [];
+  for (let y = 0; y <= h; y++) {
+    const first = y * w, line = y * W, runs = [];
+    while (from >= 0 && from < first + w && y < h) {
+      const a = Math.max(from - first, 0), b = Math.min(to - first, w);
+      runs.push(a, b);
+      out[line + b] |= 2;
+      out[line + W + a] |= 8;
+      starts.push(line + b);
+      if (to > first + w) break; // it goes on in the next row
+      from = bits.indexOf(1, to);
+      if (from >= 0) to = end(from);
     }
+    let i = 0, j = 0, x = 0;
+    while (i < above.length || j < runs.length) {
+      const next = Math.min(above[i] ?? W, runs[j] ?? W);
+      if (i % 2 < j % 2) for (starts.push(line + x); x < next; x++) out[line + x] |= 1;
+      else if (i % 2 > j % 2) for (; x < next; x++) out[line + x + 1] |= 4;
+      x = next;
+      if (above[i] === next) i++;
+      if (runs[j] === next) j++;
+    }
+    above = runs;
+  }
   const step = [1, W, -1, -W], rings = [];
-  for (let start = 0; start < out.length; start++) {
+  for (const start of Int32Array.from(starts).sort()) {
     while (out[start]) {
       const ring = [];
       let here = start, direction = out[start] & 1 ? 0 : out[start] & 2 ? 1 : out[start] & 4 ? 2 : 3, last = -1;
@@ -343,8 +374,14 @@ class Picture {
 class Shape {
   constructor(info, bytes) {
     Object.assign(this, { row: info.box[0], col: info.box[1], height: info.box[2] - info.box[0], width: info.box[3] - info.box[1] });
-    this.bits = unpackBits(bytes, this.width, this.height);
+    this.packed = info.runs ? new Uint32Array(bytes.slice().buffer) : bytes;
+    this.unpack = info.runs ? unpackRuns : unpackBits;
     this.paths = new Map();
+  }
+
+  /** One byte a pixel, made when first needed: of a draft's candidates one is shown. */
+  get bits() {
+    return (this.pixels ??= this.unpack(this.packed, this.width, this.height));
   }
 
   path(scale) {
@@ -518,7 +555,8 @@ class View {
     this.view = { scale: 1, x: 0, y: 0 };
     this.size = { width: 1, height: 1 };
     this.ratio = 1;
-    this.frames = 0;
+    this.frames = this.masksDrawn = 0;
+    this.over = [];
     this.weight = 3;
     this.summary = null;
     this.history = { position: 0, length: 0 };
@@ -574,8 +612,11 @@ class View {
   request(kind, content = {}) {
     const id = `${this.prefix}-${++this.count}`;
     this.pending.set(id, { kind, since: performance.now() });
+    // Jupyter's server leaves Nagle's algorithm on: an answer soon after the kernel's "busy" would
+    // wait up to 40 ms for its acknowledgement, which travels with whatever is sent from here
+    const status = (said) => { if (said?.content?.execution_state === "busy" && this.pending.has(id)) this.model.send({ kind: "ack" }); };
     try {
-      this.model.send({ id, kind, ...content });
+      this.model.send({ id, kind, ...content }, { iopub: { status } });
     } catch (error) {
       this.pending.delete(id);
       this.kernelGone();
@@ -679,13 +720,17 @@ class View {
   receiveDelta(message, buffers) {
     if (message.full) { this.particles.clear(); this.columns = message.columns; this.fillColours(message); }
     for (const id of message.removes) { this.particles.delete(id); this.selection.delete(id); }
+    const refined = this.draft?.refines ?? null;
+    // whether particles were only added, behind the others
+    let behind = !message.full && !message.removes.length, top = message.upserts.length ? [...this.particles.keys()].pop() ?? 0 : 0;
     for (const info of message.upserts) {
       const old = this.particles.get(info.id);
+      if (info.id > top) top = info.id;
+      else behind = false;
       const shape = info.buffer == null ? old.shape : new Shape(info, new Uint8Array(buffers[info.buffer].buffer, buffers[info.buffer].byteOffset, buffers[info.buffer].byteLength));
       this.particles.set(info.id, { ...info, shape });
     }
-    if (message.upserts.length) this.particles = new Map([...this.particles].sort((a, b) => a[0] - b[0]));
-    const refined = this.draft?.refines;
+    if (!behind) this.particles = new Map([...this.particles].sort((a, b) => a[0] - b[0]));
     if (message.draft !== undefined) {
       this.draft = message.draft && this.readDraft(message.draft, buffers);
       this.hover = null;
@@ -702,9 +747,11 @@ class View {
     this.showStatus();
     this.ready();
     if (message.hint) this.say(message.hint);
-    // a draft lies on the upper canvas: its cost does not depend on the number of particles
+    // a draft lies on the upper canvas, a new particle on top of the others: neither costs more
+    // where there are many particles
     const done = () => { this.root.dataset.maskSeq = message.seq; };
-    if (message.full || message.upserts.length || message.removes.length || refined !== this.draft?.refines) this.paint(done);
+    if (!behind || refined !== (this.draft?.refines ?? null)) this.paint(done);
+    else if (message.upserts.length) this.paintOver(message.upserts.map(({ id }) => this.particles.get(id)), done);
     else this.paintTop(done);
   }
 
@@ -1233,6 +1280,13 @@ class View {
     this.paintView(then);
   }
 
+  /** Particles came on top of the others: those stay as they are drawn, if colours do not depend on all. */
+  paintOver(particles, then) {
+    if (!["particle", "confidence"].includes(this.style.colour)) return this.paint(then);
+    this.over.push(...particles);
+    this.paintView(then);
+  }
+
   /** Only the view moved. */
   paintView(then) {
     this.wantBase = true;
@@ -1274,7 +1328,7 @@ class View {
     if (style.hideAll || !this.particles.size) return;
     const kept = this.layerView, moved = !kept || kept.scale !== view.scale || kept.x !== view.x || kept.y !== view.y;
     clearTimeout(this.crisp);
-    if (this.layerStale || (moved && this.layerCost < 5)) this.drawLayer();
+    if (this.layerStale || (moved && (this.layerCost < 5 || this.over.length))) this.drawLayer();
     else if (moved) {
       // many masks cost more than a frame: while the view moves their picture moves with it,
       // and is drawn anew as soon as it rests or shows less than what is seen
@@ -1290,23 +1344,33 @@ class View {
         this.crisp = setTimeout(() => this.paint(), 90);
         return;
       }
-    }
+    } else if (this.over.length) this.layerCost += this.drawMasks(this.layer.getContext("2d"), this.over) / 10;
+    this.over = [];
     context.drawImage(this.layer, 0, 0);
   }
 
   /** Fills and contours of the committed masks, on a transparent canvas of the view's size. */
   drawLayer() {
-    const { view, style } = this;
     if (!this.layer || this.layer.width !== this.base.width || this.layer.height !== this.base.height)
       this.layer = new OffscreenCanvas(this.base.width, this.base.height);
     const context = this.layer.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.layer.width, this.layer.height);
+    const shown = this.drawMasks(context, [...this.particles.values()]);
+    this.layerStale = false;
+    this.layerView = { ...this.view };
+    this.layerTime = performance.now();
+    // drawing is queued, so it cannot be timed here: about 0.1 ms a mask without a graphics card
+    this.layerCost = shown / 10;
+  }
+
+  /** Fills and contours of those particles that can be seen; how many that are. */
+  drawMasks(context, particles) {
     this.toImageSpace(context);
     context.lineJoin = "round";
-    const box = this.visible(), thin = 1.5 / view.scale, colours = this.colours();
+    const { view, style } = this, box = this.visible(), thin = 1.5 / view.scale, colours = this.colours();
     // what is being refined shows as its draft, not beneath it too
-    const shown = [...this.particles.values()].filter((p) => p.visible && p.kept && p.id !== this.draft?.refines && p.shape.meets(box));
+    const shown = particles.filter((p) => p.visible && p.kept && p.id !== this.draft?.refines && p.shape.meets(box));
     for (const particle of shown) {
       const path = particle.shape.path(view.scale), chosen = this.selection.has(particle.id);
       const colour = colours(particle);
@@ -1329,11 +1393,8 @@ class View {
         context.stroke(path);
       }
     }
-    this.layerStale = false;
-    this.layerView = { ...view };
-    this.layerTime = performance.now();
-    // drawing is queued, so it cannot be timed here: about 0.1 ms a mask without a graphics card
-    this.layerCost = shown.length / 10;
+    this.masksDrawn += shown.length;
+    return shown.length;
   }
 
   colours() {

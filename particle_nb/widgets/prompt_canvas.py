@@ -22,6 +22,8 @@ _HERE = Path(__file__).parent
 _TILE = 2048
 #: What one image message carries at most, in bytes; proxies in front of a hub refuse much more.
 _MESSAGE = 6 * 2**20
+#: Bytes of a mask's bits from which on runs are tried.
+_LARGE = 4096
 
 Answer = Callable[[str, str, Mapping[str, Any]], None]
 
@@ -56,6 +58,8 @@ class PromptCanvas(anywidget.AnyWidget):
         if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
             return
         request, kind = str(content.get("id", "")), content["kind"]
+        if kind == "ack":
+            return  # sent for the acknowledgement that travels with it
         try:
             self._answer(request, kind, content)
         except ParticleError as error:
@@ -79,11 +83,21 @@ class PromptCanvas(anywidget.AnyWidget):
 
 
 def mask_message(mask: Mask, buffers: list[bytes]) -> dict[str, Any]:
-    """Return box and scores of a mask and append its pixels, one bit each, to `buffers`."""
-    buffers.append(np.packbits(mask.crop).tobytes())
+    """Return box and scores of a mask and append its pixels to `buffers`.
+
+    One bit each; of large masks, where that is shorter, the lengths of runs of zeros and of ones in
+    turn (uint32, row by row, zeros first): what travels then grows with the outline only.
+    """
+    pixels, runs = np.packbits(mask.crop).tobytes(), False
+    if len(pixels) > _LARGE:
+        lengths = _runs(mask.crop)
+        if len(lengths) < len(pixels):
+            pixels, runs = lengths, True
+    buffers.append(pixels)
     return {
         "box": list(mask.bbox),
         "buffer": len(buffers) - 1,
+        "runs": runs,
         "iou": _number(mask.predicted_iou),
         "stability": _number(mask.stability_score),
     }
@@ -179,6 +193,15 @@ def image_messages(
         if sum(map(len, buffers)) > _MESSAGE or number == len(places):
             yield {**head, "first": first, "tiles": tiles}, buffers
             tiles, buffers, first = [], [], False
+
+
+def _runs(crop: np.ndarray) -> bytes:
+    flat = crop.ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    lengths = np.diff(ends, prepend=0, append=flat.size)
+    if flat[0]:
+        lengths = np.concatenate([[0], lengths])
+    return lengths.astype("<u4").tobytes()
 
 
 def _number(value: float) -> float | None:

@@ -262,6 +262,22 @@ class Notebook:
 
         expect(self.root).not_to_have_attribute("data-mask-seq", before, timeout=60_000)
 
+    def painted(self, change: Callable[[], None], name: str = "mask-seq") -> None:
+        """As `settled`, where time is measured: nothing looks at the page in the meantime.
+
+        Each look of Playwright at an attribute takes the page's only thread for about 20 ms.
+        """
+        self.root.evaluate(
+            """(node, name) => { window.painted = new Promise((done, fail) => {
+                const seen = new MutationObserver(() => { seen.disconnect(); done(); });
+                seen.observe(node, {attributes: true, attributeFilter: [name]});
+                setTimeout(() => fail(new Error(`no new ${name}`)), 60000);
+            }); window.painted.catch(() => null); }""",
+            f"data-{name}",
+        )
+        change()
+        self.page.evaluate("window.painted")
+
     def view(self) -> dict[str, float]:
         return self.root.evaluate("node => ({...node.view.view, ratio: node.view.ratio})")
 

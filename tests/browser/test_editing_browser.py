@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board import FIRST, FRESH, SECOND, THIRD
+from board import FIRST, FRESH, SECOND, SETUP, THIRD
 
 pytestmark = pytest.mark.browser
 #: three steps to the four neighbours leave six pixels out at each corner
@@ -188,3 +188,73 @@ def test_the_list_names_hides_locks_and_deletes(bench: Any, clean: Callable) -> 
     nb.wait("selected", "1 2 3")
     write("Class of the selected particles", "square")
     assert nb.python("[m.label for m in editor.state.masks]") == ["square"] * 3
+
+
+def test_a_click_draws_no_mask_that_is_there_already(bench: Any, clean: Callable) -> None:
+    """With 191 particles a click draws its own mask, and a commit one more; counted, not timed."""
+    nb = clean(bench)
+    nb.show(
+        SETUP
+        + """
+image = Image(squares(12, 16).pixels, Calibration(5, "nm"), "many")
+editor = Annotator(session, image, session.propose(image)[1:], autosave=False); editor"""
+    )
+    page, drawn = nb.page, lambda: nb.root.evaluate("node => node.view.masksDrawn")
+    wait = """node => new Promise((done) => { node.view.paint(done); })"""
+    nb.root.evaluate(
+        """node => { const {model} = node.view, send = model.send; window.kinds = [];
+            model.send = (content, ...more) => {
+                window.kinds.push(content.kind); return send(content, ...more); }; }"""
+    )
+    assert nb.attribute("count") == "191"
+    nb.canvas.focus()
+    before = drawn()
+    for _ in range(3):  # hovering included: the pointer comes from elsewhere
+        nb.page.mouse.move(5, 5)
+        nb.settled(lambda: nb.click(*FIRST))
+        nb.settled(lambda: page.keyboard.press("Escape"))
+    nb.settled(lambda: nb.click(*FIRST))
+    assert drawn() == before, "a draft lies on a canvas of its own"
+    kinds = page.evaluate("window.kinds")
+    assert kinds.count("do") == 7
+    # what is sent at the kernel's "busy" carries the acknowledgement that the answer waits for
+    assert "ack" in kinds[kinds.index("do") + 1 :]
+
+    def whole() -> bool:
+        """Whether what is seen is what drawing everything anew gives."""
+        page.mouse.move(5, 5)
+        seen = nb.pixels()
+        nb.root.evaluate(wait)
+        return np.array_equal(seen, nb.pixels())
+
+    before = drawn()
+    nb.settled(lambda: page.keyboard.press("c"))
+    assert drawn() == before + 1, "the others stay as they are drawn"
+    nb.wait("count", 192)
+    assert np.ptp(_colour(nb, *FIRST)) > 12, "the new particle has its colour"
+    assert whole()
+    before = drawn()
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    assert drawn() == before + 191, "it went away: the others are drawn without it"
+    before = drawn()
+    nb.settled(lambda: page.keyboard.press("Control+Shift+z"))
+    assert drawn() == before + 1
+    assert whole()
+    # moved in the same moment: what was drawn before lies elsewhere
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    nb.settled(
+        lambda: nb.root.evaluate(
+            """node => { const {view} = node, old = view.view;
+                view.look({...old, scale: 1.2 * old.scale, x: old.x + 3});
+                view.request("redo"); }"""
+        )
+    )
+    assert whole()
+    page.keyboard.press("0")
+    # where a colour means something about all of them, all are drawn anew
+    nb.root.evaluate("node => { node.view.style.colour = 'class'; }")
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    before = drawn()
+    nb.settled(lambda: page.keyboard.press("Control+Shift+z"))
+    assert drawn() == before + 192
+    assert whole()

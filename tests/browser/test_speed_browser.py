@@ -110,48 +110,65 @@ def _clicks(nb: Any, spots: list[tuple[float, float]], hover: bool) -> list[floa
         x, y = spots[i % 3]
         x += i % 2 + (0.25 if hover else 0)
         if hover:
-            before = nb.attribute("hover-seq")
-            nb.page.mouse.move(*nb.spot(x, y))
-            expect(nb.root).not_to_have_attribute("data-hover-seq", before, timeout=60_000)
-        nb.settled(lambda x=x, y=y: nb.click(x, y))
-        nb.settled(lambda: nb.page.keyboard.press("Escape"))
+            nb.painted(lambda x=x, y=y: nb.page.mouse.move(*nb.spot(x, y)), "hover-seq")
+        nb.painted(lambda x=x, y=y: nb.click(x, y))
+        nb.painted(lambda: nb.page.keyboard.press("Escape"))
     return nb.page.evaluate("window.seen.clicks")[0::2]
 
 
-def _measured(nb: Any) -> dict[str, float]:
-    nb.page.evaluate(LISTEN)
-    nb.canvas.focus()
-    spots = nb.python("spots")
-    nb.page.keyboard.press("h")  # without hovering: the model is asked by each click
-    clicks = _clicks(nb, spots, hover=False)
-    sizes = nb.page.evaluate("window.seen.bytes")
-    nb.page.keyboard.press("h")
-    hovered = _clicks(nb, spots, hover=True)
+def _hovers(nb: Any, spots: list[tuple[float, float]]) -> list[float]:
+    """Milliseconds from a move to its preview, the moves following one another."""
     nb.page.evaluate("window.seen.hovers = []")
     for i in range(9):
-        before = nb.attribute("hover-seq")
-        nb.page.mouse.move(*nb.spot(spots[i % 3][0] + i, spots[i % 3][1]))
-        expect(nb.root).not_to_have_attribute("data-hover-seq", before, timeout=60_000)
-    hovers = nb.page.evaluate("window.seen.hovers")
-    nb.page.keyboard.press("h")
-    nb.page.mouse.move(5, 5)
-    zoom, pan = nb.page.evaluate(ZOOM, 180), nb.page.evaluate(PAN, 120)
-    return {
-        "click_ms": statistics.median(clicks),
-        "click_worst_ms": max(clicks),
-        "click_hovered_ms": statistics.median(hovered),
-        "click_bytes": statistics.median(sizes),
-        "hover_ms": statistics.median(hovers),
-        "zoom_fps": 1000 / statistics.median(zoom),
-        "pan_fps": 1000 / statistics.median(pan),
+        x, y = spots[i % 3]
+        nb.painted(lambda i=i, x=x, y=y: nb.page.mouse.move(*nb.spot(x + i, y)), "hover-seq")
+    return nb.page.evaluate("window.seen.hovers")
+
+
+def _measured(scenes: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Medians of each scene; they take turns, so that what else the machine does hits all alike."""
+    spots = {name: nb.python("spots") for name, nb in scenes.items()}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"click": [], "hovered": [], "hover": [], "bytes": []} for name in scenes
     }
+    for turn in range(4):
+        for name, nb in scenes.items():
+            nb.page.bring_to_front()
+            nb.canvas.focus()
+            nb.page.keyboard.press("h")  # without hovering: the model is asked by each click
+            nb.page.evaluate("window.seen.bytes = []")
+            got = {"click": _clicks(nb, spots[name], hover=False)}
+            got["bytes"] = nb.page.evaluate("window.seen.bytes")
+            nb.page.keyboard.press("h")
+            got["hovered"] = _clicks(nb, spots[name], hover=True)
+            got["hover"] = _hovers(nb, spots[name])
+            nb.page.mouse.move(5, 5)
+            if turn:  # the first turn warms up
+                for key, values in got.items():
+                    found[name][key] += values
+    medians = {}
+    for name, nb in scenes.items():
+        nb.page.bring_to_front()
+        nb.page.keyboard.press("h")
+        zoom, pan = nb.page.evaluate(ZOOM, 180), nb.page.evaluate(PAN, 120)
+        some = found[name]
+        medians[name] = {
+            "click_ms": statistics.median(some["click"]),
+            "click_p90_ms": statistics.quantiles(some["click"], n=10)[-1],
+            "click_hovered_ms": statistics.median(some["hovered"]),
+            "click_bytes": statistics.median(some["bytes"]),
+            "hover_ms": statistics.median(some["hover"]),
+            "zoom_fps": 1000 / statistics.median(zoom),
+            "pan_fps": 1000 / statistics.median(pan),
+        }
+    return medians
 
 
 def _table(found: dict[str, dict[str, float]]) -> str:
     """The medians as a table, one column a scene."""
     rows = [
         ("click to overlay, nothing hovered", "click_ms", "ms"),
-        ("  worst of 9", "click_worst_ms", "ms"),
+        ("  90th percentile", "click_p90_ms", "ms"),
         ("click to overlay, hovered before", "click_hovered_ms", "ms"),
         ("move to hover preview", "hover_ms", "ms"),
         ("zooming", "zoom_fps", "frames/s"),
@@ -171,15 +188,17 @@ def _table(found: dict[str, dict[str, float]]) -> str:
 
 def test_clicks_do_not_grow_and_zooming_is_smooth(open_notebook: Callable, clean: Callable) -> None:
     """A click with 300 masks costs what it costs with 3; 12 megapixels zoom at 50 frames/s."""
-    found: dict[str, dict[str, float]] = {}
+    scenes: dict[str, Any] = {}
     for name, height, width, count in (
         ("3 MP, 3 masks", 1536, 2048, 3),
         ("3 MP, 300 masks", 1536, 2048, 300),
         ("12 MP, 300 masks", 3000, 4000, 300),
     ):
         code = CODE.format(height=height, width=width, count=count, model=MODEL)
-        nb = clean(open_notebook(f"speed{count}{width}.ipynb", [code]))
-        found[name] = _measured(nb)
+        scenes[name] = clean(open_notebook(f"speed{count}{width}.ipynb", [code]))
+        scenes[name].page.evaluate(LISTEN)
+    found = _measured(scenes)
+    for nb in scenes.values():
         nb.page.close()
     code = CODE.format(height=1536, width=2048, count=500, model="")
     nb = clean(open_notebook("psd.ipynb", [code.replace("autosave=False", "autosave='psd.pnb'")]))
@@ -191,7 +210,9 @@ def test_clicks_do_not_grow_and_zooming_is_smooth(open_notebook: Callable, clean
     few, many, large, psd = found.values()
     if not MODEL:  # one and the same mask: the message differs in the number of its step only
         assert abs(many["click_bytes"] - few["click_bytes"]) < 200
-    assert many["click_ms"] < 2 * few["click_ms"] + 50
+        for scene in (many, large):
+            for key in ("click_ms", "click_hovered_ms", "hover_ms"):
+                assert scene[key] < 1.25 * few[key] + 5, key
     for scene in (few, many, large):
         assert scene["zoom_fps"] > 50
         assert scene["pan_fps"] > 50
@@ -208,7 +229,7 @@ def _redraws(nb: Any) -> list[float]:
     nb.page.keyboard.press("h")
     spent = []
     for i, (x, y) in enumerate(nb.python("spots") * 3):
-        nb.settled(lambda x=x, y=y, i=i: nb.click(x + i, y))
+        nb.painted(lambda x=x, y=y, i=i: nb.click(x + i, y))
         spent.append(
             nb.page.evaluate(
                 """async () => {
