@@ -205,6 +205,32 @@ def test_a_click_does_not_ask_again_what_hovering_showed(front: Browser) -> None
     assert len(front.editor.session.calls) == 1, "another session is asked itself"
 
 
+def test_the_queue_of_doubt_goes_on_behind_what_was_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = (0.2, 0.3, 0.4, 0.5, 0.6)
+    masks = [
+        Mask((10 * i, 0), np.ones((5, 5), bool), IMAGE.shape, score, 1.0)
+        for i, score in enumerate(scores)
+    ]
+    editor = annotator.Annotator(None, IMAGE, MaskSet(tuple(masks), IMAGE.shape), autosave=False)
+    front = Browser(editor, monkeypatch)
+    assert front.ask("next", after=None)["particle"] == 1
+    assert front.ask("next", after=1)["particle"] == 2  # 1 cannot be decided now
+    editor.do("accept", ids=[2])
+    assert front.ask("next", after=2)["particle"] == 3
+    editor.do("reject", ids=[3])
+    assert front.ask("next", after=3)["particle"] == 4
+    editor.undo()
+    assert front.ask("next", after=2)["particle"] == 3
+    editor.redo()
+    editor.do("accept", ids=[4, 5])
+    assert front.ask("next", after=5) == {**front.got[-1], "particle": 1, "left": 1}
+    assert front.ask("next", after=1)["particle"] == 1
+    editor.do("reject", ids=[1])
+    assert front.ask("next", after=1)["particle"] is None
+
+
 def test_every_threshold_stands_in_the_log_and_what_each_hides_is_told(front: Browser) -> None:
     front.editor._act({"action": "load", "masks": _packed()}, None)
     state = front.ask("ready")
@@ -618,6 +644,19 @@ def test_a_full_strip_sends_one_picture_a_step(
     strip = editor._strip
     assert 0 < editor.history.position - strip._first < strip._slots - 1
     assert len(strip._tiles) <= strip._slots
+
+
+def test_the_strip_shows_all_steps_while_they_have_their_place(front: Browser) -> None:
+    strip = front.editor._strip
+    for i in range(14):
+        front.editor.do("polygon", path=[[i, 1], [i + 9, 1], [i + 9, 9]])
+    front.ask("ready")  # as after a reload of the page
+    assert strip._shown() == [None, *front.editor.history.steps]
+    assert strip._back.disabled
+    assert strip._on.disabled
+    front.editor.do("polygon", path=[[1, 30], [9, 30], [9, 39]])
+    assert strip._shown()[-1] is front.editor.history.steps[-1]
+    assert not strip._back.disabled
 
 
 def test_the_strip_fits_its_cell_and_is_typed_into(front: Browser) -> None:

@@ -119,7 +119,12 @@ BAD = {
         lambda: pnb.cascade(MASKS, IMAGE, values=pd.DataFrame()),
     ],
     "collect": [lambda: pnb.collect("no-such-folder"), lambda: pnb.collect(None)],
-    "contour_roughness": [lambda: pnb.contour_roughness(None, SCALE)],
+    "contour_roughness": [
+        lambda: pnb.contour_roughness(None, SCALE),
+        lambda: pnb.contour_roughness(MASKS, 5),
+        lambda: pnb.contour_roughness(MASKS, "5 nm"),
+        lambda: pnb.contour_roughness(MASKS, SCALE, "ball"),
+    ],
     "mask_values": [lambda: pnb.mask_values(None, IMAGE), lambda: pnb.mask_values(MASKS, 3)],
     "match": [
         lambda: pnb.match(None, MASKS),

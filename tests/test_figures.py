@@ -112,6 +112,25 @@ def test_a_rosin_rammler_law_is_a_straight_line_of_slope_n() -> None:
     assert np.interp(0, points.y, points.x) == pytest.approx(10, rel=0.01), "x' lies at 63.2 %"
 
 
+def test_rrsb_shows_the_law_among_the_sizes_that_were_seen():
+    """A law with half of its volume below the smallest particle: the points lie along the second
+    curve, as near as the fit says of itself, and far from the line."""
+    x = 400 * np.random.default_rng(3).weibull(3, 4000)
+    q3 = pnb.size_distribution(x[x > 380], r=0, unit="um")
+    fit = q3.rrsb()
+    points, line, seen = pnb.figures.rrsb(q3).data
+    size, share = np.asarray(points.x), np.asarray(points.y)
+    part = np.interp(np.log(size), np.log(seen.x), seen.y)
+    whole = np.interp(np.log(size), np.log(line.x), line.y)
+
+    def q(ordinate):
+        return -np.expm1(-np.exp(ordinate))
+
+    assert np.abs(q(part) - q(share))[size > seen.x[0]].max() < fit.distance + 0.02
+    assert np.abs(q(whole) - q(share)).max() > 0.3
+    assert "380 µm" in seen.name
+
+
 def test_the_funnel_counts_what_the_audit_says(scene) -> None:
     image, masks = scene
     _, audit = pnb.cascade(masks, image, pnb.FilterSettings(min_area=400, edge="keep"))

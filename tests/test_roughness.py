@@ -236,6 +236,24 @@ def test_a_tenth_of_outliers_in_a_depth_map_moves_little(form):
     assert found.n_points > 0.85 * clean.n_points
 
 
+def test_wild_points_far_above_the_ring_that_was_cut_off_do_not_count():
+    """By chance some of them have enough wild neighbours; truth: the same map without them."""
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:408, :408] - 204
+    up = np.sqrt(np.maximum(200.0**2 - x**2 - y**2, 0))
+    waves = ndimage.gaussian_filter(rng.normal(size=up.shape), 6)
+    rough = up + (up > 0) * 2 * waves / waves.std()
+    wild = rng.random(up.shape) < 0.1
+    spoilt = np.where(wild, rng.uniform(0, 300, up.shape), rough)
+    mask, scale = Mask.from_full(up > 0), Calibration(5, "nm")
+    clean, found = (
+        roughness(point_cloud(DepthMap(h.astype(np.float32)), mask, scale), form="sphere")
+        for h in (rough, spoilt)
+    )
+    assert found.Sq == pytest.approx(clean.Sq, rel=0.05)
+    assert found.n_points > 0.85 * clean.n_points
+
+
 def test_a_summit_is_no_outlier():
     points = smooth()
     points[:, 2] += 40 * np.exp(-((points[:, 0] - 200) ** 2 + points[:, 1] ** 2) / 60**2)
@@ -367,6 +385,22 @@ def test_direction_and_power_of_a_ruled_texture():
     wave = TextureMap(np.sin(2 * np.pi * x / 16).astype(np.float32), 2.0)
     peak = spatial_parameters(wave)
     assert peak.frequency[np.argmax(peak.power * peak.frequency)] == pytest.approx(1 / 32, rel=0.05)
+
+
+def test_a_gaussian_wider_than_the_map_needs_no_frame_of_its_own():
+    """Truth: the weighted mean written out, and the plain mean for an endless wavelength."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 1, (23, 30))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    y, x = np.nonzero(np.isfinite(values))
+    for sigma in (6.1, 40.0, 1e9):
+        far = (y[:, None] - y) ** 2 + (x[:, None] - x) ** 2
+        weight = np.exp(-0.5 * far / sigma**2)
+        truth = weight @ values[y, x] / weight.sum(axis=1)
+        np.testing.assert_allclose(gaussian_mean(values, sigma)[y, x], truth, rtol=1e-5)
+    points = cap(rough_sphere(20, 60, seed=1)[0])
+    without, endless = (roughness(points, form="sphere", l_filter=f).Sq for f in (3e7, 1e12))
+    assert endless == pytest.approx(without, rel=1e-4)
 
 
 def test_gaussian_mean_passes_over_holes():

@@ -210,21 +210,26 @@ class State:
         """The committed masks that pass the filter, in order."""
         return MaskSet(tuple(p.mask for p in self.particles.values() if p.kept), self.shape)
 
-    def most_doubtful(self, after: int | None = None) -> int | None:
+    def most_doubtful(
+        self, after: int | None = None, gone: Mapping[int, Particle | None] | None = None
+    ) -> int | None:
         """Number of the kept particle to look at next: most doubtful first, accepted ones never.
 
         Parameters
         ----------
         after : int or None
-            The particle that was looked at last; the queue goes on behind it and begins again.
+            The particle that was looked at last; the queue goes on behind it, also where it has
+            been accepted since, and begins again at its end.
+        gone : mapping of int to Particle, or None
+            Where `after` is found if it has been deleted since.
         """
         queue = sorted(
-            (n for n, p in self.particles.items() if p.kept and p.review != "accepted"),
-            key=lambda n: (-self.particles[n].doubt, n),
+            (-p.doubt, n) for n, p in self.particles.items() if p.kept and p.review != "accepted"
         )
-        if not queue:
-            return None
-        return queue[(queue.index(after) + 1) % len(queue)] if after in queue else queue[0]
+        last = None if after is None else self.particles.get(after) or (gone or {}).get(after)
+        if not queue or last is None:
+            return queue[0][1] if queue else None
+        return next((n for doubt, n in queue if (doubt, n) > (-last.doubt, after)), queue[0][1])
 
     def changed(self, other: State) -> dict[int, Particle | None]:
         """What must be `put` into this state to get the particles of the other."""

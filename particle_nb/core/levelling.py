@@ -19,8 +19,8 @@ from scipy.spatial import cKDTree
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.fitted import Form
 from particle_nb.core.formfit import fit_form, robust_sigma
-from particle_nb.core.residuals import areas, grid_of, residuals, spikes
-from particle_nb.core.residuals_numpy import BLOCK, lonely_among
+from particle_nb.core.residuals import MARGIN, Grid, areas, grid_of, residuals, spikes
+from particle_nb.core.residuals_numpy import BLOCK, FEW, lonely_among
 from particle_nb.core.surface import PointCloud
 
 # The summit of a real feature lies within the spread of its neighbours, however smooth the rest of
@@ -112,6 +112,8 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
         else:
             found = _scattered_spikes(cloud, residual, far, least)
         kept[far[found]] = False
+        if grid is not None:
+            _drop_lonely(grid, far[~found], kept)
     limit = np.float32(_OUTLYING * max(sigma, 1e-6 * _extent(cloud)))
     left = far[kept[far]]
     beyond = left[np.abs(residual[left] - np.float32(centre)) > limit]
@@ -137,6 +139,28 @@ def require_nm(cloud: PointCloud) -> None:
 
 def _extent(cloud: PointCloud) -> float:
     return float(np.ptp(cloud.xyz[cloud.sample(1000)], axis=0).max())
+
+
+def _drop_lonely(grid: Grid, suspects: np.ndarray, kept: np.ndarray) -> None:
+    """Drop suspects that have too few neighbours left, until all have enough.
+
+    Where a percentile took the surface away, wild points can have enough wild neighbours by
+    chance. Only numbers count here: to ask for the median again without the spikes would wear real
+    features down from their corners.
+    """
+    cells, width = grid.index.reshape(-1), grid.index.shape[1]
+    around = range(-MARGIN, MARGIN + 1)
+    ways = [dr * width + dc for dr in around for dc in around if dr or dc]
+    while suspects.size:
+        count, place = np.zeros(suspects.size, np.int8), grid.place[suspects]
+        for way in ways:
+            beside = cells[place + way]
+            count += (beside >= 0) & kept[beside]
+        lonely = count < FEW
+        if not lonely.any():
+            return
+        kept[suspects[lonely]] = False
+        suspects = suspects[~lonely]
 
 
 def _scattered_spikes(

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import ndimage
 
 from particle_nb.core.contour import SIGMA_PX, outline
-from particle_nb.core.errors import DataError
+from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
 
@@ -181,6 +181,8 @@ def contour_roughness(
 
     Raises
     ------
+    CalibrationError
+        If `calibration` is something else.
     DataError
         If the form is unknown or `masks` are none.
 
@@ -201,6 +203,11 @@ def contour_roughness(
         masks = MaskSet((masks,))
     if not isinstance(masks, MaskSet):
         raise DataError(f"masks are a MaskSet or a Mask, not {type(masks).__name__}.")
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CalibrationError(
+            f"calibration must be a Calibration or None, not {type(calibration).__name__}; "
+            "write Calibration(5, 'nm')."
+        )
     scale, unit = (1.0, "px") if calibration is None else (calibration.to("nm"), "nm")
     boxes = masks.boxes
     floors: dict[int, tuple[float, float]] = {}

@@ -321,7 +321,7 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
         )
     if error > 0.7 * sq and error > 1e-3 * (size if math.isfinite(size) else sq):
         flags.append(f"poor form fit: {error:.1f} nm of the residual is long-waved")
-    elif (loss := 100 * _swallowed(levelled, sq, error)) > 5 and error > 1e-3 * size:
+    elif (loss := 100 * _swallowed(levelled, sq, error)) > 5:
         flags.append(
             f"long waves: taking the {levelled.form.name} off takes about {loss:.0f} % of Sq along"
         )
@@ -337,13 +337,22 @@ def _swallowed(levelled: Levelled, sq: float, error: float) -> float:
 
     A form can follow as many long waves as it has parameters besides the mean, and takes them. Of
     the fourteen that a surface of degree four can follow, the others are still there, and
-    `form_error` is their root mean square: those that are gone held as much each.
+    `form_error` is their root mean square: those that are gone held as much each. A polynomial
+    leaves none of its own; the waves up to two degrees above it then stand for them. (One of degree
+    2 or 3 leaves more of a sphere's form than roughness there, and tells nothing.)
     """
-    degree = levelled.form.parameters.get("degree", 0.0)
-    gone = {"sphere": 3.0, "ellipsoid": 8.0}.get(levelled.form.name, degree * (degree + 3) / 2)
-    if gone >= 14 or not sq > 0:
+    form, extent = levelled.form, levelled.form.radius
+    gone, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
+    if form.name == "polynomial" and form.parameters["degree"] >= degree:
+        own = int(form.parameters["degree"])
+        gone, degree = own * (own + 3) / 2, own + 2
+        error = form_error(levelled, degree)
+        extent = float(np.ptp(levelled.cloud.xyz[levelled.cloud.sample(1000)], axis=0).max()) / 2
+    left = degree * (degree + 3) / 2 - gone
+    # where there is next to no roughness, what is left of the form is not told from its long waves
+    if not (sq > 0 and error > 1e-3 * extent):
         return math.nan
-    return 1 - 1 / math.sqrt(1 + gone / (14 - gone) * (error / sq) ** 2)
+    return 1 - 1 / math.sqrt(1 + gone / left * (error / sq) ** 2)
 
 
 def _form_included(cloud: PointCloud) -> Roughness:

@@ -87,8 +87,8 @@ def _sample(levelled: Levelled) -> np.ndarray:
     return index[levelled.kept[index]]
 
 
-def form_error(levelled: Levelled) -> float:
-    """Return the root mean square of the residuals' fit by a surface of degree four, nm.
+def form_error(levelled: Levelled, degree: int = 4) -> float:
+    """Return the root mean square of the residuals' fit by a surface of a degree, nm.
 
     Examples
     --------
@@ -105,8 +105,9 @@ def form_error(levelled: Levelled) -> float:
     if len(index) < _FEWEST:
         return math.nan
     u, v = ((points[:, :2] - points[:, :2].mean(axis=0)) / np.ptp(points[:, :2], axis=0).max()).T
-    across, along = (np.vander(w, 5, increasing=True).T for w in (u, v))
-    system = np.stack([across[i] * along[k - i] for k in range(5) for i in range(k + 1)], axis=1)
+    across, along = (np.vander(w, degree + 1, increasing=True).T for w in (u, v))
+    powers = [(i, k - i) for k in range(degree + 1) for i in range(k + 1)]
+    system = np.stack([across[i] * along[j] for i, j in powers], axis=1)
     weighted = system * weight[:, None]
     residual -= np.average(residual, weights=weight)
     found = np.linalg.lstsq(weighted.T @ system, weighted.T @ residual, rcond=None)[0]

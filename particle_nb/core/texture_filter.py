@@ -127,9 +127,13 @@ def gaussian_mean(heights: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian with zeros outside; by Fourier transform once the kernel is wide."""
+    """Gaussian with zeros outside, up to a factor; by Fourier transform once the kernel is wide."""
     if sigma < 6:
         return ndimage.gaussian_filter(values, sigma, mode="constant", truncate=5)
+    if 5 * sigma > max(values.shape):
+        # wider than the map: a frame for the transform would grow with the kernel, without limit
+        down, across = (_gaussian_matrix(n, sigma) for n in values.shape)
+        return down @ values @ across
     pad = int(5 * sigma) + 1
     shape = [fft.next_fast_len(n + pad, real=True) for n in values.shape]
     transform = fft.rfft2(values, shape)
@@ -137,3 +141,9 @@ def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
     transform *= np.exp(-2 * (np.pi * sigma * rows) ** 2).astype(np.float32)[:, None]
     transform *= np.exp(-2 * (np.pi * sigma * cols) ** 2).astype(np.float32)[None]
     return fft.irfft2(transform, shape)[: values.shape[0], : values.shape[1]]
+
+
+def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+    """Gaussian of the distances between `size` places in a row, 1 at 0, float32 (size, size)."""
+    place = np.arange(size)
+    return np.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2).astype(np.float32)

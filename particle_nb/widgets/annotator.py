@@ -201,7 +201,8 @@ class Annotator(Annotation):
         )
 
     def _next(self, request: str, content: Mapping[str, Any]) -> None:
-        number = self.state.most_doubtful(content.get("after"))
+        steps = self._history.steps[: self._history.position]
+        number = self.state.most_doubtful(content.get("after"), steps[-1].before if steps else None)
         left = sum(p.kept and p.review != "accepted" for p in self.state.particles.values())
         self._canvas.reply(request, "next", {"particle": number, "left": left})
 

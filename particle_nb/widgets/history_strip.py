@@ -84,6 +84,8 @@ class HistoryStrip(ipywidgets.HBox):
         if not self._first <= position < self._first + self._slots or again:
             # room for later steps: otherwise every one of them would move all the others
             self._first = max(0, position + 1 - self._slots + self._slots // 3)
+            if self._history is None or len(self._history.steps) < self._slots:
+                self._first = 0  # all have their place
             self._drawn = []
         self._paint()
 

@@ -534,6 +534,7 @@ class View {
     this.prefix = Math.random().toString(36).slice(2, 8);
     this.count = 0;
     this.pending = new Map();
+    this.asked = new Map(); // points that the kernel has not answered yet
     this.particles = new Map();
     this.selection = new Set();
     this.anchor = null;
@@ -611,6 +612,7 @@ class View {
 
   request(kind, content = {}) {
     const id = `${this.prefix}-${++this.count}`;
+    if (["do", "undo", "redo", "save"].includes(kind)) this.error.hidden = true;
     this.pending.set(id, { kind, since: performance.now() });
     // Jupyter's server leaves Nagle's algorithm on: an answer soon after the kernel's "busy" would
     // wait up to 40 ms for its acknowledgement, which travels with whatever is sent from here
@@ -625,12 +627,11 @@ class View {
   }
 
   act(line) {
-    this.error.hidden = true;
     return this.request("do", { line: { ...line } });
   }
 
   receive(message, buffers) {
-    if (message.re) this.pending.delete(message.re);
+    if (message.re) { this.pending.delete(message.re); if (this.asked.delete(message.re)) this.paintTop(); }
     if (message.re || message.kind === "image") this.banner.hidden = true;
     const mine = message.re && message.re.startsWith(this.prefix);
     if (message.kind === "image") this.receiveImage(message, buffers);
@@ -669,6 +670,8 @@ class View {
 
   kernelGone() {
     this.pending.clear();
+    this.asked.clear();
+    this.paintTop();
     this.hovering = this.probing = this.filtering = false;
     this.root.dataset.kernel = "gone";
     this.warn("The kernel is gone. The picture stays as it was; run the cell again to go on: committed masks were saved.");
@@ -719,12 +722,14 @@ class View {
 
   receiveDelta(message, buffers) {
     if (message.full) { this.particles.clear(); this.columns = message.columns; this.fillColours(message); }
-    for (const id of message.removes) { this.particles.delete(id); this.selection.delete(id); }
+    let touched = false; // whether something that is selected went or changed
+    for (const id of message.removes) { this.particles.delete(id); touched = this.selection.delete(id) || touched; }
     const refined = this.draft?.refines ?? null;
     // whether particles were only added, behind the others
     let behind = !message.full && !message.removes.length, top = message.upserts.length ? [...this.particles.keys()].pop() ?? 0 : 0;
     for (const info of message.upserts) {
       const old = this.particles.get(info.id);
+      touched ||= this.selection.has(info.id);
       if (info.id > top) top = info.id;
       else behind = false;
       const shape = info.buffer == null ? old.shape : new Shape(info, new Uint8Array(buffers[info.buffer].buffer, buffers[info.buffer].byteOffset, buffers[info.buffer].byteLength));
@@ -741,6 +746,7 @@ class View {
     if (message.settings) { this.settings = message.settings; if (!this.wantedFilter) this.trying = null; }
     this.removed = message.removed || this.removed;
     if (message.select) this.select(message.select, false);
+    else if (touched) { this.root.dataset.selected = [...this.selection].join(" "); this.showTexts(); }
     if (message.full || message.upserts.length || message.removes.length || message.summary) this.showPanel();
     this.seq = message.seq;
     this.showButtons();
@@ -818,7 +824,7 @@ class View {
     on("pointerup", (e) => this.up(e));
     on("pointercancel", () => { clearTimeout(this.early); this.stroke = this.drag = null; this.paintTop(); });
     on("pointerleave", () => { this.cursor = null; this.hover = null; this.paintTop(); this.showStatus(); });
-    on("dblclick", (e) => { if (this.tool === "polygon") this.closePolygon(); e.preventDefault(); });
+    on("dblclick", (e) => { if (this.tool === "polygon" && this.polygon.length) this.closePolygon(); e.preventDefault(); });
     on("contextmenu", (e) => e.preventDefault());
     on("wheel", (e) => this.wheel(e), { passive: false });
     on("blur", () => { this.space = false; });
@@ -899,7 +905,7 @@ class View {
 
   setTool(name) {
     this.tool = name;
-    this.stroke = null;
+    this.stroke = this.mark = null;
     this.polygon = [];
     this.hover = null;
     for (const [tool, label, , text] of TOOLS) {
@@ -944,10 +950,12 @@ class View {
   }
 
   cancel() {
-    if (this.stroke || this.polygon.length) { this.stroke = null; this.polygon = []; this.paintTop(); }
+    this.error.hidden = true;
+    if (this.stroke || this.polygon.length || this.mark) { this.stroke = this.mark = null; this.polygon = []; this.paintTop(); }
     else if (this.draft) this.act({ action: "cancel" });
     else if (!this.help.hidden) this.toggleHelp(false);
     else if (this.selection.size) this.select([]);
+    else if (this.cross) { this.cross = null; this.paintTop(); }
   }
 
   nextCandidate() {
@@ -1041,7 +1049,7 @@ class View {
     this.top.focus({ preventScroll: true });
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();
-    this.cross = null;
+    this.cross = this.mark = null;
     const spot = this.at(event);
     if (this.space || event.button === 1) { this.drag = { x: event.clientX, y: event.clientY }; return; }
     if (event.button !== 0 && event.button !== 2) return;
@@ -1055,7 +1063,12 @@ class View {
     } else if (this.tool === "polygon") {
       if (event.detail > 1) return;
       const first = this.polygon[0];
-      if (first && this.polygon.length > 2 && Math.hypot(first[0] - spot.x, first[1] - spot.y) * this.view.scale < 8) return this.closePolygon();
+      if (first && this.polygon.length > 2 && Math.hypot(first[0] - spot.x, first[1] - spot.y) * this.view.scale < 8) {
+        this.closed = { at: event.timeStamp, x: event.clientX, y: event.clientY };
+        return this.closePolygon();
+      }
+      // the second half of a double click on the first corner begins no other polygon
+      if (this.closed && event.timeStamp - this.closed.at < 500 && Math.hypot(event.clientX - this.closed.x, event.clientY - this.closed.y) < 8) return;
       this.polygon.push([spot.x, spot.y]);
     } else this.stroke = { kind: this.tool, path: [[spot.x, spot.y]], add: event.shiftKey || event.ctrlKey || event.metaKey };
     this.paintTop();
@@ -1125,7 +1138,10 @@ class View {
 
   placePoint(x, y, label) {
     this.clicked = performance.now();
-    this.act({ action: "point", x, y, label, ...this.aim() });
+    const id = this.act({ action: "point", x, y, label, ...this.aim() });
+    // a model that is being loaded takes seconds: the click must not look lost meanwhile
+    if (this.pending.has(id)) this.asked.set(id, [x, y, label]);
+    this.paintTop();
   }
 
   closePolygon() {
@@ -1423,7 +1439,8 @@ class View {
     this.colours();
     const [low, high] = this.range, ramp = h("i", { class: "pnb-ramp" });
     ramp.style.background = `linear-gradient(to right, ${VIRIDIS.map((_, i) => viridis(i / (VIRIDIS.length - 1))).join(",")})`;
-    const text = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(3))) : "–");
+    const digits = high > low && Number(low.toPrecision(3)) === Number(high.toPrecision(3)) ? 6 : 3;
+    const text = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(digits))) : "–");
     this.legend.replaceChildren(h("b", {}, by === "confidence" ? "predicted IoU" : by), h("span", {}, text(low)), ramp, h("span", {}, text(high)));
   }
 
@@ -1474,10 +1491,10 @@ class View {
     };
     const rect = (x0, y0, x1, y1) => line([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], true);
     if (this.draft?.box) outline(rect(...this.draft.box), "#F0E442", 1, [5, 4]);
-    const dot = (x, y, label) => {
+    const dot = (x, y, label, alpha = 1) => {
       const r = 5.5 / view.scale, path = new Path2D();
       path.arc(x + 0.5, y + 0.5, r, 0, 7);
-      context.globalAlpha = 1;
+      context.globalAlpha = alpha;
       context.fillStyle = label ? "#009E73" : "#D55E00";
       context.fill(path);
       context.lineWidth = thin;
@@ -1490,6 +1507,7 @@ class View {
       context.stroke(sign);
     };
     this.draft?.points.forEach(([x, y], i) => dot(x, y, this.draft.labels[i]));
+    for (const point of this.asked.values()) dot(...point, 0.6);
     const stroke = this.stroke, path = stroke?.path, kind = stroke?.kind;
     if (path?.length) {
       const last = path[path.length - 1];
@@ -1609,7 +1627,7 @@ class View {
       section("Particles", true, this.search, this.rows, this.edit),
       section("Filter", false, this.filters),
       section("View", false, h("div", { class: "pnb-sliders" }, ...Object.values(this.toneSliders), this.slider("opacity", this.style.opacity, 0, 1, 0.01, (v) => { this.style.opacity = v; this.paint(); }, { text: (v) => v.toFixed(2) })),
-        h("div", { class: "pnb-checks" }, check("fills", "fill"), check("contours", "contour"), h("label", { class: "pnb-check" }, h("input", { type: "checkbox", onchange: (e) => this.setTone("invert", e.target.checked) }), "invert")),
+        h("div", { class: "pnb-checks" }, check("fills", "fill"), check("contours", "contour"), h("label", { class: "pnb-check" }, (this.invertBox = h("input", { type: "checkbox", onchange: (e) => this.setTone("invert", e.target.checked) })), "invert")),
         h("label", { class: "pnb-slider pnb-wide" }, h("span", {}, "colour by"), this.colourBox),
         h("button", { type: "button", class: "pnb-text-button", onclick: () => this.resetTone() }, "reset")));
   }
@@ -1631,6 +1649,7 @@ class View {
       this.tone[key] = this.toneSliders[key].input.value = value;
       this.toneSliders[key].out.textContent = value.toFixed(2);
     }
+    this.tone.invert = this.invertBox.checked = false;
     this.picture?.setLut(this.tone);
     this.paint();
   }
@@ -1837,13 +1856,19 @@ class View {
       this.look({ ...this.view, x: p.centre[0] - this.size.width / this.view.scale / 2, y: p.centre[1] - this.size.height / this.view.scale / 2 });
   }
 
+  /** Name, class and note of the selected; what somebody is typing is left alone. */
+  showTexts(typing = document.activeElement) {
+    const ids = [...this.selection];
+    const common = (field) => (ids.length && ids.every((id) => this.particles.get(id)[field] === this.particles.get(ids[0])[field]) ? this.particles.get(ids[0])[field] : "");
+    for (const [box, field] of [[this.nameBox, "name"], [this.labelBox, "label"], [this.noteBox, "note"]]) {
+      if (box !== typing || !ids.length) box.value = common(field);
+      box.disabled = !ids.length;
+    }
+  }
+
   showSelection() {
     const ids = [...this.selection], only = ids.length === 1 ? this.particles.get(ids[0]) : null;
-    const common = (field) => (ids.length && ids.every((id) => this.particles.get(id)[field] === this.particles.get(ids[0])[field]) ? this.particles.get(ids[0])[field] : "");
-    this.nameBox.value = common("name");
-    this.labelBox.value = common("label");
-    this.noteBox.value = common("note");
-    for (const box of [this.nameBox, this.labelBox, this.noteBox]) box.disabled = !ids.length;
+    this.showTexts(null);
     if (ids.length) {
       const at = this.listed().findIndex((p) => p.id === ids[ids.length - 1]), tall = 24;
       if (at >= 0 && (at * tall < this.rows.scrollTop || (at + 1) * tall > this.rows.scrollTop + this.rows.clientHeight)) this.rows.scrollTop = at * tall - this.rows.clientHeight / 2;

@@ -258,3 +258,111 @@ editor = Annotator(session, image, session.propose(image)[1:], autosave=False); 
     nb.settled(lambda: page.keyboard.press("Control+Shift+z"))
     assert drawn() == before + 192
     assert whole()
+
+
+def test_texts_follow_undo_and_delete(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    _commit(nb, FIRST, SECOND)
+    page, rows = nb.page, nb.page.locator(".pnb-row")
+    name, label = (
+        page.get_by_label(f"{what} of the selected particle") for what in ("Name", "Class")
+    )
+    rows.nth(1).click()
+    name.fill("second")
+    nb.settled(lambda: name.press("Enter"))
+    label.fill("round")
+    nb.settled(lambda: label.press("Enter"))
+    nb.canvas.focus()
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    assert (name.input_value(), label.input_value()) == ("second", "")
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    assert name.input_value() == ""
+    nb.settled(lambda: page.keyboard.press("Control+Shift+z"))
+    assert name.input_value() == "second"
+    # what somebody is typing stays when the kernel changes something else
+    label.focus()
+    page.keyboard.type("ha")
+    nb.settled(lambda: nb.python("editor.do('set', ids=[2], name='other')"))
+    assert (name.input_value(), label.input_value()) == ("other", "ha")
+    nb.settled(nb.canvas.focus)  # leaving the box writes it
+    assert nb.python("editor.state[2].mask.label") == "ha"
+    # nothing is selected any more: nothing can be written
+    nb.settled(lambda: page.keyboard.press("Delete"))
+    assert nb.attribute("selected") == ""
+    for box in (name, label):
+        assert box.input_value() == ""
+        assert box.is_disabled()
+
+
+def test_a_click_shows_before_the_model_has_answered(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    nb.canvas.focus()
+    nb.page.keyboard.press("h")  # no preview
+    nb.python("setattr(session, 'delay', 1.5)")
+    x, y = FIRST
+    before = _colour(nb, x - 0.9, y - 0.9)
+    sequence = nb.attribute("mask-seq")
+
+    def look() -> None:
+        nb.click(x, y)
+        nb.page.mouse.move(5, 5)
+        seen = _colour(nb, x - 0.9, y - 0.9)
+        assert nb.attribute("mask-seq") == sequence, "the model is still at work"
+        assert seen[1] - seen[0] > 30, f"{before} became {seen}: no green point"
+
+    nb.settled(look)
+    nb.python("setattr(session, 'delay', 0.0)")
+    assert nb.root.evaluate("node => node.view.asked.size") == 0
+    assert nb.python("len(editor.state.draft.points)") == 1
+    # refused: it goes
+    nb.click(-20, y)  # beside the image
+    nb.page.locator(".pnb-error").wait_for(state="visible")
+    nb.page.wait_for_function("document.querySelector('.pnb').view.asked.size === 0")
+
+
+def test_corners_are_closed_once_and_can_be_given_up(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(FRESH)
+    page = nb.page
+    nb.canvas.focus()
+    page.keyboard.press("p")
+    corners = [(24, 24), (63, 24), (63, 63)]
+    for corner in corners:
+        nb.click(*corner)
+    # a double click on the first corner closes as one click there does
+    nb.settled(lambda: page.mouse.dblclick(*nb.spot(*corners[0])))
+    assert nb.root.evaluate("node => node.view.polygon.length") == 0
+    assert nb.attribute("errors") == ""
+    # and the next polygon may begin at once, somewhere else
+    for corner in [(88, 24), (127, 24), (127, 63)]:
+        nb.click(*corner)
+    nb.settled(lambda: nb.click(88, 24))
+    nb.click(152, 24)
+    assert nb.root.evaluate("node => node.view.polygon.length") == 1
+    page.keyboard.press("Escape")
+    assert nb.python("len(editor.masks)") == 2
+    # a box's first corner set by a key goes with Escape, another tool and the mouse
+    give_up = {
+        "Escape": lambda: page.keyboard.press("Escape"),
+        "tool": lambda: page.keyboard.press("k"),
+        "mouse": lambda: nb.click(*THIRD),
+    }
+    for name, leave in give_up.items():
+        page.keyboard.press("b")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        assert nb.root.evaluate("node => !!node.view.mark")
+        leave()
+        assert not nb.root.evaluate("node => !!node.view.mark"), name
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    assert nb.root.evaluate("node => node.view.cross") is None
+    # an error goes with the next thing that is done
+    for key in ("Escape", "Control+z"):
+        page.keyboard.press("g")
+        error = page.locator(".pnb-error")
+        error.wait_for(state="visible")
+        page.keyboard.press(key)
+        error.wait_for(state="hidden")

@@ -66,6 +66,9 @@ def test_brightness_contrast_and_gamma_are_what_they_say(bench: Any, clean: Call
     assert (
         np.abs(np.array(_at(nb, *fields))[:, 0] - (255 - 255 * np.clip(values, 0, 1))).max() <= 1.01
     )
+    page.get_by_role("button", name="reset", exact=True).click()
+    assert not page.get_by_label("invert").is_checked()
+    assert np.abs(np.array(_at(nb, *fields))[:, 0] - 255 * np.clip(values, 0, 1)).max() <= 1.01
 
 
 def test_a_16_bit_image_tells_its_own_grey_values(bench: Any, clean: Callable) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from particle_nb.models.embedded.network import NetworkSettings
 
-NAME = "pnb-small-1"
+NAME = "pnb-small-2"
 
 
 def export(

@@ -304,7 +304,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     Examples
     --------
     >>> load(device="cpu").name  # doctest: +SKIP
-    'pnb-small-1'
+    'pnb-small-2'
     """
     where = pick_device(device)
     path = Path(source).expanduser() if source else WEIGHTS
