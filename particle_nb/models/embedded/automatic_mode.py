@@ -30,6 +30,9 @@ from particle_nb.models.embedded.views import Decoded, View, decode, fitting, ma
 LARGEST_RADIUS, LEAST_RADIUS = 60.0, 18.0
 #: Prompts decoded before looking which of the others are settled.
 PORTION = 32
+#: A view is left where fewer than FRUITFUL of its first PATIENCE prompts or more gave a proposal:
+#: print, noise and texture have hundreds of peaks and no particle.
+PATIENCE, FRUITFUL = 128, 0.03
 
 
 @dataclass(frozen=True)
@@ -216,12 +219,14 @@ def propose(
             if number:
                 fits &= radius > LEAST_RADIUS
             spots = spots[fits][: settings.most]
-            while len(spots):
+            tried = made = 0
+            while len(spots) and (tried < PATIENCE or made >= FRUITFUL * tried):
                 # In portions, so that the other prompts of a particle just found are saved.
                 part, spots = spots[:PORTION], spots[PORTION:]
                 decoded = decode_peaks(network, views, number, part, settings)
                 fresh = proposals_of(views, number, decoded, frame, window, settings)
                 found += fresh
+                tried, made = tried + len(part), made + len(fresh)
                 taken = [p for p in fresh if p.value > settings.sure]
                 if len(spots) and taken:
                     spots = spots[~inside(spots, taken)]
