@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from particle_nb.core.image import Calibration, Image  # noqa: E402
-from particle_nb.core.masks import MaskSet  # noqa: E402
+from particle_nb.core.masks import Mask, MaskSet  # noqa: E402
 from particle_nb.core.prompt import Prompt  # noqa: E402
 from particle_nb.core.shape import measure  # noqa: E402
 from particle_nb.core.synthetic import preset  # noqa: E402
@@ -98,6 +98,21 @@ def test_sides_far_above_the_expected_size_are_not_tried() -> None:
     # Two clicks far apart: nothing smaller than what holds both.
     both = torch.tensor([[10.0, 46.0, 1.0], [110.0, 46.0, 1.0]])
     assert inference.bank(views_, both)[:, 2].min() >= 130.0
+
+
+def test_a_box_around_two_offers_one_of_them_as_well() -> None:
+    """Two touching discs in one box: the box's own answer first, a disc among the others."""
+    rows, columns = np.mgrid[:256, :256]
+    one, two = (np.hypot(columns - x, rows - 128) <= 30 for x in (98, 158))
+    grey = np.where(one | two, 170, 60) + np.random.default_rng(0).normal(0, 4, one.shape)
+    image = Image(grey.clip(0, 255).astype(np.uint8))
+    model = segmenter.load(device="cpu")
+    prompt = Prompt(points=((98, 128),), labels=(1,), box=(68, 98, 188, 158))
+    answer = model.predict(model.encode(image), prompt)
+    assert len(answer) >= 2
+    both, first = Mask.from_full(one | two), Mask.from_full(one)
+    assert max(mask.iou(first) for mask in answer) > 0.8
+    assert answer[0].iou(both) > 0.8
 
 
 def test_a_click_takes_whole_rods() -> None:

@@ -30,6 +30,8 @@ FAR = 17.0
 HOPEFUL = 0.8
 #: From this ratio of its box's sides on a mask counts as long.
 LONG = 1.5
+#: Candidates of a click inside a box score no more than this share of what the box gives.
+OTHERS = 0.95
 #: Masks whose boxes and areas agree by this share are taken for one.
 SAME = 0.85
 #: Foreground under a click is one stretch where no boundary of probability STRENGTH crosses it. If
@@ -166,7 +168,15 @@ def box(network: PromptableNetwork, views: Sequence[View], box_: Tensor, points:
     spots = points[None]
     first = decode_fitting(network, views, rois, spots, box_[None])
     second = refine(network, views, first, spots, box_[None])
-    return ranked([first, second], spots)
+    # What a click would give comes behind: a part of what is boxed, or one particle of several.
+    clicks = points[points[:, 2] > 0.5]
+    if not len(clicks):
+        middle = 0.5 * (box_[:2] + box_[2:])
+        clicks = torch.cat([middle, middle.new_ones(1)])[None]
+    others = click_candidates(network, views, clicks, 2)[0]
+    least = OTHERS * torch.minimum(first.score, second.score)
+    others = replace(others, score=torch.minimum(others.score, least))
+    return ranked([first, second, others], spots)
 
 
 def sketch(
