@@ -71,3 +71,19 @@ def test_bad_settings() -> None:
             ClassicalSettings(**bad)
     with pytest.raises(ModelError):
         load("a.pth")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pure_noise_holds_no_particle_and_says_so(seed: int) -> None:
+    noise = np.random.default_rng(seed).normal(60, 6, (256, 256)).clip(0, 255).astype(np.uint8)
+    with pytest.warns(UserWarning, match="nothing but noise"):
+        assert len(ClassicalSegmenter().generate(Image(noise))) == 0
+
+
+def test_a_faint_disc_in_noise_is_still_looked_for() -> None:
+    """One disc two noise widths brighter than the ground: no warning, and it is found."""
+    picture = discs([(100, 80)], [30], low=60, high=72).clip(0, 255).astype(np.uint8)
+    found = ClassicalSegmenter().generate(Image(picture))
+    rows, cols = np.mgrid[:160, :200]
+    truth = (cols - 100) ** 2 + (rows - 80) ** 2 <= 900
+    assert max(np.mean(mask.full()[truth]) for mask in found) > 0.9
