@@ -161,21 +161,15 @@ class HistoryStrip(ipywidgets.HBox):
             self._place.observe(self._typed, "value")
 
     def _paint_tiles(self, first: int, shown: list[Step | None]) -> None:
-        """Thumbnails from slot `first` on, as one picture: the browser decodes each it is sent."""
+        """Thumbnails from slot `first` on; each is made once and sent as a picture of its own, as
+        several side by side would share JPEG's blocks, which pales the rims."""
         known = self._tiles
         self._tiles = {step: known[step] for step in shown if step in known}
-        for step in shown[first:]:
+        for slot, step in enumerate(shown[first:], first):
             if step not in self._tiles:
                 small = thumbnail(self._tones, step.focus if step is not None else (), _SIDE)
-                # the gap repeats the rim, which keeps JPEG from blurring it
-                self._tiles[step] = np.pad(small, ((0, 0), (0, _GAP), (0, 0)), "edge")
-        if first == len(shown):
-            return
-        pictures = self.canvas[0]
-        row = np.concatenate([self._tiles[step] for step in shown[first:]], axis=1)
-        pictures.put_image_data(row, self._left(first), _GAP)
-        for slot in range(first, len(shown)):
-            pictures.clear_rect(self._left(slot) + _SIDE, 0, _GAP, _GAP + _SIDE)
+                self._tiles[step] = np.ascontiguousarray(small)
+            self.canvas[0].put_image_data(self._tiles[step], self._left(slot), _GAP)
 
     def _paint_step(self, slot: int, step: Step | None) -> None:
         """The name of a step below its thumbnail."""
