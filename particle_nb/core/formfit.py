@@ -28,7 +28,7 @@ from particle_nb.core.fitted import (
 #: What `roughness` and its kin accept as form besides "none".
 FORMS = ("sphere", "ellipsoid", "polynomial")
 _TUKEY = 4.685  # 95 % efficiency on Gaussian residuals
-_MAD = 1.4826  # median absolute deviation to standard deviation of a Gaussian
+MAD = 1.4826  # median absolute deviation to standard deviation of a Gaussian
 
 
 def parse_form(form: str | None) -> tuple[str, int]:
@@ -70,7 +70,7 @@ def robust_sigma(residual: np.ndarray) -> float:
     >>> float(round(robust_sigma(np.array([-1.0, 0.0, 1.0, 900.0])), 4))
     1.4826
     """
-    return _MAD * float(np.median(np.abs(residual - np.median(residual))))
+    return MAD * float(np.median(np.abs(residual - np.median(residual))))
 
 
 def fit_form(xyz: np.ndarray, form: str) -> Form:
@@ -127,7 +127,7 @@ def fit_form(xyz: np.ndarray, form: str) -> Form:
 def _tukey(residual: np.ndarray, floor: float) -> np.ndarray:
     """Return Tukey's biweight of centred residuals; scatter below `floor` counts as rounding."""
     away = residual - np.median(residual)
-    sigma = max(_MAD * float(np.median(np.abs(away))), floor)
+    sigma = max(MAD * float(np.median(np.abs(away))), floor)
     return np.maximum(1 - (away / (_TUKEY * sigma)) ** 2, 0) ** 2
 
 

@@ -20,9 +20,11 @@ from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.fitted import Form
 from particle_nb.core.formfit import fit_form, robust_sigma
 from particle_nb.core.residuals import MARGIN, Grid, areas, grid_of, residuals, spikes
-from particle_nb.core.residuals_numpy import BLOCK, FEW, lonely_among
+from particle_nb.core.residuals_numpy import BLOCK, lonely_among
 from particle_nb.core.surface import PointCloud
 
+#: A suspect with fewer of its 24 neighbours left than this is wild: a corner of a cloud has 8.
+_FEW = 6
 # The summit of a real feature lies within the spread of its neighbours, however smooth the rest of
 # the particle is; a spike leaves them by many times that spread.
 _SPIKE = 4.5  # times its neighbours' own scatter that a spike lies off their median
@@ -156,7 +158,7 @@ def _drop_lonely(grid: Grid, suspects: np.ndarray, kept: np.ndarray) -> None:
         for way in ways:
             beside = cells[place + way]
             count += (beside >= 0) & kept[beside]
-        lonely = count < FEW
+        lonely = count < _FEW
         if not lonely.any():
             return
         kept[suspects[lonely]] = False

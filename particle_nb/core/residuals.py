@@ -25,9 +25,8 @@ from particle_nb.core.fitted import (
     SphereForm,
     exponents,
 )
+from particle_nb.core.formfit import MAD
 from particle_nb.core.surface import PointCloud
-
-_FEW = residuals_numpy.FEW
 
 #: Empty cells around the grid, so that neighbours two cells away can be asked for everywhere.
 MARGIN = 2
@@ -120,10 +119,7 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
 def spikes(
     grid: Grid, residual: np.ndarray, suspects: np.ndarray, lonely: float, least: float
 ) -> np.ndarray:
-    """Tell which suspects leave the median of their 24 neighbours, or have few, bool (M,).
-
-    Where a cut took everything but the wild points, they have only each other for neighbours: a
-    suspect with fewer than `residuals_numpy.FEW` is a spike.
+    """Tell which suspects leave the median of their 24 neighbours, bool (M,).
 
     Parameters
     ----------
@@ -152,7 +148,7 @@ def spikes(
         residual,
         suspects.astype(np.int64),
         _comparators(24),
-        np.float32(lonely * residuals_numpy.MAD),
+        np.float32(lonely * MAD),
         np.float32(least),
     )
 
@@ -314,10 +310,7 @@ def _spikes(index, place, residual, suspects, network, lonely, least):
                     below += values[count] < own - least
                     above += values[count] > own + least
                     count += 1
-        if count < _FEW:
-            found[s] = True
-            continue
-        if below <= (count - 1) // 2 and above <= (count - 1) // 2:
+        if count > 0 and below <= (count - 1) // 2 and above <= (count - 1) // 2:
             continue  # their median is as near as that: nothing to sort
         values[count:] = np.inf
         middle = _median(values, count, network)

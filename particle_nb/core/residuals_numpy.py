@@ -9,13 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from particle_nb.core.fitted import Form
+from particle_nb.core.formfit import MAD
 
 #: Points treated at a time.
 BLOCK = 1 << 16
-#: Median absolute deviation to standard deviation of a Gaussian.
-MAD = 1.4826
-#: A suspect with fewer of its 24 neighbours than this is a spike: a corner of a cloud has 8.
-FEW = 6
 
 
 def places(
@@ -86,8 +83,7 @@ def spikes(
         here = place[suspects[part]]
         beside = np.stack([cells[here + step] for step in steps], axis=1)
         around = np.where(beside >= 0, residual[beside], np.float32(np.nan))
-        few = np.count_nonzero(beside >= 0, axis=1) < FEW
-        found[part] = few | lonely_among(around, residual[suspects[part]], lonely, least)
+        found[part] = lonely_among(around, residual[suspects[part]], lonely, least)
     return found
 
 

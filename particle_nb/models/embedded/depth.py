@@ -141,11 +141,8 @@ def load(source: str = "", device: str = "auto") -> EmbeddedDepth:
     >>> load(device="cpu").name
     'pnb-depth-1'
     """
-    if not isinstance(source, str):
-        raise ModelError(f"weights are named by a path as text, not {source!r}.")
     where = pick_device(device)
-    path = Path(source).expanduser() if source else WEIGHTS
-    stored, metadata = read_weights(path, "train_depth")
+    path, stored, metadata = read_weights(source, WEIGHTS, "train_depth")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = DepthNetwork(

@@ -307,8 +307,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     'pnb-small-2'
     """
     where = pick_device(device)
-    path = Path(source).expanduser() if source else WEIGHTS
-    stored, metadata = read_weights(path, "train_segmenter")
+    path, stored, metadata = read_weights(source, WEIGHTS, "train_segmenter")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))

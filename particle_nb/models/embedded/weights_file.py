@@ -10,8 +10,18 @@ from safetensors import SafetensorError, safe_open
 from particle_nb.core.errors import ModelError
 
 
-def read_weights(path: Path, script: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors as stored, and metadata; `script` is the module that trains such weights.
+def read_weights(
+    source: str, own: Path, script: str
+) -> tuple[Path, dict[str, torch.Tensor], dict[str, str]]:
+    """The file, its tensors as stored, and metadata.
+
+    Parameters
+    ----------
+    source : str
+        Path of a .safetensors file; empty for `own`, the one of the package.
+    own : Path
+    script : str
+        The module that trains such weights.
 
     Raises
     ------
@@ -20,11 +30,14 @@ def read_weights(path: Path, script: str) -> tuple[dict[str, torch.Tensor], dict
 
     Examples
     --------
-    >>> read_weights(Path("no such file"), "train_depth")
+    >>> read_weights("no such file", Path("depth.safetensors"), "train_depth")
     Traceback (most recent call last):
     ...
     particle_nb.core.errors.ModelError: ...
     """
+    if not isinstance(source, str):
+        raise ModelError(f"weights are named by a path as text, not {source!r}.")
+    path = Path(source).expanduser() if source else own
     if not path.is_file():
         raise ModelError(
             f"no weights at {path}; reinstall particle-nb, or train them with "
@@ -32,7 +45,7 @@ def read_weights(path: Path, script: str) -> tuple[dict[str, torch.Tensor], dict
         )
     try:
         with safe_open(str(path), framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            return {key: stream.get_tensor(key) for key in stream.keys()}, metadata  # noqa: SIM118
+            stored = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
+            return path, stored, stream.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read as safetensors: {error}") from None
