@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import config
 
 from particle_nb.core.compiled import compiled
 
@@ -38,13 +37,7 @@ def assembled(
     >>> assembled(np.array([1, 2]), np.array([5.0, 7.0]), 6.0, 2, (10, 20), 0.5).tolist()
     [[10.0, 5.5, 7.0]]
     """
-    if not config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return _in_one_pass(index, z, least, width, *origin, pixel)
-    keep = z >= least
-    rows, cols = np.divmod(index[keep], np.int32(width))
-    return np.stack(
-        [(cols + origin[1]) * pixel, (rows + origin[0]) * pixel, z[keep]], axis=1
-    ).astype(np.float32)
+    return _in_one_pass(index, z, least, width, *origin, pixel)
 
 
 @compiled

@@ -18,9 +18,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import config
 
-from particle_nb.core import contour_compiled, contour_scipy
+from particle_nb.core import contour_compiled
 
 #: Standard deviation of the smoothing, in points of the contour.
 SIGMA = 2.0
@@ -64,13 +63,7 @@ def measure_crops(crops: Sequence[np.ndarray]) -> np.ndarray:
     """
     if not len(crops):
         return np.zeros((0, len(QUANTITIES)))
-    if not config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return contour_compiled.measure_crops(crops, _TAPS)[0]
-    out = np.zeros((len(crops), len(QUANTITIES)))
-    for some in range(0, len(crops), 512):  # so that the points of many masks stay in memory
-        part = slice(some, some + 512)
-        out[part] = contour_scipy.measure_crops(crops[part], SIGMA, _REACH)
-    return out
+    return contour_compiled.measure_crops(crops, _TAPS)[0]
 
 
 def outline(crop: np.ndarray) -> np.ndarray:
@@ -84,6 +77,4 @@ def outline(crop: np.ndarray) -> np.ndarray:
     >>> [float(v) for v in points.max(axis=0).round(1)]
     [29.6, 19.6]
     """
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return contour_scipy.smoothed_outlines([crop], SIGMA, _REACH)[0].points
     return contour_compiled.measure_crops([crop], _TAPS)[1]

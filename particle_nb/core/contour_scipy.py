@@ -1,8 +1,6 @@
 """The estimator of `contour` in array operations on all masks at once, without compiled loops.
 
-It stands in where numba's compiler is switched off (``NUMBA_DISABLE_JIT=1``), at several thousand
-particles a second. It finds the loops in another way than the compiled tracer, by ranking
-the points of a successor list instead of walking, and leaves the hull to Qhull: each of the two is
+It finds the loops in another way than the compiled tracer, by ranking the points of a successor list instead of walking, and leaves the hull to Qhull: each of the two is
 tested with the other, and both with scikit-image's ``find_contours``.
 """
 

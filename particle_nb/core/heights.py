@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import config
 
 from particle_nb.core.compiled import compiled
 from particle_nb.core.errors import DataError
@@ -47,12 +46,10 @@ def areal_parameters(
         raise DataError(f"{area.size} weights do not fit {flat.size} heights.")
     if kept is not None and which.shape != flat.shape:
         raise DataError(f"{which.size} marks of what is kept do not fit {flat.size} heights.")
-    plain = config.DISABLE_JIT  # type: ignore[attr-defined]
-    first_sums, central_sums = (_block_firsts, _block_centrals) if plain else (_firsts, _centrals)
-    total, first, low, high = first_sums(flat, area, which)
+    total, first, low, high = _firsts(flat, area, which)
     if not total > 0:
         raise DataError("there is no finite height to take a roughness of.")
-    sums = central_sums(flat, area, which, first / total)
+    sums = _centrals(flat, area, which, first / total)
     sa, variance, third, fourth = (float(v) / total for v in sums)
     sq = math.sqrt(variance)
     skewness = third / sq**3 if sq > 0 else math.nan

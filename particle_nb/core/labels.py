@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import config
 from scipy import ndimage
 
 from particle_nb.core.compiled import compiled
@@ -118,8 +117,6 @@ def crops_of(labels: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
     [((0, 1), [[True, True]])]
     """
     labels = _checked(labels)
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return _crops_by_scipy(labels)
     every, strange = _boxes(labels)
     if strange < 0 or (strange > 0 and labels.min() < 0):
         raise _negative()

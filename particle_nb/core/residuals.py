@@ -1,9 +1,7 @@
 """Residuals, places on the grid and areas of millions of points, in compiled passes over them.
 
 Each pass reads the points once and keeps its intermediate values in registers, so that four
-million points take some tens of milliseconds a pass and no array of float64. Where numba's
-compiler is switched off (``NUMBA_DISABLE_JIT=1``), `residuals_numpy` does the same in array
-operations; each of the two is tested with the other.
+million points take some tens of milliseconds a pass and no array of float64.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import config
 
-from particle_nb.core import residuals_numpy
 from particle_nb.core.compiled import compiled
 from particle_nb.core.errors import DataError
 from particle_nb.core.fitted import (
@@ -60,9 +56,6 @@ def grid_of(cloud: PointCloud) -> Grid | None:
     pitch = cloud.pitch
     if pitch is None:
         return None
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        rows, cols, size = cloud.grid_index()
-        return Grid(*residuals_numpy.places(rows, cols, _frame(*size), MARGIN))
     xyz = np.ascontiguousarray(cloud.xyz)
     x0, x1, y0, y1 = _bounds(xyz)
     per_nm = 1 / pitch
@@ -97,8 +90,6 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
     # far from the origin float32 would lose the feet
     corner = cloud.xyz[0, :2].astype(np.float64)
     unit = 1 / (cloud.pitch or 1.0)
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return residuals_numpy.residuals(cloud.xyz, form, corner, unit)
     xyz, (x, y) = np.ascontiguousarray(cloud.xyz), corner.tolist()
     if isinstance(form, SphereForm):
         numbers = (form.x, form.y, form.z, form.radius, form.sign)
@@ -108,12 +99,14 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
         tiny = 1e-12 * float(np.abs(form.lower).max())
         numbers = (*form.centre.tolist(), a, b, c, d, e, f, tiny)
         return _off_ellipsoids(xyz, numbers, x, y, unit)
-    if isinstance(form, PolynomialForm):
-        powers = np.zeros((form.degree + 1, form.degree + 1))
-        for place, value in zip(exponents(form.degree), form.coefficients.tolist(), strict=True):
-            powers[place] = value
-        return _off_polynomials(xyz, powers, (*form.origin, form.scale), x, y, unit)
-    return residuals_numpy.residuals(cloud.xyz, form, corner, unit)
+    if not isinstance(form, PolynomialForm):
+        raise DataError(
+            f"no residuals can be taken off a {type(form).__name__}; fit_form gives forms."
+        )
+    powers = np.zeros((form.degree + 1, form.degree + 1))
+    for place, value in zip(exponents(form.degree), form.coefficients.tolist(), strict=True):
+        powers[place] = value
+    return _off_polynomials(xyz, powers, (*form.origin, form.scale), x, y, unit)
 
 
 def spikes(
@@ -140,8 +133,6 @@ def spikes(
     >>> spikes(grid_of(flat), height.astype(np.float32), np.array([40, 80]), 4.5, 1.0).tolist()
     [False, True]
     """
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return residuals_numpy.spikes(grid.index, grid.place, residual, suspects, lonely, least)
     return _spikes(
         grid.index,
         grid.place,
@@ -171,8 +162,6 @@ def areas(grid: Grid, foot: np.ndarray, up: np.ndarray, kept: np.ndarray) -> np.
         places = grid.place[thrown]
         cells = grid.index.reshape(-1)
         cells[places[cells[places] == thrown]] = -1
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return residuals_numpy.areas(grid.index, grid.place, foot, up, STEEPEST)
     _areas(grid.index, grid.place, foot, up)
     return up
 

@@ -1,7 +1,6 @@
 """The passes of `residuals` in array operations, without compiled loops.
 
-They stand in where numba's compiler is switched off (``NUMBA_DISABLE_JIT=1``), some five times
-slower. They work through blocks, so that the temporaries stay in the processor's cache.
+They work through blocks, so that the temporaries stay in the processor's cache.
 """
 
 from __future__ import annotations
