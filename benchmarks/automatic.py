@@ -89,9 +89,9 @@ def child(role: str, folder: Path, points: int, side: int) -> dict:
         )
     else:
         from particle_nb.core.image import Image
-        from particle_nb.models.automatic import AutomaticSettings
         from particle_nb.models.sam import load
-        from particle_nb.models.sam_crops import Frame
+        from particle_nb.models.sam.automatic import AutomaticSettings
+        from particle_nb.models.sam.crops import Frame
 
         source = folder / ("sam_vit_test.pth" if role == "ours-pth" else "sam_vit_test")
         model = load(str(source), "cpu", AutomaticSettings(points_per_side=points))

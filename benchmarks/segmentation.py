@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 import particle_nb as pnb
-from particle_nb.core.scores import pool, score
+from particle_nb.core.matching import pool, score
 
 
 def main() -> None:

@@ -17,8 +17,7 @@ import numpy as np
 
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask
-from particle_nb.core.roughness import roughness
-from particle_nb.core.surface import DepthMap, PointCloud, point_cloud
+from particle_nb.core.surface import DepthMap, PointCloud, point_cloud, roughness
 
 
 def best_of(function, repeats: int) -> tuple[float, float, object]:

@@ -15,8 +15,8 @@ import numpy as np
 from skimage import io, transform
 
 from particle_nb.core import synthetic
-from particle_nb.core.forms import SHAPES
 from particle_nb.core.synthetic import Population, Scene, SceneSettings, Sizes
+from particle_nb.core.synthetic.population import SHAPES
 
 
 def seconds(settings: SceneSettings, repeats: int = 9) -> float:

@@ -86,7 +86,7 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from particle_nb.validation import report
+    from particle_nb.validation.running import report
 
     reference = str(Path(given.reference).resolve()) if given.reference else None
     run = report(
@@ -161,7 +161,7 @@ def _models(given: argparse.Namespace) -> int:
 
 
 def _validate(given: argparse.Namespace) -> int:
-    from particle_nb.validation import validate
+    from particle_nb.validation.running import validate
 
     run = validate(
         given.name, {key: _value(value) for key, value in given.parameters}, out=given.out
@@ -171,7 +171,7 @@ def _validate(given: argparse.Namespace) -> int:
 
 def _collect(given: argparse.Namespace) -> int:
     from particle_nb.core.exports import write_csv
-    from particle_nb.validation import collect
+    from particle_nb.validation.collection import collect
 
     table = collect(given.folder)
     folder = Path(given.folder)

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
+from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
-from particle_nb.core.masks import MaskSet
-from particle_nb.core.prompt import Prompt
-from particle_nb.core.writing import atomic
+from particle_nb.core.masks import MaskSet, Prompt
 from particle_nb.models import (
     DepthEstimator,
     Embedding,

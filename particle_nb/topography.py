@@ -11,10 +11,10 @@ import pandas as pd
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.roughness_table import RoughnessSettings, check_table
-from particle_nb.core.roughness_table import roughness_table as table_of
-from particle_nb.core.surface import DepthMap
-from particle_nb.models.depth_tiles import particle_window
+from particle_nb.core.surface import DepthMap, RoughnessSettings
+from particle_nb.core.surface import roughness_table as table_of
+from particle_nb.core.surface.table import check_table
+from particle_nb.models.tiles import particle_window
 from particle_nb.session import Session
 
 
@@ -96,7 +96,7 @@ def roughness_table(
     Returns
     -------
     DataFrame
-        As `particle_nb.core.roughness_table.roughness_table` describes it, lengths in nm. The
+        As `particle_nb.core.surface.roughness_table` describes it, lengths in nm. The
         column ``floor_Sq_nm`` is what the depth model gives for a smooth sphere of that radius:
         the settings' `floor`, else the one that the model states of itself, else NaN.
 

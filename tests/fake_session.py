@@ -14,8 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from particle_nb.core.image import Image
-from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.prompt import Prompt
+from particle_nb.core.masks import Mask, MaskSet, Prompt
 
 
 @dataclass

@@ -21,8 +21,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from particle_nb.core import agreement
-from particle_nb.core.distribution import size_distribution
 from particle_nb.core.errors import DataError
+from particle_nb.core.sizes import size_distribution
 
 # Bland and Altman 1986, table 1: peak expiratory flow rate in l/min, first readings.
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]

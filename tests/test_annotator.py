@@ -21,18 +21,18 @@ import pytest
 from fake_session import FakeSession, squares
 from PIL import Image as PillowImage
 
+from particle_nb.core.annotation import replay
+from particle_nb.core.annotation.actions import perform
+from particle_nb.core.annotation.history import Particle, State
+from particle_nb.core.annotation.snapshot import OKABE_ITO, Still, png
+from particle_nb.core.annotation.strokes import stroke
+from particle_nb.core.annotation.tally import Tally
 from particle_nb.core.cascade import FilterSettings
-from particle_nb.core.editing import perform
 from particle_nb.core.errors import DataError, ImageError, PromptError
-from particle_nb.core.history import Particle, State
 from particle_nb.core.image import Calibration, Image
+from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.replay import replay
 from particle_nb.core.shape import measure
-from particle_nb.core.snapshot import OKABE_ITO, Still, png
-from particle_nb.core.strokes import stroke
-from particle_nb.core.tally import Tally
-from particle_nb.core.tones import Tones
 
 annotator = pytest.importorskip("particle_nb.widgets.annotator")
 IMAGE = Image(squares(3, 4).pixels, Calibration(5, "nm"), "squares.png")
@@ -123,7 +123,7 @@ def test_a_delta_carries_only_what_changed(front: Browser) -> None:
 
 
 def _packed() -> list[dict[str, Any]]:
-    from particle_nb.core.editing import load_line
+    from particle_nb.core.annotation.actions import load_line
 
     return load_line(FakeSession().propose(IMAGE))["masks"]
 
@@ -303,7 +303,7 @@ def test_a_full_disk_is_said_and_loses_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("particle_nb.core.archive.os.fsync", full)
+        patch.setattr("particle_nb.core.annotation.archive.os.fsync", full)
         error = front.ask("do", line={"action": "brush", "path": [[50, 50]], "radius": 9})
     assert error["kind"] == "error"
     assert "No space left" in error["message"]
@@ -397,7 +397,7 @@ def test_the_work_of_a_click_is_that_of_its_mask(
     count: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted, not timed: bytes that are sent, masks that are encoded, measured, hashed, saved."""
-    from particle_nb.core import autosave, tally
+    from particle_nb.core.annotation import autosave, tally
     from particle_nb.widgets import prompt_canvas
 
     grid = [(30 * (i // 30) + 2, 30 * (i % 30) + 2) for i in range(count)]

@@ -19,10 +19,11 @@ import pytest
 from fake_session import FakeSession, squares
 from test_history import BOX, COMMIT, key, point, run
 
-from particle_nb.core.archive import ArchiveWriter, read_archive
-from particle_nb.core.editing import load_line
+from particle_nb.core.annotation import read_archive
+from particle_nb.core.annotation.actions import load_line
+from particle_nb.core.annotation.archive import ArchiveWriter
+from particle_nb.core.annotation.history import History
 from particle_nb.core.errors import DataError
-from particle_nb.core.history import History
 from particle_nb.core.image import Calibration, Image
 
 IMAGE = squares(3, 4)
@@ -234,9 +235,9 @@ sync = os.fsync
 # a disk as slow as they come: half of the time goes by between the first byte and the rename
 os.fsync = lambda number: (time.sleep(0.004), sync(number))
 from fake_session import squares
-from particle_nb.core.archive import ArchiveWriter
-from particle_nb.core.editing import perform
-from particle_nb.core.history import History
+from particle_nb.core.annotation.archive import ArchiveWriter
+from particle_nb.core.annotation.actions import perform
+from particle_nb.core.annotation.history import History
 image = squares(3, 4)
 history, writer, n = History(image.shape), ArchiveWriter(), 0
 while True:

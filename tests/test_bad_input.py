@@ -11,8 +11,7 @@ import pytest
 
 import particle_nb as pnb
 from particle_nb.core import exports
-from particle_nb.core.coco import write_coco
-from particle_nb.core.outline import write_geojson
+from particle_nb.core.exports import write_coco, write_geojson
 
 NAN = float("nan")
 IMAGE = pnb.Image(np.random.default_rng(0).integers(0, 255, (40, 50)).astype(np.uint8))

@@ -25,7 +25,7 @@ from particle_nb.batches import BatchSettings, batch, read_batch, running, summa
 from particle_nb.batches.work import Job, work
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import CalibrationError, DataError, ModelError
-from particle_nb.core.reading import read_image
+from particle_nb.core.image import read_image
 from particle_nb.core.shape import measure
 from particle_nb.session import Session
 

@@ -12,7 +12,7 @@ from particle_nb.core.errors import ImageError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask
 from particle_nb.models.depth import ORIENTATION, load, orientation_score
-from particle_nb.models.depth_tiles import DepthSettings, estimate_tiled, particle_window
+from particle_nb.models.tiles import DepthSettings, estimate_tiled, particle_window
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from particle_nb.core.distribution import SizeDistribution, size_distribution
 from particle_nb.core.errors import DataError
 from particle_nb.core.shape import edge_weights
-from particle_nb.core.size_curve import CONVENTIONS
+from particle_nb.core.sizes import SizeDistribution, size_distribution
+from particle_nb.core.sizes.curves import CONVENTIONS
 
 # ASTM E799, worked example: class limits in um and droplets counted
 ASTM_EDGES = np.array(

@@ -143,14 +143,16 @@ def alike(found: str, written: str, where: str) -> None:
         assert float(mine) == pytest.approx(float(theirs), rel=0, abs=slack), where
 
 
-def told(name: str, parameters: dict, out: str) -> validation.Run:
+def told(name: str, parameters: dict, out: str) -> validation.running.Run:
     """In place of a notebook's run, which its own test makes: name and parameters must be known."""
-    assert set(parameters) <= set(validation.notebook_parameters(name))
+    assert set(parameters) <= set(validation.running.notebook_parameters(name))
     folder = Path(out) / name
     folder.mkdir(parents=True)
     results = {"notebook": name, "ok": True, "seconds": 1.0}
-    validation.write_json(folder / "results.json", results)
-    return validation.Run(name, folder, folder / f"{name}.html", folder / f"{name}.ipynb", results)
+    validation.results.write_json(folder / "results.json", results)
+    return validation.running.Run(
+        name, folder, folder / f"{name}.html", folder / f"{name}.ipynb", results
+    )
 
 
 def run(text: str, where: str, names: dict) -> object:
@@ -209,7 +211,7 @@ def test_medians_by_number_and_volume_of_a_lognormal() -> None:
 def test_perimeters_of_discs() -> None:
     from skimage.measure import perimeter, perimeter_crofton
 
-    from particle_nb.core.contour import outline
+    from particle_nb.core.shape.contour import outline
 
     def plain(disc: np.ndarray) -> float:
         from skimage.measure import find_contours

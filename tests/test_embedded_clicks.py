@@ -8,14 +8,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from particle_nb.core.image import Calibration, Image  # noqa: E402
-from particle_nb.core.masks import Mask, MaskSet  # noqa: E402
-from particle_nb.core.prompt import Prompt  # noqa: E402
+from particle_nb.core.masks import (  # noqa: E402
+    Mask,
+    MaskSet,
+    Prompt,
+)
 from particle_nb.core.shape import measure  # noqa: E402
 from particle_nb.core.synthetic import preset  # noqa: E402
 from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
-from particle_nb.models.embedded import inference, segmenter, stretches, views  # noqa: E402
-from particle_nb.models.embedded.evaluate import middle  # noqa: E402
+from particle_nb.models.embedded import inference, segmenter, views  # noqa: E402
 from particle_nb.models.embedded.regions import FEATURES, MASK  # noqa: E402
+from training.segmenter.evaluate import middle  # noqa: E402
 
 torch.set_num_threads(2)
 
@@ -56,17 +59,17 @@ BAR = (slice(20, 26), slice(10, 50))  # cells: x 20 to 100, y 40 to 52 in view p
 def test_a_stretch_is_boxed_from_end_to_end(origin: tuple[float, float], scale: float) -> None:
     view = drawn_view(BAR, None, origin, scale)
     spot = view.out(torch.tensor([60.0, 46.0]))
-    box = stretches.stretch_box(view, spot, 0.45)
+    box = views.stretch_box(view, spot, 0.45)
     assert box is not None
     expected = [20 / scale - 0.5 + origin[0], 40 / scale - 0.5 + origin[1]]
     expected += [100 / scale - 0.5 + origin[0], 52 / scale - 0.5 + origin[1]]
     assert box.tolist() == pytest.approx(expected)
-    assert stretches.stretch_box(view, view.out(torch.tensor([60.0, 80.0])), 0.45) is None
+    assert views.stretch_box(view, view.out(torch.tensor([60.0, 80.0])), 0.45) is None
 
 
 def test_a_boundary_ends_a_stretch() -> None:
     view = drawn_view(BAR, (slice(15, 31), slice(30, 32)))
-    box = stretches.stretch_box(view, torch.tensor([40.0, 46.0]), 0.45)
+    box = views.stretch_box(view, torch.tensor([40.0, 46.0]), 0.45)
     assert box is not None
     # As far as the boundary, which counts as rim on this side.
     assert box[0] == pytest.approx(19.5)
@@ -76,11 +79,11 @@ def test_a_boundary_ends_a_stretch() -> None:
 def test_the_seam_of_a_piece_is_what_the_network_sees_there() -> None:
     roi = (60.0, 46.0, 112.0, 28.0)
     whole, piece = block(roi, (20, 40, 100, 52)), block(roi, (20, 40, 61, 52))
-    open_ = stretches.seam([drawn_view(BAR)], whole, piece)
-    walled = stretches.seam([drawn_view(BAR, (slice(15, 31), slice(29, 32)))], whole, piece)
+    open_ = views.seam([drawn_view(BAR)], whole, piece)
+    walled = views.seam([drawn_view(BAR, (slice(15, 31), slice(29, 32)))], whole, piece)
     assert open_ < 0.05
     assert walled > 0.9
-    assert stretches.seam([drawn_view(BAR)], whole, whole) == 0.0
+    assert views.seam([drawn_view(BAR)], whole, whole) == 0.0
 
 
 def test_only_distinct_masks_are_refined() -> None:

@@ -12,30 +12,21 @@ from particle_nb.core.image import Image
 from particle_nb.models import DepthEstimator, load_model
 from particle_nb.models.depth import orientation_score
 from particle_nb.models.embedded import depth as embedded
-from particle_nb.models.embedded.depth_bar import (
+from particle_nb.models.embedded.depth_network import DepthNetwork, DepthNetworkSettings
+from particle_nb.models.weights import weights_digest
+from training.depth import export
+from training.depth.bar import (
     BarSettings,
     estimated_sq,
     make_sphere,
     make_spheres,
     rank_correlation,
 )
-from particle_nb.models.embedded.depth_data import (
-    HELD_CORRELATION,
-    read_surfaces,
-    render_shard,
-    surface_settings,
-)
-from particle_nb.models.embedded.depth_imaging import HELD, random_view, render_view
-from particle_nb.models.embedded.depth_network import DepthNetwork, DepthNetworkSettings
-from particle_nb.models.embedded.depth_training import (
-    DepthBatch,
-    LossWeights,
-    depth_losses,
-    make_depth_batch,
-)
-from particle_nb.models.embedded.evaluate_depth import as_image, spectrum
-from particle_nb.models.embedded.train_depth import main as train
-from particle_nb.models.sam_load import weights_digest
+from training.depth.data import HELD_CORRELATION, read_surfaces, render_shard, surface_settings
+from training.depth.evaluate import as_image, spectrum
+from training.depth.imaging import HELD, random_view, render_view
+from training.depth.losses import DepthBatch, LossWeights, depth_losses, make_depth_batch
+from training.depth.train import main as train
 
 TINY = DepthNetworkSettings((8, 8, 8, 8, 8), (1, 1, 1, 1, 1))
 
@@ -289,12 +280,12 @@ def test_a_tiny_run_learns_stops_and_goes_on(shard, tmp_path):
     losses = [line["slopes"] for line in lines if "slopes" in line]
     assert np.isfinite(losses).all()
     weights = tmp_path / "tiny.safetensors"
-    embedded.export_depth(out / "checkpoint.pt", weights, roughness_floor=0.01)
+    export.export_depth(out / "checkpoint.pt", weights, roughness_floor=0.01)
     tiny = embedded.load(str(weights), "cpu")
     assert tiny.roughness_floor == 0.01
     assert tiny.estimate(Image(np.eye(70))).shape == (70, 70)
     with pytest.raises(ModelError, match="no checkpoint"):
-        embedded.export_depth(tmp_path / "none.pt", weights)
+        export.export_depth(tmp_path / "none.pt", weights)
 
 
 def test_one_surface_can_be_learnt_by_heart():

@@ -14,25 +14,22 @@ from PIL import Image as PilImage  # noqa: E402
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError  # noqa: E402
 from particle_nb.core.image import Image  # noqa: E402
-from particle_nb.core.masks import Mask, MaskSet  # noqa: E402
-from particle_nb.core.prompt import Prompt  # noqa: E402
-from particle_nb.core.scores import score  # noqa: E402
+from particle_nb.core.masks import (  # noqa: E402
+    Mask,
+    MaskSet,
+    Prompt,
+)
+from particle_nb.core.matching import score  # noqa: E402
 from particle_nb.core.synthetic import Population, SceneSettings, Sizes  # noqa: E402
 from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
 from particle_nb.models import Segmenter, load_model  # noqa: E402
-from particle_nb.models.embedded import (  # noqa: E402
-    automatic_mode,
-    evaluate,
-    joining,
-    regions,
-    segmenter,
-    train_segmenter,
-    training_data,
-    training_losses,
-    training_prompts,
-    views,
-)
-from particle_nb.models.embedded.export import export, isotonic  # noqa: E402
+from particle_nb.models.embedded import automatic, joining, regions, segmenter, views  # noqa: E402
+from training.segmenter import data as training_data  # noqa: E402
+from training.segmenter import evaluate
+from training.segmenter import losses as training_losses
+from training.segmenter import prompts as training_prompts
+from training.segmenter import train as train_segmenter
+from training.segmenter.export import export, isotonic  # noqa: E402
 
 torch.set_num_threads(2)
 
@@ -145,11 +142,11 @@ def test_cells_under_a_mask_are_covered_at_every_scale() -> None:
     """A stride-2 cell of a view is covered if its centre lies in the mask."""
     full = np.zeros((120, 160), bool)
     full[30:90, 50:130] = True
-    proposal = automatic_mode.Proposal(Mask.from_full(full), 1.0)
+    proposal = automatic.Proposal(Mask.from_full(full), 1.0)
     for scale, origin in ((1.0, (0.0, 0.0)), (0.5, (0.0, 0.0)), (2.0, (40.0, 20.0))):
         maps = torch.zeros(1, 32, 48, 64)
         view = views.View(torch.zeros(1, 1, 96, 128), maps, (96, 128), origin, scale)
-        covered = automatic_mode.coverage(view, [proposal])
+        covered = automatic.coverage(view, [proposal])
         rows, columns = np.mgrid[:48, :64]
         x = (2 * columns + 1) / scale - 0.5 + origin[0]
         y = (2 * rows + 1) / scale - 0.5 + origin[1]
@@ -282,7 +279,7 @@ def test_exported_weights_are_the_averaged_ones_in_half_precision(
     for key, value in loaded.network.state_dict().items():
         assert torch.equal(value, state[key].half().float()), key
     assert loaded.calibration == ((0.0, 1.0), (0.1, 0.8))
-    assert loaded.automatic == automatic_mode.AutomaticSettings(least_score=0.3)
+    assert loaded.automatic == automatic.AutomaticSettings(least_score=0.3)
     assert out.stat().st_size < 15e6
 
 
@@ -426,7 +423,7 @@ def test_bad_requests_raise_named_errors(
     with pytest.raises(ModelError, match="device"):
         segmenter.load("", "abacus")
     with pytest.raises(DataError):
-        automatic_mode.AutomaticSettings(least_score=2.0)
+        automatic.AutomaticSettings(least_score=2.0)
     foreign = type(embedding)("other", "0", image.digest, image.shape, embedding.window)
     with pytest.raises(ModelError, match="other"):
         model.predict(foreign, Prompt(points=((5, 5),)))

@@ -24,21 +24,24 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image as Picture
 from pycocotools import mask as oracle
 
-from particle_nb.core import rle
-from particle_nb.core.coco import read_coco, write_coco
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.exports import (
     OverlapWarning,
+    RoiWarning,
+    read_coco,
     read_labels,
+    read_rois,
+    write_coco,
     write_csv,
+    write_geojson,
     write_labels,
     write_parquet,
+    write_rois,
 )
+from particle_nb.core.exports.polygons import outlines, rasterise, union
+from particle_nb.core.files import atomic
 from particle_nb.core.image import Calibration
-from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.outline import outlines, rasterise, union, write_geojson
-from particle_nb.core.roi import RoiWarning, read_rois, write_rois
-from particle_nb.core.writing import atomic
+from particle_nb.core.masks import Mask, MaskSet, rle
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

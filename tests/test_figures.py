@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 import particle_nb as pnb
 from particle_nb.core.errors import DataError
-from particle_nb.figures.pictures import mask_outline, scale_bar
+from particle_nb.figures.masks import mask_outline, scale_bar
 from particle_nb.figures.style import instance_colours
 
 

@@ -11,9 +11,8 @@ from PIL import Image as PILImage
 import particle_nb as pnb
 from particle_nb.core import agreement
 from particle_nb.core.errors import DataError, ParticleError
-from particle_nb.core.matching import calibration
-from particle_nb.core.scores import score
-from particle_nb.figures.pictures import scale_bar
+from particle_nb.core.matching import calibration, score
+from particle_nb.figures.masks import scale_bar
 
 
 @pytest.fixture(scope="module")
@@ -173,26 +172,30 @@ def test_the_gallery_shows_the_pictures_as_they_are_and_takes_scenes() -> None:
 def test_bad_input_is_named() -> None:
     figures = pnb.figures
     wrong = [
-        lambda: figures.bland_altman([1.0, 2.0, 3.0]),
-        lambda: figures.bland_altman(([1.0, 2.0], [1.0, 2.0])),
-        lambda: figures.bland_altman(([1.0, math.nan, 3.0], [1.0, 2.0, 3.0])),
-        lambda: figures.bland_altman(([1.0, 2.0, -3.0], [1.0, 2.0, 3.0]), mode="log_ratio"),
-        lambda: figures.bland_altman(([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), mode="ratio"),
-        lambda: figures.bland_altman(([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), names="ab"),
-        lambda: figures.correlation([1.0, 2.0], [1.0, 2.0]),
-        lambda: figures.correlation([1.0, 2.0, 3.0, 1e200], [1.0, 2.0, 3.0, 4.0]),
-        lambda: figures.correlation([1.0, 2.0, 4.0, 3.0], [1.0, 2.0, 3.0, 4.0], line="ols"),
-        lambda: figures.reliability([0.5, 0.6]),
-        lambda: figures.f1_curve({}),
-        lambda: figures.f1_curve([0.5]),
-        lambda: figures.gallery([]),
-        lambda: figures.gallery("scenes"),
-        lambda: figures.gallery([("name", np.zeros((4, 4)))]),
-        lambda: figures.gallery([pnb.Image(np.zeros((4, 4)))]),
-        lambda: figures.gallery([("a", pnb.Image(np.zeros((4, 4))))], columns=0),
+        lambda: figures.agreement.bland_altman([1.0, 2.0, 3.0]),
+        lambda: figures.agreement.bland_altman(([1.0, 2.0], [1.0, 2.0])),
+        lambda: figures.agreement.bland_altman(([1.0, math.nan, 3.0], [1.0, 2.0, 3.0])),
+        lambda: figures.agreement.bland_altman(
+            ([1.0, 2.0, -3.0], [1.0, 2.0, 3.0]), mode="log_ratio"
+        ),
+        lambda: figures.agreement.bland_altman(([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), mode="ratio"),
+        lambda: figures.agreement.bland_altman(([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), names="ab"),
+        lambda: figures.agreement.correlation([1.0, 2.0], [1.0, 2.0]),
+        lambda: figures.agreement.correlation([1.0, 2.0, 3.0, 1e200], [1.0, 2.0, 3.0, 4.0]),
+        lambda: figures.agreement.correlation(
+            [1.0, 2.0, 4.0, 3.0], [1.0, 2.0, 3.0, 4.0], line="ols"
+        ),
+        lambda: figures.matching.reliability([0.5, 0.6]),
+        lambda: figures.matching.f1_curve({}),
+        lambda: figures.matching.f1_curve([0.5]),
+        lambda: figures.depth_maps.gallery([]),
+        lambda: figures.depth_maps.gallery("scenes"),
+        lambda: figures.depth_maps.gallery([("name", np.zeros((4, 4)))]),
+        lambda: figures.depth_maps.gallery([pnb.Image(np.zeros((4, 4)))]),
+        lambda: figures.depth_maps.gallery([("a", pnb.Image(np.zeros((4, 4))))], columns=0),
     ]
     for call in wrong:
         with pytest.raises(ParticleError):
             call()
     with pytest.raises(DataError, match="best_iou"):
-        figures.reliability(None)
+        figures.matching.reliability(None)

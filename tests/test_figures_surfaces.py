@@ -8,10 +8,8 @@ import plotly.graph_objects as go
 import pytest
 
 import particle_nb as pnb
-from particle_nb.core.calibrate import fit_law
 from particle_nb.core.errors import CalibrationError, ParticleError
-from particle_nb.core.roughness_table import RoughnessSettings, roughness_table
-from particle_nb.core.texture import section
+from particle_nb.core.surface import RoughnessSettings, fit_law, roughness_table, section
 
 figures = pnb.figures
 
@@ -35,14 +33,14 @@ def heat_map(fig) -> go.Heatmap:
 
 def test_a_depth_map_without_a_scale_is_called_relative(sphere) -> None:
     image, _, depth, _ = sphere
-    drawn = heat_map(figures.depth(image, depth))
+    drawn = heat_map(figures.depth_maps.depth(image, depth))
     np.testing.assert_array_equal(drawn.z, depth.relative)
     assert drawn.colorbar.title.text == "relative height"
 
 
 def test_a_scaled_cloud_lies_on_its_pixels_and_is_in_nm(sphere) -> None:
     image, mask, _, cloud = sphere
-    drawn = heat_map(figures.depth(image, cloud, mask))
+    drawn = heat_map(figures.depth_maps.depth(image, cloud, mask))
     assert drawn.colorbar.title.text == "height z / nm"
     for x, y, z in cloud.xyz[::997]:
         assert drawn.z[round(y / 8 - drawn.y0), round(x / 8 - drawn.x0)] == z
@@ -52,13 +50,13 @@ def test_a_scaled_cloud_lies_on_its_pixels_and_is_in_nm(sphere) -> None:
 def test_a_window_of_depth_lies_where_it_was_taken(sphere) -> None:
     image, mask, depth, _ = sphere
     part = pnb.DepthMap(depth.relative[10:, 4:], window=(4, 10, depth.shape[1], depth.shape[0]))
-    drawn = heat_map(figures.depth(image, part, mask))
+    drawn = heat_map(figures.depth_maps.depth(image, part, mask))
     assert (drawn.x0, drawn.y0) == (4, 10)
 
 
 def test_a_mask_shows_its_particle_with_its_outline(sphere) -> None:
     image, mask, depth, _ = sphere
-    fig = figures.depth(image, depth, mask)
+    fig = figures.depth_maps.depth(image, depth, mask)
     r0, c0, r1, c1 = mask.bbox
     left, right = fig.layout.xaxis.range
     bottom, top = fig.layout.yaxis.range
@@ -75,7 +73,7 @@ def test_a_mask_shows_its_particle_with_its_outline(sphere) -> None:
 def test_a_large_depth_map_is_thinned_and_says_so() -> None:
     heights = np.random.default_rng(0).random((1536, 2048)).astype(np.float32)
     image = pnb.Image(np.zeros((1536, 2048), np.uint8))
-    fig = figures.depth(image, heights)
+    fig = figures.depth_maps.depth(image, heights)
     drawn = heat_map(fig)
     assert max(drawn.z.shape) <= 700
     np.testing.assert_array_equal(drawn.z, heights[::3, ::3])
@@ -85,7 +83,7 @@ def test_a_large_depth_map_is_thinned_and_says_so() -> None:
 
 def test_a_point_cloud_is_drawn_as_it_is_with_the_grey_values_below_it(sphere) -> None:
     image, _, _, cloud = sphere
-    fig = figures.point_cloud(cloud, image)
+    fig = figures.surfaces.point_cloud(cloud, image)
     points = fig.data[0]
     np.testing.assert_array_equal(np.stack([points.x, points.y, points.z], 1), cloud.xyz)
     rows, cols = np.rint(cloud.xyz[:, 1] / 8).astype(int), np.rint(cloud.xyz[:, 0] / 8).astype(int)
@@ -98,7 +96,7 @@ def test_a_point_cloud_is_drawn_as_it_is_with_the_grey_values_below_it(sphere) -
 def test_a_large_cloud_is_thinned_on_its_grid_into_arrays_not_lists() -> None:
     y, x = (v.ravel() for v in np.mgrid[:900, :1000].astype(np.float32))
     cloud = pnb.PointCloud(np.stack([x, y, np.sin(x / 50)], 1), pixel_size=1)
-    fig = figures.point_cloud(cloud)
+    fig = figures.surfaces.point_cloud(cloud)
     points = fig.data[0]
     assert 0.5e5 < len(points.x) <= 1e5
     assert all(isinstance(points[name], np.ndarray) for name in "xyz")
@@ -106,13 +104,13 @@ def test_a_large_cloud_is_thinned_on_its_grid_into_arrays_not_lists() -> None:
     assert fig.layout.title.text == "900,000 points, every 4th row and column drawn"
     assert len(fig.to_json()) < 2_000_000
     scattered = pnb.PointCloud(np.random.default_rng(0).random((120_000, 3)))
-    assert len(figures.point_cloud(scattered).data[0].x) == 100_000
-    assert len(figures.point_cloud(cloud, limit=900_000).data[0].x) == 900_000
+    assert len(figures.surfaces.point_cloud(scattered).data[0].x) == 100_000
+    assert len(figures.surfaces.point_cloud(cloud, limit=900_000).data[0].x) == 900_000
 
 
 def test_a_surface_carries_the_micrograph_on_its_heights(sphere) -> None:
     image, _, _, cloud = sphere
-    fig = figures.surface(cloud, image)
+    fig = figures.surfaces.surface(cloud, image)
     drawn = fig.data[0]
     np.testing.assert_array_equal(drawn.z, cloud.grid())
     known = np.isfinite(drawn.z)
@@ -126,7 +124,7 @@ def test_a_surface_carries_the_micrograph_on_its_heights(sphere) -> None:
 def test_a_surface_of_an_array_is_spaced_by_the_pixel_and_stays_small() -> None:
     heights = np.random.default_rng(0).uniform(100, 1000, (1400, 1399)).astype(np.float32)
     image = pnb.Image(np.zeros((1400, 1399), np.uint8), pnb.Calibration(0.02, "um"))
-    fig = figures.surface(heights, image)
+    fig = figures.surfaces.surface(heights, image)
     drawn = fig.data[0]
     np.testing.assert_array_equal(drawn.z, heights[::2, ::2])
     assert np.diff(drawn.x) == pytest.approx(40), "two pixels of 20 nm"
@@ -139,7 +137,7 @@ def test_a_surface_of_an_array_is_spaced_by_the_pixel_and_stays_small() -> None:
 
 def test_the_buttons_look_from_where_they_say(sphere) -> None:
     _, _, _, cloud = sphere
-    fig = figures.surface(cloud)
+    fig = figures.surfaces.surface(cloud)
     buttons = {b.label: b.args[1] for b in fig.layout.updatemenus[0].buttons}
     sides = {"top": (2, 1), "bottom": (2, -1), "front": (1, -1), "left": (0, -1), "right": (0, 1)}
     for name, (axis, sign) in sides.items():
@@ -155,7 +153,7 @@ def test_the_buttons_look_from_where_they_say(sphere) -> None:
     assert buttons["top"]["scene.camera"]["up"]["y"] == 1
 
 
-@pytest.mark.parametrize("draw", [figures.surface, figures.point_cloud])
+@pytest.mark.parametrize("draw", [figures.surfaces.surface, figures.surfaces.point_cloud])
 def test_the_cut_shows_the_heights_of_the_middle_row(sphere, draw) -> None:
     *_, cloud = sphere
     fig = draw(cloud)
@@ -188,7 +186,7 @@ def test_the_cut_shows_the_heights_of_the_middle_row(sphere, draw) -> None:
 def test_heights_without_a_scale_are_not_drawn_to_scale(sphere) -> None:
     image, mask, depth, _ = sphere
     cloud = pnb.point_cloud(depth, mask, None, height="none")
-    for fig in (figures.surface(cloud, image), figures.point_cloud(cloud, image)):
+    for fig in (figures.surfaces.surface(cloud, image), figures.surfaces.point_cloud(cloud, image)):
         scene = fig.layout.scene
         assert scene.zaxis.title.text == "relative height"
         assert scene.xaxis.title.text == "x / px"
@@ -198,7 +196,7 @@ def test_heights_without_a_scale_are_not_drawn_to_scale(sphere) -> None:
 def test_a_section_shows_the_profile_and_leaves_holes_open(sphere) -> None:
     *_, cloud = sphere
     cut = section(cloud, "sphere", angle=20)
-    height, residual = figures.cross_section(cut).data
+    height, residual = figures.roughness.cross_section(cut).data
     np.testing.assert_array_equal(height.x, cut.position)
     np.testing.assert_array_equal(height.y, cut.height)
     np.testing.assert_array_equal(residual.y, cut.residual)
@@ -206,7 +204,7 @@ def test_a_section_shows_the_profile_and_leaves_holes_open(sphere) -> None:
         cloud.xyz[:, 0] - cloud.xyz[:, 0].mean(), cloud.xyz[:, 1] - cloud.xyz[:, 1].mean()
     )
     holed = section(pnb.PointCloud(cloud.xyz[away > 80], pixel_size=8), "sphere")
-    fig = figures.cross_section(holed)
+    fig = figures.roughness.cross_section(holed)
     assert np.isnan(fig.data[0].y).sum() == 1
     assert f"Rq = {holed.Rq:.3g} nm" in fig.layout.annotations[0].text
     assert "sphere removed" in fig.layout.annotations[0].text
@@ -220,7 +218,7 @@ def test_a_section_shows_the_profile_and_leaves_holes_open(sphere) -> None:
 def test_the_histogram_holds_the_moments_that_it_names(sphere, form, filters) -> None:
     *_, cloud = sphere
     found = pnb.roughness(cloud, form, **filters)
-    fig = figures.heights(cloud, form, **filters)
+    fig = figures.roughness.heights(cloud, form, **filters)
     bars, normal = fig.data
     share, middle = np.asarray(bars.y), np.asarray(bars.x)
     assert share.sum() == pytest.approx(100)
@@ -252,27 +250,29 @@ def test_particles_are_compared_with_doubtful_ones_hatched_and_references_over_t
         for form in ("sphere", "none")
     )
     iso.loc[0, "flags"], iso.loc[1, "flags"] = "", "small: 20 px across"
-    fig = figures.roughness_comparison(iso, reference=[9.0, math.nan])
+    fig = figures.roughness.roughness_comparison(iso, reference=[9.0, math.nan])
     bars, reference = fig.data
     np.testing.assert_array_equal(bars.y, iso["Sq_nm"])
     assert bars.marker.pattern.shape.tolist() == ["", "/"]
     assert reference.y[0] == 9
     assert "sphere removed; hatched: 1 doubtful of 2" in fig.layout.title.text
     assert fig.layout.yaxis.title.text == "root mean square height Sq / nm"
-    both = figures.roughness_comparison({"paper": paper, "ISO": iso})
+    both = figures.roughness.roughness_comparison({"paper": paper, "ISO": iso})
     assert [trace.name for trace in both.data] == [
         "paper",
         "paper: smooth particle of this size",
         "ISO",
     ]
     np.testing.assert_array_equal(both.data[1].y, paper["null_Rq_nm"])
-    assert figures.roughness_comparison(iso, "Ssk").layout.yaxis.title.text == "skewness Ssk"
+    assert (
+        figures.roughness.roughness_comparison(iso, "Ssk").layout.yaxis.title.text == "skewness Ssk"
+    )
 
 
 def test_a_law_is_drawn_with_its_interval_over_its_own_range() -> None:
     x, y = np.array([60.0, 75, 82, 90, 105]), np.array([10.0, 19, 27, 30, 41])
     law = fit_law(x, y, provenance={"method": "depth Rq", "reference": "AFM Sq"})
-    fig = figures.calibration_law(law, x, y)
+    fig = figures.roughness.calibration_law(law, x, y)
     band, line, identity, points = fig.data
     assert (min(line.x), max(line.x)) == (60, 105)
     np.testing.assert_allclose(line.y, np.polyval(np.polyfit(x, y, 1), line.x))
@@ -291,43 +291,43 @@ def test_bad_input_is_named(sphere) -> None:
     table = pd.DataFrame({"particle": [0], "Sq_nm": [1.0]})
     law = fit_law([1.0, 2, 3], [1.0, 2, 3.5])
     wrong = [
-        lambda: figures.depth(depth, image),
-        lambda: figures.depth(small, depth),
-        lambda: figures.depth(image, "depth"),
-        lambda: figures.depth(image, np.full(image.shape, np.nan)),
-        lambda: figures.depth(image, depth, mask=[mask]),
-        lambda: figures.depth(image, depth, mask=np.ones((3, 3), bool)),
-        lambda: figures.depth(small, cloud),
-        lambda: figures.point_cloud([[0, 0, 0]]),
-        lambda: figures.point_cloud(np.full((5, 3), np.nan)),
-        lambda: figures.point_cloud(cloud, small),
-        lambda: figures.point_cloud(cloud, limit=0),
-        lambda: figures.point_cloud(cloud, limit=10**9),
-        lambda: figures.point_cloud(
+        lambda: figures.depth_maps.depth(depth, image),
+        lambda: figures.depth_maps.depth(small, depth),
+        lambda: figures.depth_maps.depth(image, "depth"),
+        lambda: figures.depth_maps.depth(image, np.full(image.shape, np.nan)),
+        lambda: figures.depth_maps.depth(image, depth, mask=[mask]),
+        lambda: figures.depth_maps.depth(image, depth, mask=np.ones((3, 3), bool)),
+        lambda: figures.depth_maps.depth(small, cloud),
+        lambda: figures.surfaces.point_cloud([[0, 0, 0]]),
+        lambda: figures.surfaces.point_cloud(np.full((5, 3), np.nan)),
+        lambda: figures.surfaces.point_cloud(cloud, small),
+        lambda: figures.surfaces.point_cloud(cloud, limit=0),
+        lambda: figures.surfaces.point_cloud(cloud, limit=10**9),
+        lambda: figures.surfaces.point_cloud(
             pnb.PointCloud(np.random.default_rng(0).random((50, 3))), image
         ),
-        lambda: figures.surface(np.zeros((1, 5)), pixel_size=1),
-        lambda: figures.surface(np.zeros((4, 5)), pixel_size=math.inf),
-        lambda: figures.surface(np.zeros((4, 5)), image),
-        lambda: figures.surface(pnb.PointCloud(np.random.default_rng(0).random((50, 3)))),
-        lambda: figures.cross_section(cloud),
-        lambda: figures.heights(cloud, "cube"),
-        lambda: figures.heights(pnb.PointCloud(cloud.xyz, unit="relative"), "sphere"),
-        lambda: figures.roughness_comparison({}),
-        lambda: figures.roughness_comparison(table.iloc[:0]),
-        lambda: figures.roughness_comparison(table, "Sz"),
-        lambda: figures.roughness_comparison(table, reference=[1.0, 2.0]),
-        lambda: figures.roughness_comparison(table, reference="AFM"),
-        lambda: figures.roughness_comparison(table, reference=["a"]),
-        lambda: figures.calibration_law("law"),
-        lambda: figures.calibration_law(law, [1.0, 2.0]),
-        lambda: figures.calibration_law(law, [1.0, 2.0], [1.0]),
+        lambda: figures.surfaces.surface(np.zeros((1, 5)), pixel_size=1),
+        lambda: figures.surfaces.surface(np.zeros((4, 5)), pixel_size=math.inf),
+        lambda: figures.surfaces.surface(np.zeros((4, 5)), image),
+        lambda: figures.surfaces.surface(pnb.PointCloud(np.random.default_rng(0).random((50, 3)))),
+        lambda: figures.roughness.cross_section(cloud),
+        lambda: figures.roughness.heights(cloud, "cube"),
+        lambda: figures.roughness.heights(pnb.PointCloud(cloud.xyz, unit="relative"), "sphere"),
+        lambda: figures.roughness.roughness_comparison({}),
+        lambda: figures.roughness.roughness_comparison(table.iloc[:0]),
+        lambda: figures.roughness.roughness_comparison(table, "Sz"),
+        lambda: figures.roughness.roughness_comparison(table, reference=[1.0, 2.0]),
+        lambda: figures.roughness.roughness_comparison(table, reference="AFM"),
+        lambda: figures.roughness.roughness_comparison(table, reference=["a"]),
+        lambda: figures.roughness.calibration_law("law"),
+        lambda: figures.roughness.calibration_law(law, [1.0, 2.0]),
+        lambda: figures.roughness.calibration_law(law, [1.0, 2.0], [1.0]),
     ]
     for call in wrong:
         with pytest.raises(ParticleError):
             call()
     with pytest.raises(CalibrationError, match="pixel_size"):
-        figures.surface(np.zeros((4, 5)))
+        figures.surfaces.surface(np.zeros((4, 5)))
 
 
 def test_linked_pictures_hold_everything_they_show(sphere, tmp_path) -> None:
@@ -336,14 +336,14 @@ def test_linked_pictures_hold_everything_they_show(sphere, tmp_path) -> None:
     table = pnb.measure(masks, image.calibration)
     table["note"] = "</script><b>&"
     for heights in (depth, cloud, [cloud], np.asarray(depth.relative)):
-        linked = figures.linked_depth(image, heights, masks, table)
+        linked = figures.picking.linked_depth(image, heights, masks, table)
         page = linked.write_html(tmp_path / "page.html").read_text(encoding="utf-8")
         assert page.count("data:image/png;base64,") == 2
         assert "http" not in page
         assert page.count("</script>") == 1, "a table's text ends no script"
         assert linked._repr_html_() in page
     assert "height z / nm" in page
-    assert "relative height" in figures.linked_depth(image, depth, masks).fragment
+    assert "relative height" in figures.picking.linked_depth(image, depth, masks).fragment
 
 
 def test_many_linked_particles_stay_small() -> None:
@@ -354,7 +354,7 @@ def test_many_linked_particles_stay_small() -> None:
         labels[np.hypot(y - 60 - 100 * r, x - 60 - 100 * c) < rng.uniform(20, 45)] = number
     masks = pnb.MaskSet.from_labels(labels)
     image = pnb.Image(rng.integers(0, 255, labels.shape, dtype=np.uint8))
-    linked = figures.linked_depth(image, np.where(labels, y, 0).astype(np.float32), masks)
+    linked = figures.picking.linked_depth(image, np.where(labels, y, 0).astype(np.float32), masks)
     assert len(linked.fragment) < 2_500_000
     assert linked.fragment.count("data-i=") == 300
 
@@ -364,10 +364,10 @@ def test_linked_pictures_refuse_what_does_not_fit(sphere, bad) -> None:
     image, mask, depth, _ = sphere
     masks = pnb.MaskSet((mask,))
     for call in (
-        lambda: figures.linked_depth(image, depth, bad),
-        lambda: figures.linked_depth(image, bad, masks),
-        lambda: figures.linked_depth(bad, depth, masks),
-        lambda: figures.linked_depth(image, depth, masks, pd.DataFrame({"a": [1, 2]})),
+        lambda: figures.picking.linked_depth(image, depth, bad),
+        lambda: figures.picking.linked_depth(image, bad, masks),
+        lambda: figures.picking.linked_depth(bad, depth, masks),
+        lambda: figures.picking.linked_depth(image, depth, masks, pd.DataFrame({"a": [1, 2]})),
     ):
         with pytest.raises(ParticleError):
             call()

@@ -12,14 +12,13 @@ from fake_session import FakeSegmenter, FakeSession, squares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from particle_nb.core import strokes
-from particle_nb.core.drafting import encoding_window
-from particle_nb.core.editing import ACTIONS, load_line, perform
+from particle_nb.core.annotation import read_log, replay, strokes
+from particle_nb.core.annotation.actions import ACTIONS, load_line, perform
+from particle_nb.core.annotation.drafts import encoding_window
+from particle_nb.core.annotation.history import History, Particle, State
 from particle_nb.core.errors import DataError, PromptError
-from particle_nb.core.history import History, Particle, State
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.replay import read_log, replay
 
 IMAGE = squares(3, 4)
 FACTS = {"image": {"digest": IMAGE.digest}, "model": {"name": "flood", "digest": "0" * 16}}

@@ -19,9 +19,8 @@ from skimage.metrics import adapted_rand_error
 
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.matching import best_iou, calibration, match
-from particle_nb.core.overlap import Overlap
-from particle_nb.core.scores import pool, score
+from particle_nb.core.matching import best_iou, calibration, match, pool, score
+from particle_nb.core.matching.overlap import Overlap
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:

@@ -92,7 +92,7 @@ def test_a_wheel_holds_notebooks_scripts_and_weights(wheel: Path) -> None:
         "particle_nb/notebooks/quickstart.ipynb",
         "particle_nb/widgets/prompt_canvas.js",
         "particle_nb/models/embedded/segmenter.safetensors",
-        "particle_nb/core/masks.py",
+        "particle_nb/core/masks/masks.py",
     ):
         assert needed in names, f"{needed} is not in the wheel"
 

@@ -6,12 +6,12 @@ import pytest
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.profile import (
+from particle_nb.core.surface import contour_roughness
+from particle_nb.core.surface.profile import (
     AREAL_RATIO,
     SHORTEST,
     contour_noise_floor,
     contour_profile,
-    contour_roughness,
 )
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from particle_nb.core.contour import measure_crops
-from particle_nb.core.distribution import size_distribution
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import measure
+from particle_nb.core.shape.contour import measure_crops
+from particle_nb.core.sizes import size_distribution
 
 # rounding only: none of these relations is statistical
 EPS = 1e-9

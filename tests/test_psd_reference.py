@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.psd_reference import ReferenceDistribution, read_distribution
+from particle_nb.core.sizes import ReferenceDistribution, read_distribution
 
 # a log-normal volume distribution: the truth behind all tables below
 MEDIAN, SIGMA = 60.0, np.log(1.5)

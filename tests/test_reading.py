@@ -22,8 +22,8 @@ from PIL import ImageDraw
 from vendor_files import H, W, fei, noise, tescan, zeiss
 
 from particle_nb.core.errors import CalibrationError, ImageError
-from particle_nb.core.infobar import find_info_bar
-from particle_nb.core.reading import read_image, read_pixels
+from particle_nb.core.image import read_image, read_pixels
+from particle_nb.core.image.infobar import find_info_bar
 
 # ------------------------------------------------------------------------------------- TIFF pixels
 
@@ -519,7 +519,7 @@ def test_a_hundred_megapixels_fit_in_twice_their_size(
     code = f"""
 import re, sys, tempfile
 from PIL import Image
-from particle_nb.core.reading import read_image
+from particle_nb.core.image import read_image
 
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])

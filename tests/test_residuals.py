@@ -11,16 +11,14 @@ import sys
 
 import numpy as np
 import pytest
+from oracles import residuals as residuals_numpy
 from test_roughness import R, cap, rough_sphere
 
-from particle_nb.core import residuals_numpy
-from particle_nb.core.assembly import assembled
 from particle_nb.core.errors import DataError
-from particle_nb.core.fitted import EllipsoidForm, PolynomialForm, SphereForm
-from particle_nb.core.heights import areal_parameters
-from particle_nb.core.residuals import Grid, areas, grid_of, residuals, spikes
-from particle_nb.core.roughness import roughness
-from particle_nb.core.surface import PointCloud
+from particle_nb.core.surface import PointCloud, areal_parameters, roughness
+from particle_nb.core.surface.cloud import assembled
+from particle_nb.core.surface.forms import EllipsoidForm, PolynomialForm, SphereForm
+from particle_nb.core.surface.levelling import Grid, areas, grid_of, residuals, spikes
 
 FORMS = [
     SphereForm(30.0, -20.0, 10.0, 990.0),
@@ -185,7 +183,7 @@ import json, sys
 import numpy as np
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask
-from particle_nb.core.roughness import roughness
+from particle_nb.core.surface import roughness
 from particle_nb.core.surface import DepthMap, point_cloud
 
 rng = np.random.default_rng(0)

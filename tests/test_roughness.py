@@ -12,20 +12,25 @@ import pytest
 from scipy import ndimage
 
 from particle_nb.core.errors import CalibrationError, DataError
-from particle_nb.core.formfit import fit_form
 from particle_nb.core.image import Calibration, Image
-from particle_nb.core.levelling import level
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.roughness import areal_parameters, roughness, smooth_form_null
-from particle_nb.core.roughness_table import RoughnessSettings, roughness_table
-from particle_nb.core.surface import DepthMap, PointCloud, point_cloud
-from particle_nb.core.texture import (
+from particle_nb.core.surface import (
+    DepthMap,
+    PointCloud,
+    RoughnessSettings,
     TextureMap,
-    gaussian_mean,
+    areal_parameters,
+    level,
+    point_cloud,
     residual_map,
+    roughness,
+    roughness_table,
     section,
+    smooth_form_null,
     spatial_parameters,
 )
+from particle_nb.core.surface.forms import fit_form
+from particle_nb.core.surface.texture import gaussian_mean
 
 R = 1000.0
 CUT = R * np.sqrt(0.4)  # the upper 60 % of a hemisphere's projection lies above

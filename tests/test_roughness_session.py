@@ -1,18 +1,17 @@
 """Roughness through a session: windows of their own, the table's rows, what is refused.
 
 The depth model here renders true heights of drawn bodies, so that the truth is analytic or that
-of `core.reference`, and notes which windows it was asked for.
+of `core.synthetic.bodies`, and notes which windows it was asked for.
 """
 
 import numpy as np
 import pytest
 
-from particle_nb.core.calibrate import fit_law
 from particle_nb.core.errors import CalibrationError, DataError, ImageError, ModelError
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.reference import rough_sphere
-from particle_nb.core.roughness_table import RoughnessSettings
+from particle_nb.core.surface import RoughnessSettings, fit_law
+from particle_nb.core.synthetic import rough_sphere
 from particle_nb.session import Session
 from particle_nb.topography import particle_depth, roughness_table
 

@@ -16,12 +16,13 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
 from particle_nb.core.image import Image
-from particle_nb.core.prompt import Prompt
+from particle_nb.core.masks import Prompt
 from particle_nb.core.shape import measure
-from particle_nb.models.automatic import AutomaticSettings, crop_windows, point_grid
+from particle_nb.models.pixels import to_rgb
 from particle_nb.models.sam import load
-from particle_nb.models.sam_crops import Frame, non_maximum_suppression
-from particle_nb.models.sam_input import Preprocessing, sketch_logits, to_rgb
+from particle_nb.models.sam.automatic import AutomaticSettings, crop_windows, point_grid
+from particle_nb.models.sam.crops import Frame, non_maximum_suppression
+from particle_nb.models.sam.prompts import Preprocessing, sketch_logits
 
 SIDE = 256  # of the encoder's input: a small SAM with SAM's own decoder
 

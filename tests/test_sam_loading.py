@@ -19,9 +19,9 @@ from sam_weights import official, random_sam, save
 from particle_nb.core.errors import ModelError
 from particle_nb.models import Segmenter, load_model
 from particle_nb.models.sam import load, load_original
-from particle_nb.models.sam_convert import config_of, sizes_of, to_transformers
-from particle_nb.models.sam_decoder import FastDecoder, Workspace
-from particle_nb.models.sam_load import multiplies_bf16, pick_device
+from particle_nb.models.sam.checkpoint import config_of, sizes_of, to_transformers
+from particle_nb.models.sam.decoder import FastDecoder, Workspace
+from particle_nb.models.weights import multiplies_bf16, pick_device
 
 SIDE = 256  # of the encoder's input: a small SAM with SAM's own decoder
 

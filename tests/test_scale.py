@@ -16,9 +16,8 @@ from PIL import Image as Picture
 from vendor_files import H, W, fei, noise, tescan, tiff, zeiss
 
 from particle_nb.core.errors import CalibrationError, ImageError
-from particle_nb.core.image import Calibration
-from particle_nb.core.reading import read_image
-from particle_nb.core.scale import CalibrationWarning, Reading, calibrate, metres, resolution
+from particle_nb.core.image import Calibration, CalibrationWarning, read_image
+from particle_nb.core.image.scale import Reading, calibrate, metres, resolution
 
 
 def test_zeiss(tmp_path: Path) -> None:

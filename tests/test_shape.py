@@ -12,15 +12,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from oracles import contour as contour_scipy
 from scipy import ndimage, special
 from skimage.measure import find_contours
 
-from particle_nb.core import contour, contour_scipy, frames
-from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region, _circularity
 from particle_nb.core.errors import CalibrationError, DataError, ImageError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.shape import MeasureSettings, edge_weights, measure
+from particle_nb.core.shape import (
+    DESCRIPTORS,
+    PAPER_NAMES,
+    Descriptor,
+    MeasureSettings,
+    Region,
+    contour,
+    edge_weights,
+    measure,
+    measuring,
+)
+from particle_nb.core.shape.descriptors import _circularity
 
 Inside = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -366,7 +376,7 @@ def test_bad_input_is_named(call: Callable[[MaskSet], object], error: type) -> N
 
 def test_measuring_without_the_compiler_gives_the_same(tmp_path: object) -> None:
     code = (
-        "import numpy as np; from particle_nb.core.contour import measure_crops, outline\n"
+        "import numpy as np; from particle_nb.core.shape.contour import measure_crops, outline\n"
         "crop = np.hypot(*np.mgrid[-9:10, -12:13]) < 9.3\n"
         "print(repr(measure_crops([crop])[0].tolist()), len(outline(crop)))"
     )
@@ -387,7 +397,7 @@ def test_a_frame_is_what_pandas_makes_of_the_same_columns(
     rows: int, older: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if older:  # pandas before 3 has no such function
-        monkeypatch.setattr(frames, "create_dataframe_from_blocks", None)
+        monkeypatch.setattr(measuring, "create_dataframe_from_blocks", None)
     rng = np.random.default_rng(rows)
     columns = {
         "label": np.arange(rows),
@@ -397,9 +407,11 @@ def test_a_frame_is_what_pandas_makes_of_the_same_columns(
         "y_px": np.where(rng.random(rows) < 0.3, np.nan, 1.0),
         "class_name": ["µ"] * rows,
     }
-    made, usual = frames.frame(columns), pd.DataFrame(columns)
+    made, usual = measuring.frame(columns), pd.DataFrame(columns)
     pd.testing.assert_frame_equal(made, usual, check_exact=True)
     # tables of one header stay apart, and so do a table and the columns it was made from
     made.columns.name, made["x_px"] = "quantity", 0.0
-    pd.testing.assert_frame_equal(frames.frame(columns), usual, check_exact=True)
-    pd.testing.assert_frame_equal(pd.concat([usual, usual]), pd.concat([frames.frame(columns)] * 2))
+    pd.testing.assert_frame_equal(measuring.frame(columns), usual, check_exact=True)
+    pd.testing.assert_frame_equal(
+        pd.concat([usual, usual]), pd.concat([measuring.frame(columns)] * 2)
+    )

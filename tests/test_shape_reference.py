@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.shape_reference import compare_shapes, read_shapes, shape_percentiles
-from particle_nb.figures.whiskers import shape_whiskers
+from particle_nb.core.shape import compare_shapes, read_shapes, shape_percentiles
+from particle_nb.figures.tables import shape_whiskers
 
 GIVEN = """parameter;D10;D50;D90;low;high;series
 Sphericity;0,82;0,87;0,92;0,80;0,95;dispersed

@@ -7,13 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from particle_nb.core.calibrate import CalibrationLaw, fit_law
 from particle_nb.core.errors import CalibrationError, DataError, ParticleError
+from particle_nb.core.exports import write_cloud, write_surface
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask
-from particle_nb.core.roughness import roughness
-from particle_nb.core.surface import DepthMap, PointCloud, point_cloud
-from particle_nb.core.surface_files import write_cloud, write_surface
+from particle_nb.core.surface import (
+    CalibrationLaw,
+    DepthMap,
+    PointCloud,
+    fit_law,
+    point_cloud,
+    roughness,
+)
 
 NM10 = Calibration(10, "nm")
 

@@ -11,10 +11,6 @@ from scipy import ndimage, optimize, stats
 
 from particle_nb.core import synthetic
 from particle_nb.core.errors import DataError
-from particle_nb.core.forms import SHAPES, build
-from particle_nb.core.imaging import DETECTORS
-from particle_nb.core.noise import VOXELS_PER_CORRELATION, displacement, noise_volume
-from particle_nb.core.solids import draw
 from particle_nb.core.synthetic import (
     Detector,
     Exposure,
@@ -25,6 +21,10 @@ from particle_nb.core.synthetic import (
     rough_sphere,
     scene,
 )
+from particle_nb.core.synthetic._kernels import VOXELS_PER_CORRELATION, displacement
+from particle_nb.core.synthetic.detectors import DETECTORS
+from particle_nb.core.synthetic.population import SHAPES, build
+from particle_nb.core.synthetic.solids import draw, noise_volume
 
 
 def small(shape: str = "sphere", **changes) -> SceneSettings:
@@ -334,7 +334,7 @@ def test_detectors_tell_particles_from_substrate(kind: str) -> None:
 
 def test_secant_law_and_beer_lambert() -> None:
     """Truth: 1 / cos(theta) of a ramp, exp(-t) of a film; both without saturation or shadow."""
-    from particle_nb.core.imaging import Relief, signal
+    from particle_nb.core.synthetic.detectors import Relief, signal
 
     height = np.tile(np.arange(64, dtype=np.float32), (64, 1))  # 45 degrees
     one, zero = np.ones_like(height), np.zeros_like(height)
@@ -349,7 +349,7 @@ def test_secant_law_and_beer_lambert() -> None:
 
 
 def test_detector_side_and_crevices() -> None:
-    from particle_nb.core.imaging import Relief, signal
+    from particle_nb.core.synthetic.detectors import Relief, signal
 
     rows, cols = np.mgrid[:64, :64]
     dome = np.sqrt(np.maximum(900.0 - (rows - 31.5) ** 2 - (cols - 31.5) ** 2, 0))
@@ -367,7 +367,7 @@ def test_detector_side_and_crevices() -> None:
 
 def test_noise_is_poisson() -> None:
     """Truth: variance of a grey g is g / dose, of a flat signal."""
-    from particle_nb.core.exposure import expose
+    from particle_nb.core.synthetic.exposure import expose
 
     exposure = Exposure(brightness=0.4, dose=400, line_noise=0, gradient=0, defocus=0)
     grey = expose(np.zeros((400, 400), np.float32), exposure, np.random.default_rng(0)) / 255

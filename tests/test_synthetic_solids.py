@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from particle_nb.core import smoothing
-from particle_nb.core.forms import Population, Sizes, build, outline_areas
-from particle_nb.core.marching import POLYHEDRON
-from particle_nb.core.noise import VOXELS_PER_CORRELATION, displacement, noise_volume
-from particle_nb.core.solids import Crop, Part, draw
-from particle_nb.core.synthetic import SceneSettings, scene
-from particle_nb.core.topography import topography
+from particle_nb.core.synthetic import Population, SceneSettings, Sizes, scene, smoothing
+from particle_nb.core.synthetic._kernels import POLYHEDRON, VOXELS_PER_CORRELATION, displacement
+from particle_nb.core.synthetic.detectors import topography
+from particle_nb.core.synthetic.population import build, outline_areas
+from particle_nb.core.synthetic.solids import Crop, Part, draw, noise_volume
 
 NO_NOISE = np.zeros((3, 3, 3), np.float32)
 

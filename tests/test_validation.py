@@ -11,7 +11,8 @@ import pytest
 
 from particle_nb import DataError, collect, validate
 from particle_nb.cli import main
-from particle_nb.validation import notebook_parameters, write_json
+from particle_nb.validation.results import write_json
+from particle_nb.validation.running import notebook_parameters
 
 CODE = """
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from particle_nb import validation
 if limit < 0:
     raise ValueError(f"limit is {limit}, below 0")
-validation.write_json(
+validation.results.write_json(
     Path(out) / "results.json",
     {"size": {"D50": np.float32(limit / 4), "D90": np.nan}, "figures": {"x": np.arange(3)}},
 )

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from particle_nb.core.distribution import size_distribution
 from particle_nb.core.errors import DataError
-from particle_nb.core.variation import image_variation
+from particle_nb.core.sizes import image_variation, size_distribution
 
 
 def sample(

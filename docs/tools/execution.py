@@ -74,7 +74,7 @@ def _run(name: str, folder: Path) -> str:
     """Run one notebook with its defaults, in an empty folder; return its error or nothing."""
     from skimage import data, io
 
-    from particle_nb.validation import report, validate
+    from particle_nb.validation.running import report, validate
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -12,7 +12,7 @@ import papermill
 from execution import ROOT, sources
 
 from particle_nb import cli
-from particle_nb.core.descriptors import DESCRIPTORS, PAPER_NAMES
+from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
 from particle_nb.models import MODELS
 
 _CANVAS = ROOT / "particle_nb" / "widgets" / "prompt_canvas.js"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.writing import atomic
+from particle_nb.core.files import atomic
 
 # seconds after which a temporary file is nobody's
 _STALE = 3600

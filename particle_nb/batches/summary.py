@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from particle_nb.core.distribution import SizeDistribution, size_distribution
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports import write_csv
-from particle_nb.core.variation import ImageVariation, image_variation
-from particle_nb.core.writing import atomic
+from particle_nb.core.files import atomic
+from particle_nb.core.sizes import (
+    ImageVariation,
+    SizeDistribution,
+    image_variation,
+    size_distribution,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from particle_nb.batches import BatchResult
+    from particle_nb.batches.results import BatchResult
 
 # particles that the frame cuts drop out, and large ones count more to make up for it
 _WHOLE = "miles_lantuejoul"
@@ -87,7 +91,7 @@ def summarise(result: BatchResult, size: str = "x_A", r: int = 3) -> BatchSummar
     ...
     particle_nb.core.errors.DataError: summarise takes what batch or read_batch returns, not str.
     """
-    from particle_nb.batches import BatchResult
+    from particle_nb.batches.results import BatchResult
 
     if not isinstance(result, BatchResult):
         raise DataError(
@@ -133,7 +137,7 @@ def _page(
 
 
 def _sizes(found: ImageVariation, pooled: SizeDistribution) -> list[str]:
-    from particle_nb.figures.distributions import psd
+    from particle_nb.figures.sizes import psd
     from particle_nb.figures.style import unit_text
 
     unit = unit_text(found.unit)

@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import DataError, ImageError
-from particle_nb.core.image import Calibration
-from particle_nb.core.reading import read_image
+from particle_nb.core.image import Calibration, read_image
 from particle_nb.core.shape import ESTIMATOR, measure
 from particle_nb.session import Session
 

@@ -5,6 +5,8 @@ Every message says what was wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+import numpy as np
+
 
 class ParticleError(ValueError):
     """Base of every error that particle_nb raises on purpose; also a ``ValueError``."""
@@ -28,3 +30,10 @@ class ModelError(ParticleError):
 
 class DataError(ParticleError):
     """Masks, tables, distributions or settings that a computation cannot use."""
+
+
+def check_number(where: str, value: object, low: float, high: float) -> None:
+    """Raise `DataError` unless a value is a number within bounds."""
+    ok = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not ok or not low <= float(value) <= high:  # type: ignore[arg-type]
+        raise DataError(f"{where} must be a number from {low:g} to {high:g}, not {value!r}.")

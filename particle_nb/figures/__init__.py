@@ -1,14 +1,17 @@
 """Values of the core as plotly figures; nothing is measured here that `core` does not measure."""
 
 from particle_nb.figures.agreement import bland_altman, correlation
-from particle_nb.figures.comparison import calibration_law, roughness_comparison
-from particle_nb.figures.depth_maps import depth
-from particle_nb.figures.distributions import psd, rrsb
+from particle_nb.figures.depth_maps import depth, gallery
+from particle_nb.figures.masks import overlay, triptych
+from particle_nb.figures.matching import f1_curve, reliability
 from particle_nb.figures.picking import linked_depth
-from particle_nb.figures.pictures import overlay, triptych
-from particle_nb.figures.roughness import cross_section, heights
-from particle_nb.figures.scenes import gallery
-from particle_nb.figures.segmentation import f1_curve, reliability
+from particle_nb.figures.roughness import (
+    calibration_law,
+    cross_section,
+    heights,
+    roughness_comparison,
+)
+from particle_nb.figures.sizes import psd, rrsb
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
 

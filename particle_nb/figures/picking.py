@@ -19,12 +19,12 @@ import pandas as pd
 from plotly.colors import sample_colorscale
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.surface import DepthMap, PointCloud
-from particle_nb.core.writing import atomic
 from particle_nb.figures.depth_maps import map_of
-from particle_nb.figures.pictures import mask_outline, scale_bar
+from particle_nb.figures.masks import mask_outline, scale_bar
 from particle_nb.figures.style import GRID, INK, PALETTE, number, png_uri
 from particle_nb.figures.surfaces import SCALE, check_image, grey_at
 

@@ -12,9 +12,8 @@ from skimage import filters, measure, morphology, segmentation
 
 from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
-from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.prompt import Prompt
-from particle_nb.models import Embedding, Encode, Progress, Window
+from particle_nb.core.masks import Mask, MaskSet, Prompt
+from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 
 
 @dataclass(frozen=True)

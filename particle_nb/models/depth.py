@@ -18,10 +18,11 @@ from PIL import Image as Pillow
 
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
-from particle_nb.models import DepthEstimator, Window, sam_load
-from particle_nb.models.depth_tiles import DepthSettings, estimate_tiled
-from particle_nb.models.pretrained import find_folder, normalisation, read_json, read_model
-from particle_nb.models.sam_input import checked_window, to_rgb
+from particle_nb.models import weights as model_weights
+from particle_nb.models.pixels import checked_window, to_rgb
+from particle_nb.models.protocols import DepthEstimator, Window
+from particle_nb.models.tiles import DepthSettings, estimate_tiled
+from particle_nb.models.weights import find_folder, normalisation, read_json, read_model
 
 #: What larger numbers mean in each type's output: +1 nearer (inverse depth), -1 farther (metric).
 ORIENTATION = {"dpt": 1, "depth_anything": 1, "depth_pro": 1, "zoedepth": -1, "glpn": -1}
@@ -129,7 +130,7 @@ def load(
 
     settings = settings or DepthSettings()
     folder = find_folder(source, "depth model", "Intel/dpt-large")
-    target = sam_load.pick_device(device)
+    target = model_weights.pick_device(device)
     config = read_json(folder / "config.json", source)
     sign = _sign(config, source, settings.orientation)
     model, digest = read_model(folder, source, AutoModelForDepthEstimation, "depth model", _UNUSED)

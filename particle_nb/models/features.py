@@ -11,10 +11,10 @@ from PIL import Image as Pillow
 from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.models import sam_load
-from particle_nb.models.depth_tiles import particle_window
-from particle_nb.models.pretrained import find_folder, normalisation, read_json, read_model
-from particle_nb.models.sam_input import to_rgb
+from particle_nb.models import weights as model_weights
+from particle_nb.models.pixels import to_rgb
+from particle_nb.models.tiles import particle_window
+from particle_nb.models.weights import find_folder, normalisation, read_json, read_model
 
 #: Types whose output is one token per patch behind the class (and register) tokens.
 KINDS = ("dinov2", "dinov2_with_registers")
@@ -127,7 +127,7 @@ def load(source: str, device: str = "auto") -> PatchFeatures:
     from transformers import AutoModel
 
     folder = find_folder(source, "feature model", "facebook/dinov2-base")
-    target = sam_load.pick_device(device)
+    target = model_weights.pick_device(device)
     config = read_json(folder / "config.json", source)
     kind = str(config.get("model_type"))
     if kind not in KINDS:

@@ -3,13 +3,7 @@
 from particle_nb.validation.collection import collect
 from particle_nb.validation.page import write_html
 from particle_nb.validation.results import PACKAGES, provenance, software, write_json
-from particle_nb.validation.running import (
-    Run,
-    notebook_parameters,
-    notebook_path,
-    report,
-    validate,
-)
+from particle_nb.validation.running import Run, notebook_parameters, notebook_path, report, validate
 
 __all__ = [
     "PACKAGES",

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.writing import atomic
+from particle_nb.core.files import atomic
 from particle_nb.validation.results import flatten, read_json
 
 #: What is known of every run and is no result of it.

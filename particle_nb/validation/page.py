@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.writing import atomic
+from particle_nb.core.files import atomic
 
 
 def write_html(notebook: str | os.PathLike[str]) -> Path:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
-from particle_nb.core.writing import atomic
 
 if TYPE_CHECKING:
     from particle_nb.session import Session

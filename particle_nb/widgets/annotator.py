@@ -15,17 +15,17 @@ from IPython.display import publish_display_data
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from particle_nb.core.annotation import Advance, Annotation
-from particle_nb.core.archive import read_archive
-from particle_nb.core.autosave import check_image
+from particle_nb.core.annotation import Annotation, read_archive
+from particle_nb.core.annotation.annotation import Advance
+from particle_nb.core.annotation.autosave import check_image
+from particle_nb.core.annotation.history import State
+from particle_nb.core.annotation.snapshot import Still, png
+from particle_nb.core.annotation.thresholds import OFF, filterable, write_settings
 from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError, PromptError
-from particle_nb.core.history import State
 from particle_nb.core.image import Image
+from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.snapshot import Still, png
-from particle_nb.core.thresholds import OFF, filterable, write_settings
-from particle_nb.core.tones import Tones
 from particle_nb.widgets.history_strip import HistoryStrip
 from particle_nb.widgets.prompt_canvas import (
     PromptCanvas,

@@ -10,9 +10,9 @@ import ipywidgets
 import numpy as np
 from ipycanvas import MultiCanvas, hold_canvas
 
-from particle_nb.core.history import History, Step
-from particle_nb.core.snapshot import thumbnail
-from particle_nb.core.tones import Tones
+from particle_nb.core.annotation.history import History, Step
+from particle_nb.core.annotation.snapshot import thumbnail
+from particle_nb.core.image.tones import Tones
 
 _SIDE = 56
 _GAP = 6

@@ -12,11 +12,11 @@ import anywidget
 import numpy as np
 from PIL import Image as PillowImage
 
+from particle_nb.core.annotation.history import Draft, Particle
 from particle_nb.core.errors import ParticleError
-from particle_nb.core.history import Draft, Particle
 from particle_nb.core.image import Image
+from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask
-from particle_nb.core.tones import Tones
 
 _HERE = Path(__file__).parent
 _TILE = 2048

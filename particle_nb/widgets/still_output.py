@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from IPython.display import publish_display_data
 
-from particle_nb.core.snapshot import png
+from particle_nb.core.annotation.snapshot import png
 
 #: Seconds between the last thing that was done and the picture of it: drawing must not delay the
 #: next click.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from fake_session import FakeSession, squares
-from particle_nb.core.image import Image, Calibration
+from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.widgets.annotator import Annotator, open_annotation
 session = FakeSession()

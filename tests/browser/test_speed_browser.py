@@ -29,7 +29,7 @@ MODEL = os.environ.get("PARTICLE_NB_SPEED_MODEL", "")
 CODE = """
 import numpy as np
 import particle_nb as pnb
-from particle_nb.core.strokes import stroke
+from particle_nb.core.annotation.strokes import stroke
 H, W, N, MODEL = {height}, {width}, {count}, {model!r}
 
 

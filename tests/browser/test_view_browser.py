@@ -143,7 +143,7 @@ def test_a_hundred_megapixels_open_and_take_a_click(bench: Any, clean: Callable)
         SETUP
         + """
 import tracemalloc
-from particle_nb.core.strokes import stroke
+from particle_nb.core.annotation.strokes import stroke
 class Disc:
     def predict(self, image, prompt, window=None):
         return MaskSet((stroke([prompt.points[-1]], 40, image.shape),))

@@ -21,11 +21,10 @@ from transformers import MaskGenerationPipeline, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from particle_nb.core.image import Image
-from particle_nb.core.masks import Mask
-from particle_nb.core.prompt import Prompt
-from particle_nb.models.automatic import AutomaticSettings, point_grid
+from particle_nb.core.masks import Mask, Prompt
 from particle_nb.models.sam import load, load_original
-from particle_nb.models.sam_input import sketch_logits
+from particle_nb.models.sam.automatic import AutomaticSettings, point_grid
+from particle_nb.models.sam.prompts import sketch_logits
 
 SIDE = 6
 SIDE_OF_INPUT = 1024

@@ -9,33 +9,36 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from particle_nb.core.errors import ImageError, ModelError
 from particle_nb.core.image import Image
-from particle_nb.models import Window
-from particle_nb.models.depth_tiles import DepthSettings, estimate_tiled
 from particle_nb.models.embedded.depth_network import (
     DepthNetwork,
     DepthNetworkSettings,
     predict_square,
 )
-from particle_nb.models.embedded.weights_file import read_weights
-from particle_nb.models.sam_input import checked_window
-from particle_nb.models.sam_load import pick_device, weights_digest
+from particle_nb.models.pixels import checked_window
+from particle_nb.models.protocols import Window
+from particle_nb.models.tiles import DepthSettings, estimate_tiled
+from particle_nb.models.weights import pick_device, read_weights, weights_digest
 
 NAME = "pnb-depth-1"
+
 WEIGHTS = Path(__file__).with_name("depth.safetensors")
+
 SIDE = 256  # pixels of the network's input, as trained
+
 LARGEST = 640  # windows up to this are looked at as one square
+
 TILE = 384  # image pixels of a tile of anything larger
+
 _SMALLEST = 16
+
 _BATCH = 4
 
 
@@ -161,45 +164,3 @@ def load(source: str = "", device: str = "auto") -> EmbeddedDepth:
         where,
         floor if math.isfinite(floor) else None,
     )
-
-
-def export_depth(checkpoint: Path, out: Path, roughness_floor: float | None = None) -> None:
-    """Write the averaged weights of a training checkpoint as fp16, with what loads them.
-
-    Parameters
-    ----------
-    checkpoint, out : Path
-    roughness_floor : float or None
-        See `EmbeddedDepth`; the evaluation gives it.
-
-    Raises
-    ------
-    ModelError
-        If the checkpoint is missing.
-
-    Examples
-    --------
-    >>> export_depth(Path("no such file"), Path("depth.safetensors"))
-    Traceback (most recent call last):
-    ...
-    particle_nb.core.errors.ModelError: ...
-    """
-    if not checkpoint.is_file():
-        raise ModelError(f"no checkpoint at {checkpoint}; train_depth writes one.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network = state["settings"]["network"]
-    settings = DepthNetworkSettings(**{key: tuple(value) for key, value in network.items()})
-    tensors = {key: value.half().contiguous() for key, value in state["average"].items()}
-    metadata = {
-        "name": NAME,
-        "licence": "MIT",
-        "settings": json.dumps(asdict(settings)),
-        "training": json.dumps(state["settings"]),
-        "steps": str(state["step"]),
-        "minutes": f"{state['minutes']:.1f}",
-        "surfaces": str(state["surfaces"]),
-        "roughness_floor": "" if roughness_floor is None else f"{roughness_floor:.5f}",
-    }
-    part = out.with_suffix(".part")
-    save_file(tensors, str(part), metadata)
-    part.replace(out)

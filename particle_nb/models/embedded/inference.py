@@ -11,7 +11,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.regions import MASK, box_rois, resample_masks
-from particle_nb.models.embedded.stretches import seam, stretch_box
 from particle_nb.models.embedded.views import (
     Decoded,
     View,
@@ -19,6 +18,8 @@ from particle_nb.models.embedded.views import (
     alike,
     decode_fitting,
     overlap,
+    seam,
+    stretch_box,
 )
 
 #: Sides of the square ROIs tried around a click, in pixels of the finest view. Few and far apart:

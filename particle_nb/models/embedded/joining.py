@@ -11,11 +11,11 @@ import torch
 from scipy import ndimage
 
 from particle_nb.core.masks import Mask
-from particle_nb.models.embedded.inference import box_rois, refine
+from particle_nb.models.embedded.inference import refine
 from particle_nb.models.embedded.network import PromptableNetwork
-from particle_nb.models.embedded.regions import FEATURES, sample_points
-from particle_nb.models.embedded.stretches import RIM, stretches
+from particle_nb.models.embedded.regions import FEATURES, box_rois, sample_points
 from particle_nb.models.embedded.views import (
+    RIM,
     Decoded,
     View,
     cell_px,
@@ -23,6 +23,7 @@ from particle_nb.models.embedded.views import (
     fitting,
     main_part,
     pixel_mask,
+    stretches,
 )
 
 #: Two masks touch if they come this close, px.

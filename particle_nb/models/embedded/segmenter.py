@@ -16,11 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
 from particle_nb.core.image import Image
-from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.prompt import Prompt
-from particle_nb.models import Embedding, Encode, Progress, Window
+from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
-from particle_nb.models.embedded.automatic_mode import (
+from particle_nb.models.embedded.automatic import (
     AutomaticSettings,
     Proposal,
     propose,
@@ -30,8 +28,8 @@ from particle_nb.models.embedded.automatic_mode import (
 )
 from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
-from particle_nb.models.embedded.weights_file import read_weights
-from particle_nb.models.sam_load import pick_device
+from particle_nb.models.protocols import Embedding, Encode, Progress, Window
+from particle_nb.models.weights import pick_device, read_weights
 
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed

@@ -1,0 +1,193 @@
+"""Many images in one run: resumable, on processes of this machine or on a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from particle_nb.batches.running import pool_of, run
+from particle_nb.batches.store import Store, finish
+from particle_nb.batches.work import BatchSettings, Job, scale_text, whole
+from particle_nb.core.errors import DataError
+
+#: Endings that `batch` looks for in a folder.
+SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
+
+
+@dataclass(frozen=True, eq=False)
+class BatchResult:
+    """What a batch left in its folder; `read_batch` reads it again.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``particles.parquet`` (one row group per image), ``images.parquet`` and ``parts``.
+    images : DataFrame
+        One row per file, in the order given: ``image``, ``path``, ``status`` (``"done"``,
+        ``"failed"`` or ``"duplicate"``), ``n`` particles, ``proposed`` masks, size, scale,
+        digests, ``seconds``, ``notes`` and, where it failed, ``error`` and ``message``.
+    """
+
+    folder: Path
+    images: pd.DataFrame
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The images that failed: ``image path error message``."""
+        failed = self.images[self.images["status"] == "failed"]
+        return failed[["image", "path", "error", "message"]].reset_index(drop=True)
+
+    def particles(self) -> pd.DataFrame:
+        """Read the particles of all images, as `measure` gives them, with the column ``image``."""
+        return pq.read_table(self.folder / "particles.parquet").to_pandas()
+
+    def by_image(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Read the particles image by image, so that memory holds one at a time."""
+        with pq.ParquetFile(self.folder / "particles.parquet") as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group).to_pandas()
+                yield str(table["image"].iloc[0]), table
+
+    def __repr__(self) -> str:
+        counts = self.images["status"].value_counts()
+        text = ", ".join(f"{counts[status]} {status}" for status in counts.index)
+        return f"<BatchResult: {text}, {int(self.images['n'].sum())} particles in {self.folder}>"
+
+
+def batch(
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[Any, str],
+    settings: BatchSettings | None = None,
+    out: str | os.PathLike[str] = "batch",
+    *,
+    workers: int = 1,
+    client: Any = None,
+    progress: bool = True,
+) -> BatchResult:
+    """Segment, filter and measure any number of images into one table of particles.
+
+    It can be stopped or killed at any time and called again: images that are done with the same
+    settings, model and content are not done again, half-written ones are. An image that cannot be
+    read or measured is recorded with its message and skipped; it is tried again next time.
+    The same picture under two names counts once, the second is marked ``"duplicate"``.
+
+    Parameters
+    ----------
+    images : folder, sequence of paths, or mapping of path to pixel size
+        A folder gives the image files below it. Paths must be readable by every worker.
+    settings : BatchSettings
+    out : path
+        Folder of the results; made where missing.
+    workers : int
+        Processes on this machine; 1 works in this process. A script that starts more must be
+        guarded with ``if __name__ == "__main__":``.
+    client : dask.distributed.Client or None
+        A Dask cluster to work on instead.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    DataError
+        If there is no image, or an argument cannot be used.
+    ModelError
+        If the segmenter cannot be loaded, or no worker starts.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, PIL.Image
+    >>> picture = np.zeros((64, 64), np.uint8); picture[20:40, 20:40] = 200
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     PIL.Image.fromarray(picture).save(f"{folder}/a.png")
+    ...     settings = BatchSettings("0.5 um", segmenter="classical")
+    ...     result = batch(folder, settings, f"{folder}/out", progress=False)
+    ...     result.particles().image.tolist(), result.images.status.tolist()
+    (['a.png'], ['done'])
+    """
+    settings = BatchSettings() if settings is None else settings
+    if not isinstance(settings, BatchSettings):
+        raise DataError(f"settings must be BatchSettings, not {type(settings).__name__}.")
+    workers = whole(workers, "workers")
+    folder = Path(out)
+    jobs = _jobs(images, settings, folder)
+    store = Store(folder)
+    with pool_of(settings, workers, client) as pool:
+        rows = run(jobs, settings, store, pool, progress)
+    finish(folder, rows, store)
+    return read_batch(folder)
+
+
+def read_batch(out: str | os.PathLike[str]) -> BatchResult:
+    """Read what the last completed `batch` left in its folder.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no completed batch.
+
+    Examples
+    --------
+    >>> read_batch("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.DataError: no completed batch in 'no-such-folder'; ...
+    """
+    folder = Path(out)
+    try:
+        images = pd.read_parquet(folder / "images.parquet")
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"no completed batch in {str(out)!r}; run batch(images, settings, out) to its end "
+            f"({type(error).__name__})."
+        ) from None
+    return BatchResult(folder, images)
+
+
+def _jobs(images: Any, settings: BatchSettings, out: Path) -> list[Job]:
+    sizes: Mapping[Any, str] = images if isinstance(images, Mapping) else {}
+    if isinstance(images, (str, os.PathLike)):
+        root = Path(images)
+        if root.is_file():
+            paths = [root]
+        elif root.is_dir():
+            inside = out.absolute()
+            paths = [
+                path
+                for path in sorted(root.rglob("*"))
+                if path.suffix.lower() in SUFFIXES
+                and path.is_file()
+                and not path.name.startswith(".")
+                and inside not in path.absolute().parents
+            ]
+        else:
+            raise DataError(f"there is no folder or file {str(root)!r}.")
+    else:
+        try:
+            paths = [Path(path) for path in images]
+        except TypeError:
+            raise DataError(
+                "images are a folder, paths, or a mapping of paths to pixel sizes, not "
+                f"{type(images).__name__}; save arrays to files first."
+            ) from None
+    if not paths:
+        raise DataError(f"no image to work on: {images!r} gives none of {', '.join(SUFFIXES)}.")
+    full = [path.absolute() for path in paths]
+    twice = {str(path) for path, count in pd.Series(full).value_counts().items() if count > 1}
+    if twice:
+        raise DataError(f"given twice: {', '.join(sorted(twice)[:3])}; name every file once.")
+    common = Path(os.path.commonpath([path.parent for path in full]))
+    scales = {Path(path).absolute(): scale_text(size) for path, size in sizes.items()}
+    return [
+        Job(path, path.relative_to(common).as_posix(), scales.get(path, settings.pixel_size))
+        for path in full
+    ]

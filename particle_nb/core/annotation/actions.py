@@ -1,0 +1,394 @@
+"""What a person can do to an annotation: every action of the prompt log.
+
+An action is a mapping such as ``{"action": "point", "x": 10, "y": 20}``. `perform` answers it with
+the next history; the widgets, `replay.replay`, papermill and the tests all go through it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from particle_nb.core.annotation import strokes
+from particle_nb.core.annotation._json import pack, unpack
+from particle_nb.core.annotation.drafts import Predictor, choose, predicted, read_point, read_window
+from particle_nb.core.annotation.history import Draft, History, Particle, State
+from particle_nb.core.annotation.thresholds import filtered, read_settings
+from particle_nb.core.errors import DataError, PromptError
+from particle_nb.core.image import Image
+from particle_nb.core.masks import Mask, MaskSet, Prompt
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What an action works with: the state before it, the image and the model."""
+
+    state: State
+    image: Image
+    session: Predictor | None
+    values: pd.DataFrame | None = None
+
+    def unlocked(self, ids: Any) -> dict[int, Particle]:
+        if isinstance(ids, (int, np.integer)):
+            ids = [ids]
+        if not isinstance(ids, Iterable) or isinstance(ids, (str, bytes)):
+            raise DataError(f"ids is a list of particle numbers, not {ids!r:.60}.")
+        found = {int(n): self.state[n] for n in ids}
+        if not found:
+            raise PromptError("no particle is selected; click one first.")
+        locked = [n for n, particle in found.items() if particle.locked]
+        if locked:
+            raise PromptError(f"particle {locked[0]} is locked; unlock it first.")
+        return found
+
+
+def perform(
+    history: History,
+    line: Mapping[str, Any],
+    image: Image,
+    session: Predictor | None,
+    values: pd.DataFrame | None = None,
+) -> History:
+    """Return the history after one more action.
+
+    Parameters
+    ----------
+    history : History
+    line : mapping
+        ``action`` and its parameters, as in a line of the prompt log; see `ACTIONS`.
+    image : Image
+    session : Session
+        Or anything with its ``predict``; None where no model is asked.
+    values : DataFrame
+        From `thresholds.filter_values`, for a ``filter`` that is answered at once; measured when
+        left out.
+
+    Raises
+    ------
+    PromptError
+        If the prompt or the drawn path cannot be used, a particle is locked, or the model finds
+        nothing.
+    DataError
+        If the action or one of its parameters is unknown.
+
+    Examples
+    --------
+    >>> image = Image(np.zeros((16, 16), np.uint8))
+    >>> square = {"action": "polygon", "path": [[2, 2], [9, 2], [9, 9], [2, 9]]}
+    >>> perform(History((16, 16)), square, image, None).state.masks[0].area
+    64
+    """
+    if not isinstance(line, Mapping):
+        raise DataError(f"an action is a mapping, not {type(line).__name__}.")
+    known = {key: value for key, value in line.items() if key not in ("action", "at", "result")}
+    name = line.get("action")
+    action = ACTIONS.get(name) if isinstance(name, str) else None
+    if action is None:
+        raise DataError(f"unknown action {name!r}; known are {', '.join(ACTIONS)}.")
+    try:
+        inspect.signature(action).bind(None, **known)
+    except TypeError as error:
+        raise DataError(f"the action {name!r} cannot be done: {error}.") from None
+    state = action(_Bench(history.state, image, session, values), **known)
+    record = {key: value for key, value in line.items() if key != "result"}
+    return history.do({**record, "result": _result(history.state, state)}, state)
+
+
+def _result(before: State, after: State) -> dict[str, Any]:
+    """What a replay compares with: digests, and pixels where a model may have drawn them."""
+    result: dict[str, Any] = {}
+    changes = before.changed(after)
+    if after.draft is not before.draft and after.draft is not None and after.draft.mask:
+        result["draft"] = after.draft.mask.digest
+    made = {n: p.mask for n, p in changes.items() if p is not None}
+    fresh = {
+        n: mask
+        for n, mask in made.items()
+        if n not in before.particles or before.particles[n].mask is not mask
+    }
+    if fresh:
+        result["masks"] = {str(n): mask.digest for n, mask in fresh.items()}
+    if fresh and before.draft is not None:
+        result["rle"] = {str(n): pack(mask) for n, mask in fresh.items()}
+    return result
+
+
+def preview(state: State, line: Mapping[str, Any], image: Image, session: Predictor) -> Draft:
+    """Return the draft that a click at ``x, y`` would give, changing nothing.
+
+    Raises
+    ------
+    PromptError
+        As the action ``point``.
+    """
+    keys = ("x", "y", "label", "window", "target")
+    return _pointed(
+        _Bench(state, image, session), **{key: line[key] for key in keys if key in line}
+    )
+
+
+def _pointed(
+    bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None, target: str | None = None
+) -> Draft:
+    spot, sign = read_point(x, y, label)
+    draft = _open(bench, window, target)
+    draft = draft.replace(points=(*draft.points, spot), labels=(*draft.labels, sign))
+    return predicted(draft, bench.image, bench.session)
+
+
+def _open(bench: _Bench, window: Any, target: str | None) -> Draft:
+    draft = bench.state.draft or Draft()
+    if target is not None:
+        draft = draft.replace(target=target)
+    if not draft.points and draft.box is None and draft.sketch is None:
+        draft = draft.replace(window=read_window(window, bench.image.shape))
+    return draft
+
+
+def _point(
+    bench: _Bench, x: Any, y: Any, label: Any = 1, window: Any = None, target: str | None = None
+) -> State:
+    return bench.state.drafting(_pointed(bench, x, y, label, window, target))
+
+
+def _box(bench: _Bench, box: Any, window: Any = None, target: str | None = None) -> State:
+    rough = Prompt(box=box).box
+    draft = _open(bench, window, target).replace(box=rough)
+    return bench.state.drafting(predicted(draft, bench.image, bench.session))
+
+
+def _sketch(
+    bench: _Bench, path: Any, radius: Any = None, window: Any = None, target: str | None = None
+) -> State:
+    shape = bench.image.shape
+    drawn = strokes.outline(path, shape) if radius is None else strokes.stroke(path, radius, shape)
+    draft = _open(bench, window, target)
+    if draft.sketch is not None and draft.refines is None:
+        drawn = strokes.union([draft.sketch, drawn])
+    draft = draft.replace(sketch=drawn)
+    return bench.state.drafting(predicted(draft, bench.image, bench.session))
+
+
+def _drafting(bench: _Bench) -> Draft:
+    if bench.state.draft is None:
+        raise PromptError("there is no particle in the making; click, draw a box or a sketch.")
+    return bench.state.draft
+
+
+def _candidate(bench: _Bench, choice: Any) -> State:
+    draft = _drafting(bench)
+    if not isinstance(choice, int) or not 0 <= choice < len(draft.candidates):
+        raise PromptError(f"candidate {choice!r} of {len(draft.candidates)} does not exist.")
+    return bench.state.drafting(draft.replace(choice=choice))
+
+
+def _target(bench: _Bench, target: str) -> State:
+    draft = (bench.state.draft or Draft()).replace(target=target)
+    return bench.state.drafting(
+        draft.replace(choice=choose(draft.candidates, target) if draft.candidates else 0)
+    )
+
+
+def _refine(bench: _Bench, id: Any) -> State:
+    ((number, particle),) = bench.unlocked([id]).items()
+    return bench.state.drafting(
+        Draft(sketch=particle.mask, candidates=(particle.mask,), refines=number)
+    )
+
+
+def _commit(bench: _Bench, label: str = "") -> State:
+    draft = _drafting(bench)
+    if draft.mask is None:
+        raise PromptError("nothing to commit yet; add a point inside the particle.")
+    state = bench.state.drafting(None)
+    if draft.refines is not None and draft.refines in state.particles:
+        old = state[draft.refines]
+        mask = draft.mask.replace(label=label or old.mask.label)
+        return state.put({draft.refines: old.replace(mask=mask, kept=True, source="model")})
+    mask = draft.mask.replace(label=label) if label else draft.mask
+    return state.add(Particle(mask, source="model"))
+
+
+def _cancel(bench: _Bench) -> State:
+    _drafting(bench)
+    return bench.state.drafting(None)
+
+
+# ---------------------------------------------------------------------------------------- by hand
+
+
+def _polygon(bench: _Bench, path: Any, label: str = "") -> State:
+    mask = strokes.outline(path, bench.image.shape).replace(label=label)
+    return bench.state.add(Particle(mask, source="hand"))
+
+
+def _brush(bench: _Bench, path: Any, radius: Any, id: Any = None, label: str = "") -> State:
+    drawn = strokes.stroke(path, radius, bench.image.shape)
+    state = bench.state
+    if id is not None:
+        ((number, particle),) = bench.unlocked([id]).items()
+        return _drawn(state, number, particle, strokes.union([particle.mask, drawn]))
+    if state.draft is not None:
+        whole = strokes.union([state.draft.mask, drawn]) if state.draft.mask else drawn
+        return state.drafting(_by_hand(state.draft, whole))
+    return state.add(Particle(drawn.replace(label=label), source="hand"))
+
+
+def _erase(bench: _Bench, path: Any, radius: Any, id: Any = None) -> State:
+    drawn = strokes.stroke(path, radius, bench.image.shape)
+    state = bench.state
+    if id is not None:
+        ((number, particle),) = bench.unlocked([id]).items()
+        rest = strokes.subtract(particle.mask, drawn)
+        return state.put({number: None}) if rest is None else _drawn(state, number, particle, rest)
+    if state.draft is None or state.draft.mask is None:
+        raise PromptError("nothing to erase from; select one particle first.")
+    rest = strokes.subtract(state.draft.mask, drawn)
+    return state.drafting(None if rest is None else _by_hand(state.draft, rest))
+
+
+def _by_hand(draft: Draft, mask: Mask) -> Draft:
+    # what was drawn becomes the sketch, so that a later point refines it instead of losing it
+    return Draft(
+        sketch=mask,
+        window=draft.window,
+        target=draft.target,
+        candidates=(mask,),
+        refines=draft.refines,
+    )
+
+
+def _drawn(state: State, number: int, particle: Particle, mask: Mask) -> State:
+    return state.put({number: particle.replace(mask=mask, kept=True, source="hand")})
+
+
+def _split(bench: _Bench, path: Any, ids: Any = None) -> State:
+    state = bench.state
+    line = strokes.stroke(strokes.read_path(path, least=2), 0.75, bench.image.shape)
+    if ids:
+        chosen = bench.unlocked(ids)
+    else:
+        chosen = {n: p for n, p in state.particles.items() if p.visible and p.kept and not p.locked}
+    parts: list[Particle] = []
+    changes: dict[int, Particle | None] = {}
+    for number, particle in chosen.items():
+        if not particle.mask.intersection(line):
+            continue
+        pieces = strokes.cut(particle.mask, path)
+        if len(pieces) > 1:
+            changes[number] = particle.replace(mask=pieces[0], source="hand")
+            parts += [particle.replace(mask=piece, source="hand") for piece in pieces[1:]]
+    if not changes:
+        raise PromptError("the line parts no particle; draw it right across one, rim to rim.")
+    return state.put(changes).add(*parts)
+
+
+def _merge(bench: _Bench, ids: Any) -> State:
+    chosen = bench.unlocked(ids)
+    if len(chosen) < 2:
+        raise PromptError("merging takes two particles or more; select them with Shift+click.")
+    first, *others = chosen
+    mask = strokes.union([particle.mask for particle in chosen.values()])
+    state = bench.state.put(dict.fromkeys(others))
+    return _drawn(state, first, chosen[first], mask)
+
+
+def _fill(bench: _Bench, ids: Any) -> State:
+    chosen = bench.unlocked(ids)
+    filled = {n: strokes.fill_holes(p.mask) for n, p in chosen.items()}
+    changes = {
+        n: chosen[n].replace(mask=mask, source="hand")
+        for n, mask in filled.items()
+        if mask.area > chosen[n].mask.area
+    }
+    if not changes:
+        raise PromptError("there is no hole to fill in the selected particles.")
+    return bench.state.put(changes)
+
+
+def _delete(bench: _Bench, ids: Any) -> State:
+    return bench.state.put(dict.fromkeys(bench.unlocked(ids)))
+
+
+def _set(bench: _Bench, ids: Any, **changes: Any) -> State:
+    fields = {"name", "note", "visible", "locked", "label"}
+    if not changes or set(changes) - fields:
+        raise DataError(f"of a particle one can set {sorted(fields)}, not {sorted(changes)}.")
+    if isinstance(ids, (int, np.integer)):
+        ids = [ids]
+    label = changes.pop("label", None)
+    if label is not None and (not isinstance(label, str) or len(label) > 200):
+        raise DataError(f"a class is text of at most 200 characters, not {label!r:.60}.")
+    new: dict[int, Particle | None] = {}
+    for number in ids:
+        particle = bench.state[number]
+        if label is not None:
+            if particle.locked:
+                raise PromptError(f"particle {number} is locked; unlock it first.")
+            particle = particle.replace(mask=particle.mask.replace(label=label))
+        new[int(number)] = particle.replace(**changes)
+    return bench.state.put(new)
+
+
+def _accept(bench: _Bench, ids: Any) -> State:
+    chosen = bench.unlocked(ids)
+    return bench.state.put({n: p.replace(review="accepted", kept=True) for n, p in chosen.items()})
+
+
+def _reject(bench: _Bench, ids: Any) -> State:
+    return _delete(bench, ids)
+
+
+# ------------------------------------------------------------------------------- sets of masks
+
+
+def load_line(masks: MaskSet, source: str = "proposal") -> dict[str, Any]:
+    """Return the action that brings a set of masks into an annotation.
+
+    Examples
+    --------
+    >>> load_line(MaskSet((), (8, 8)))
+    {'action': 'load', 'source': 'proposal', 'masks': []}
+    """
+    return {"action": "load", "source": source, "masks": [pack(mask) for mask in masks]}
+
+
+def _load(bench: _Bench, masks: Any, source: str = "proposal") -> State:
+    if not isinstance(masks, list):
+        raise DataError("the action 'load' takes a list of stored masks.")
+    loaded = [Particle(unpack(m, bench.image.shape), source=source) for m in masks]
+    return bench.state.add(*loaded)
+
+
+def _filter(bench: _Bench, settings: Any) -> State:
+    return filtered(bench.state, read_settings(settings), bench.image, bench.values)[0]
+
+
+#: Every action of the prompt log by its name.
+ACTIONS: dict[str, Callable[..., State]] = {
+    "load": _load,
+    "filter": _filter,
+    "point": _point,
+    "box": _box,
+    "sketch": _sketch,
+    "candidate": _candidate,
+    "target": _target,
+    "refine": _refine,
+    "commit": _commit,
+    "cancel": _cancel,
+    "polygon": _polygon,
+    "brush": _brush,
+    "erase": _erase,
+    "split": _split,
+    "merge": _merge,
+    "fill": _fill,
+    "delete": _delete,
+    "set": _set,
+    "accept": _accept,
+    "reject": _reject,
+}

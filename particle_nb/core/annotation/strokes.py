@@ -1,0 +1,229 @@
+"""Masks drawn by hand: brush strokes, polygons, cuts, unions, filled holes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.draw import polygon as _polygon
+
+from particle_nb.core.errors import PromptError
+from particle_nb.core.masks import Mask
+
+_MOST_POINTS = 20_000
+
+_MOST_RADIUS = 2_000.0
+
+
+def read_path(path: Any, least: int = 1) -> np.ndarray:
+    """Return a drawn path as float (N, 2) of x, y in image pixels.
+
+    Raises
+    ------
+    PromptError
+        If there are too few or too many points or a coordinate is not finite.
+
+    Examples
+    --------
+    >>> read_path([[0, 1], [2, 3]]).shape
+    (2, 2)
+    """
+    try:
+        points = np.asarray(path, float)
+    except (TypeError, ValueError):
+        points = np.empty((0, 0))
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < least:
+        raise PromptError(f"a drawn path needs at least {least} points (x, y), not {path!r:.60}.")
+    if len(points) > _MOST_POINTS:
+        raise PromptError(f"a path of {len(points)} points; at most {_MOST_POINTS} are taken.")
+    if not np.isfinite(points).all() or np.abs(points).max() > 1e7:
+        raise PromptError("a drawn path must have finite coordinates in image pixels.")
+    return points
+
+
+def stroke(path: Any, radius: float, shape: tuple[int, int]) -> Mask:
+    """Return the pixels whose centres lie within `radius` of a drawn path.
+
+    Parameters
+    ----------
+    path : (N, 2) of x, y
+        In image pixels, pixel centres at integers.
+    radius : float
+        Half the width of the brush in pixels, 0.5 to 2000.
+    shape : (H, W)
+
+    Raises
+    ------
+    PromptError
+        If the path or the radius cannot be used, or the stroke lies outside the image.
+
+    Examples
+    --------
+    >>> stroke([[5, 5]], 1, (10, 10)).area
+    5
+    """
+    points = read_path(path)
+    if not isinstance(radius, (int, float)) or not 0.5 <= radius <= _MOST_RADIUS:
+        raise PromptError(f"a brush has a radius of 0.5 to {_MOST_RADIUS:g} px, not {radius!r}.")
+    height, width = shape
+    x0, y0 = np.floor(points.min(axis=0) - radius).astype(int)
+    x1, y1 = np.ceil(points.max(axis=0) + radius).astype(int) + 1
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if x0 >= x1 or y0 >= y1:
+        raise PromptError(f"the stroke lies outside the image of {width} x {height} px.")
+    crop = np.zeros((y1 - y0, x1 - x0), bool)
+    ends = points[1:] if len(points) > 1 else points
+    for (ax, ay), (bx, by) in zip(points, ends, strict=False):
+        left = max(math.floor(min(ax, bx) - radius), x0)
+        right = min(math.ceil(max(ax, bx) + radius) + 1, x1)
+        top = max(math.floor(min(ay, by) - radius), y0)
+        bottom = min(math.ceil(max(ay, by) + radius) + 1, y1)
+        if left >= right or top >= bottom:
+            continue
+        dx = np.arange(left, right)[None, :] - ax
+        dy = np.arange(top, bottom)[:, None] - ay
+        ux, uy = bx - ax, by - ay
+        length2 = ux * ux + uy * uy
+        along = np.clip((dx * ux + dy * uy) / length2, 0, 1) if length2 > 0 else 0.0
+        near = (dx - along * ux) ** 2 + (dy - along * uy) ** 2 <= radius * radius
+        crop[top - y0 : bottom - y0, left - x0 : right - x0] |= near
+    if not crop.any():
+        raise PromptError(f"the stroke lies outside the image of {width} x {height} px.")
+    return Mask((y0, x0), crop, shape)
+
+
+def outline(path: Any, shape: tuple[int, int]) -> Mask:
+    """Return the pixels whose centres lie inside a closed outline (even-odd rule).
+
+    Raises
+    ------
+    PromptError
+        If there are fewer than three points or no pixel centre lies inside.
+
+    Examples
+    --------
+    >>> outline([[0.5, 0.5], [4.5, 0.5], [4.5, 3.5], [0.5, 3.5]], (10, 10)).area
+    12
+    """
+    points = read_path(path, least=3)
+    rows, cols = _polygon(points[:, 1], points[:, 0], shape)
+    if not len(rows):
+        raise PromptError("the outline holds no pixel of the image; draw it larger.")
+    r0, c0 = int(rows.min()), int(cols.min())
+    crop = np.zeros((int(rows.max()) - r0 + 1, int(cols.max()) - c0 + 1), bool)
+    crop[rows - r0, cols - c0] = True
+    return Mask((r0, c0), crop, shape)
+
+
+def _frame(masks: Sequence[Mask], pad: int = 0) -> tuple[int, int, int, int]:
+    boxes = np.array([mask.bbox for mask in masks])
+    height, width = masks[0].shape
+    r0, c0 = boxes[:, :2].min(axis=0) - pad
+    r1, c1 = boxes[:, 2:].max(axis=0) + pad
+    return max(int(r0), 0), max(int(c0), 0), min(int(r1), height), min(int(c1), width)
+
+
+def _within(mask: Mask, frame: tuple[int, int, int, int]) -> np.ndarray:
+    """The part of a mask inside a frame (row0, col0, row1, col1), bool array of its size."""
+    r0, c0, r1, c1 = frame
+    a0, b0, a1, b1 = mask.bbox
+    part = np.zeros((r1 - r0, c1 - c0), bool)
+    top, left, bottom, right = max(r0, a0), max(c0, b0), min(r1, a1), min(c1, b1)
+    if top < bottom and left < right:
+        part[top - r0 : bottom - r0, left - c0 : right - c0] = mask.crop[
+            top - a0 : bottom - a0, left - b0 : right - b0
+        ]
+    return part
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """Return one mask of all pixels of several; scores are dropped, the first label is kept.
+
+    Raises
+    ------
+    PromptError
+        If there is none.
+
+    Examples
+    --------
+    >>> a = Mask((0, 0), np.ones((2, 2), bool), (8, 8))
+    >>> union([a, Mask((0, 1), np.ones((2, 2), bool), (8, 8))]).area
+    6
+    """
+    if not masks:
+        raise PromptError("nothing to merge; select particles first.")
+    frame = _frame(masks)
+    crop = np.zeros((frame[2] - frame[0], frame[3] - frame[1]), bool)
+    for mask in masks:
+        crop |= _within(mask, frame)
+    label = next((mask.label for mask in masks if mask.label), "")
+    return Mask(frame[:2], crop, masks[0].shape, label=label)
+
+
+def subtract(mask: Mask, other: Mask) -> Mask | None:
+    """Return a mask without the pixels of another; None if nothing is left.
+
+    Examples
+    --------
+    >>> a = Mask((0, 0), np.ones((2, 2), bool), (8, 8))
+    >>> subtract(a, Mask((0, 1), np.ones((2, 2), bool), (8, 8))).area
+    2
+    """
+    crop = mask.crop & ~_within(other, mask.bbox)
+    if not crop.any():
+        return None
+    return Mask(mask.origin, crop, mask.shape, label=mask.label)
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Return a mask whose holes (background not 4-connected to the outside) are filled.
+
+    Examples
+    --------
+    >>> ring = np.ones((3, 3), bool); ring[1, 1] = False
+    >>> fill_holes(Mask((2, 2), ring, (8, 8))).area
+    9
+    """
+    return mask.replace(crop=ndimage.binary_fill_holes(mask.crop))
+
+
+def cut(mask: Mask, path: Any) -> list[Mask]:
+    """Return the parts into which a drawn line cuts a mask; every pixel stays in one part.
+
+    Parameters
+    ----------
+    mask : Mask
+    path : (N, 2) of x, y
+
+    Returns
+    -------
+    list of Mask
+        The largest first; the mask alone where the line does not part it.
+
+    Examples
+    --------
+    >>> block = Mask((0, 0), np.ones((9, 20), bool), (16, 32))
+    >>> [part.area for part in cut(block, [[9.5, -2], [9.5, 12]])]
+    [90, 90]
+    """
+    # a line of half-width 0.75 px is 8-connected, so no 4-connected neighbours join across it
+    line = _within(stroke(read_path(path, least=2), 0.75, mask.shape), mask.bbox)
+    before = ndimage.label(mask.crop)[1]
+    parts, count = ndimage.label(mask.crop & ~line)
+    if count:
+        # crumbs between the line and the rim are no particles
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)
+        crumbs = sizes < max(4, 0.002 * mask.area)
+        parts[crumbs[parts]] = 0
+        kept = np.flatnonzero(~crumbs[1:]) + 1
+    if not count or len(kept) <= before:
+        return [mask]
+    nearest = ndimage.distance_transform_edt(
+        parts == 0, return_distances=False, return_indices=True
+    )
+    parts = np.where(mask.crop, parts[tuple(nearest)], 0)
+    pieces = [Mask(mask.origin, parts == number, mask.shape, label=mask.label) for number in kept]
+    return sorted(pieces, key=lambda piece: -piece.area)

@@ -1,0 +1,225 @@
+"""Masks as COCO JSON and back, scores and overlaps kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.exports.polygons import rasterise, union
+from particle_nb.core.files import atomic
+from particle_nb.core.image import Calibration
+from particle_nb.core.image.image import checked_calibration
+from particle_nb.core.image.reading import checked_path
+from particle_nb.core.masks import Mask, MaskSet, rle
+from particle_nb.core.masks.masks import checked_masks
+
+#: Category of masks without a class.
+UNNAMED = "particle"
+
+_LARGEST_FILE = 2**31
+
+
+def write_coco(
+    masks: MaskSet,
+    path: str | os.PathLike[str],
+    calibration: Calibration | None = None,
+    name: str = "",
+) -> None:
+    """Write masks as COCO JSON with compressed run-length codes; nothing of them is lost.
+
+    Category is the class of the mask (``particle`` for none), ``score`` the predicted IoU; the
+    image entry carries ``pixel_size``, ``pixel_unit`` and ``pixel_size_source``.
+
+    Parameters
+    ----------
+    masks : MaskSet
+    path : str or path
+    calibration : Calibration or None
+    name : str
+        File name of the image.
+
+    Raises
+    ------
+    DataError
+        If masks is no MaskSet or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     masks = MaskSet.from_labels(np.array([[0, 1], [2, 2]]))
+    ...     write_coco(masks, f"{folder}/a.json")
+    ...     read_coco(f"{folder}/a.json").digest == masks.digest
+    True
+    """
+    masks = checked_masks(masks)
+    checked_calibration(calibration)
+    assert masks.shape is not None
+    height, width = masks.shape
+    image: dict[str, Any] = {"id": 1, "file_name": str(name), "width": width, "height": height}
+    if calibration is not None:
+        image |= {
+            "pixel_size": calibration.pixel_size,
+            "pixel_unit": calibration.unit,
+            "pixel_size_source": calibration.source,
+        }
+    names = sorted({mask.label or UNNAMED for mask in masks} | {UNNAMED})
+    document = {
+        "info": {"description": "particle masks written by particle_nb"},
+        "images": [image],
+        "categories": [{"id": i, "name": text} for i, text in enumerate(names, start=1)],
+        "annotations": [
+            annotation(mask, index, names.index(mask.label or UNNAMED) + 1)
+            for index, mask in enumerate(masks, start=1)
+        ],
+    }
+    with atomic(path) as stream:
+        stream.write(json.dumps(document, allow_nan=False).encode("utf-8"))
+
+
+def annotation(mask: Mask, number: int, category: int) -> dict[str, Any]:
+    """Return the COCO annotation of a mask.
+
+    Examples
+    --------
+    >>> annotation(Mask((1, 1), np.ones((2, 1), bool), (4, 3)), 1, 1)["bbox"]
+    [1, 1, 1, 2]
+    """
+    r0, c0, r1, c1 = mask.bbox
+    entry: dict[str, Any] = {
+        "id": number,
+        "image_id": 1,
+        "category_id": category,
+        "iscrowd": 0,
+        "bbox": [c0, r0, c1 - c0, r1 - r0],
+        "area": mask.area,
+        "segmentation": {"size": list(mask.shape), "counts": rle.compress(rle.counts_of(mask))},
+        "label": mask.label,
+    }
+    for key, value in (("score", mask.predicted_iou), ("stability_score", mask.stability_score)):
+        if math.isfinite(value):
+            entry[key] = value
+    if mask.grid_px != 1:
+        entry["grid_px"] = mask.grid_px
+    return entry
+
+
+def read_coco(path: str | os.PathLike[str], image: int | str | None = None) -> MaskSet:
+    """Read the masks of one image of a COCO file: run-length codes, compressed or not, or polygons.
+
+    Polygons become the pixels whose centres they hold; several of one annotation are united.
+
+    Parameters
+    ----------
+    path : str or path
+    image : int, str or None
+        Id or file name of the image, where the file has several.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file.
+    DataError
+        If it is no COCO file, is damaged, or does not say which image is meant.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_coco(MaskSet((), (4, 4)), f"{folder}/a.json")
+    ...     read_coco(f"{folder}/a.json")
+    <MaskSet of 0 masks on 4 x 4 px>
+    """
+    file = checked_path(path)
+    if file.stat().st_size > _LARGEST_FILE:
+        raise DataError(f"{file.name} is larger than 2 GB; split it by image.")
+    try:
+        document = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file.name} is no JSON ({error}); is it a COCO file?") from None
+    if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
+        raise DataError(f"{file.name} has no 'annotations'; a COCO file is needed.")
+    entry = _image(document, image, file)
+    try:
+        shape = (int(entry["height"]), int(entry["width"]))
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{file.name}: the image entry has no 'height' and 'width'.") from None
+    if shape[0] < 1 or shape[1] < 1 or shape[0] * shape[1] > rle.MAX_PIXELS:
+        raise DataError(f"{file.name}: the image entry has the size {shape[1]} x {shape[0]}.")
+    names = {
+        c.get("id"): str(c.get("name", "")) for c in document.get("categories") or () if _dict(c)
+    }
+    masks = []
+    for number, item in enumerate(document["annotations"]):
+        if not _dict(item):
+            raise DataError(f"{file.name}: annotation {number} is no object.")
+        if item.get("image_id", entry.get("id")) != entry.get("id"):
+            continue
+        try:
+            masks.append(_mask(item, shape, names))
+        except DataError as error:
+            raise DataError(f"{file.name}, annotation {number}: {error}") from None
+    return MaskSet(tuple(masks), shape)
+
+
+def _dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _image(document: dict[str, Any], wanted: int | str | None, file: Path) -> dict[str, Any]:
+    images = [entry for entry in document.get("images") or () if _dict(entry)]
+    if wanted is not None:
+        images = [e for e in images if wanted in (e.get("id"), e.get("file_name"))]
+        if not images:
+            raise DataError(f"{file.name} has no image {wanted!r}.")
+    if len(images) != 1:
+        some = ", ".join(repr(e.get("file_name", e.get("id"))) for e in images[:5])
+        raise DataError(
+            f"{file.name} has {len(images)} images ({some}); name one with image='file name'."
+        )
+    return images[0]
+
+
+def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str]) -> Mask:
+    category = names.get(item.get("category_id"), "")
+    label = item.get("label", "" if category == UNNAMED else category)
+    scores = {
+        "predicted_iou": _score(item, "score"),
+        "stability_score": _score(item, "stability_score"),
+        "label": str(label),
+        "grid_px": _score(item, "grid_px") if "grid_px" in item else 1.0,
+    }
+    segmentation = item.get("segmentation")
+    if isinstance(segmentation, dict):
+        mask = rle.decode(segmentation, **scores)
+        if mask.shape != shape:
+            raise DataError(f"its code is for {mask.shape}, the image is {shape}.")
+        return mask
+    if not isinstance(segmentation, list) or not segmentation:
+        raise DataError("it has no 'segmentation'; boxes alone are no masks.")
+    parts = []
+    for polygon in segmentation:
+        try:
+            points = np.asarray(polygon, float)
+        except (TypeError, ValueError):
+            raise DataError("a polygon is a list of numbers x, y, x, y, ...") from None
+        if points.ndim != 1 or len(points) % 2 or len(points) < 6:
+            raise DataError("a polygon is a list of at least three x, y pairs.")
+        parts.append(rasterise([points.reshape(-1, 2)], shape))
+    found = [part for part in parts if part is not None]
+    if not found:
+        raise DataError("its polygons hold no pixel centre of the image.")
+    return union(found).replace(**scores)
+
+
+def _score(item: dict[str, Any], key: str) -> float:
+    value = item.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    return float(value)

@@ -1,0 +1,137 @@
+"""Label images out and in."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from particle_nb.core.errors import ImageError
+from particle_nb.core.files import atomic
+from particle_nb.core.image import METRES, Calibration, read_pixels
+from particle_nb.core.image.image import checked_calibration
+from particle_nb.core.masks import MaskSet
+from particle_nb.core.masks.masks import checked_masks
+
+
+class OverlapWarning(UserWarning):
+    """A label image cannot hold that masks overlap."""
+
+
+def write_labels(
+    masks: MaskSet, path: str | os.PathLike[str], calibration: Calibration | None = None
+) -> None:
+    """Write masks as a label TIFF: 0 is background, mask i has label i + 1.
+
+    uint16, or uint32 above 65,535 masks; with a calibration Fiji shows the scale. Scores and
+    classes are not in it: use COCO or the ROI zip where they matter.
+
+    Parameters
+    ----------
+    masks : MaskSet
+    path : str or path
+    calibration : Calibration or None
+
+    Raises
+    ------
+    DataError
+        If masks is no MaskSet or the file cannot be written.
+
+    Warns
+    -----
+    OverlapWarning
+        If masks overlap: the smaller one keeps the pixels; says how many lose some or all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_labels(MaskSet.from_labels(np.array([[0, 1], [2, 2]])), f"{folder}/a.tif")
+    ...     len(read_labels(f"{folder}/a.tif"))
+    2
+    """
+    masks = checked_masks(masks)
+    checked_calibration(calibration)
+    labels = masks.to_labels()
+    left = np.bincount(labels.ravel(), minlength=len(masks) + 1)[1:]
+    lost = masks.areas - left
+    if (lost > 0).any():
+        warnings.warn(
+            f"{int((lost > 0).sum())} of {len(masks)} masks overlap others and lose "
+            f"{int(lost.sum())} pixels in the label image {Path(path).name}, "
+            f"{int((left == 0).sum())} of them vanish; write_coco and write_rois keep all.",
+            OverlapWarning,
+            stacklevel=2,
+        )
+    deep = len(masks) > np.iinfo(np.uint16).max
+    image = labels.astype(np.uint32 if deep else np.uint16)
+    unit = calibration.unit if calibration is not None else "pixel"
+    edge = calibration.pixel_size if calibration is not None else 1.0
+    # a rational of two uint32 keeps 6 digits only for moderate values, so pick a unit near 1
+    if calibration is not None:
+        unit, edge = _moderate(calibration)
+    description = f"ImageJ=1.11a\nimages=1\nunit={unit}\nmin=0.0\nmax={float(max(len(masks), 1))}\n"
+    with atomic(path) as stream:
+        tifffile.imwrite(
+            stream,
+            image,
+            photometric="minisblack",
+            description=description,
+            metadata=None,
+            resolution=(1 / edge, 1 / edge),
+            resolutionunit=1,
+            byteorder=">",  # ImageJ's own order
+        )
+
+
+def _moderate(calibration: Calibration) -> tuple[str, float]:
+    """Unit and pixel size between 0.01 and 10 of it, for a rational tag to hold it well."""
+    metres = calibration.pixel_size * METRES[calibration.unit]
+    for unit in ("nm", "um", "mm", "cm"):
+        if metres / METRES[unit] < 10:
+            return ("micron" if unit == "um" else unit), calibration.to(unit)
+    return "cm", calibration.to("cm")
+
+
+def read_labels(path: str | os.PathLike[str], *, page: int | None = None) -> MaskSet:
+    """Read a label image (TIFF or PNG; 0 is background) as masks, in the order of the labels.
+
+    Parameters
+    ----------
+    path : str or path
+    page : int or None
+        Page of a stack.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read, has colours, fractions or negative values, or is binary.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/a.tif", np.array([[0, 1], [7, 7]], np.uint8))
+    ...     read_labels(f"{folder}/a.tif").areas.tolist()
+    [1, 2]
+    """
+    pixels = read_pixels(path, page).pixels
+    name = Path(path).name
+    if pixels.ndim == 3:
+        raise ImageError(
+            f"{name} has {pixels.shape[2]} channels; a label image has one number per pixel. "
+            "Export labels, not their colours."
+        )
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all() or (pixels != np.floor(pixels)).any():
+            raise ImageError(f"{name} holds fractions or NaN; a label image has whole numbers.")
+        pixels = pixels.astype(np.int64)
+    if not pixels.any():
+        return MaskSet((), (int(pixels.shape[0]), int(pixels.shape[1])))
+    try:
+        return MaskSet.from_labels(pixels)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None

@@ -1,0 +1,288 @@
+"""Outlines of masks along pixel edges, and polygons back to pixels; GeoJSON.
+
+Corner coordinates: pixel (row, col) covers x from col to col + 1 and y from row to row + 1. That is
+where ImageJ, QuPath and COCO put polygons; prompts of particle_nb have pixel centres at integers,
+half a pixel less.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.files import atomic
+from particle_nb.core.image import Calibration
+from particle_nb.core.image.image import checked_calibration
+from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.masks.masks import checked_masks
+
+#: An exterior ring and its holes, each int64 (N, 2) of (x, y), not closed.
+Polygon = list[np.ndarray]
+
+_LARGEST = 2**29  # pixels of a bounding box
+
+
+def outlines(mask: Mask) -> list[Polygon]:
+    """Return the exact outlines of a mask along pixel edges, one polygon for each part.
+
+    Parts are connected over edges, not corners; every ring is simple (it may touch itself or
+    another at a corner only as its own ring), exteriors run clockwise on the screen, holes against.
+    `rasterise` gives the same pixels back.
+
+    Returns
+    -------
+    list of list of int64 array (N, 2)
+        For each part its exterior ring, then its holes; (x, y) of pixel corners in the frame.
+
+    Raises
+    ------
+    DataError
+        If it is not a Mask.
+
+    Examples
+    --------
+    >>> outlines(Mask((2, 3), np.ones((1, 2), bool), (9, 9)))[0][0].tolist()
+    [[3, 2], [5, 2], [5, 3], [3, 3]]
+    """
+    if not isinstance(mask, Mask):
+        raise DataError(f"outlines are drawn of a Mask, not {type(mask).__name__}.")
+    parts, count = ndimage.label(mask.crop)
+    padded = np.pad(mask.crop, 1)
+    inside = padded[1:-1, 1:-1]
+    width = mask.crop.shape[1] + 1
+    starts, directions, owners = [], [], []
+    # directed unit edges with the mask on their right: along the top, right, bottom, left of pixels
+    for side, (beyond, dy, dx) in enumerate(
+        (
+            (padded[:-2, 1:-1], 0, 0),
+            (padded[1:-1, 2:], 0, 1),
+            (padded[2:, 1:-1], 1, 1),
+            (padded[1:-1, :-2], 1, 0),
+        )
+    ):
+        rows, cols = np.nonzero(inside & ~beyond)
+        starts.append((rows + dy) * width + cols + dx)
+        directions.append(np.full(len(rows), side))
+        owners.append(parts[rows, cols])
+    start, direction = np.concatenate(starts), np.concatenate(directions)
+    owner = np.concatenate(owners)
+    end = start + np.array([1, width, -1, -width])[direction]
+    leaving = np.full((4, width * (mask.crop.shape[0] + 1)), -1)
+    leaving[direction, start] = np.arange(len(start))
+    # where two pixels touch at a corner, turning right keeps to the same pixel
+    follower = leaving[(direction + 3) % 4, end]
+    for turn in (0, 1):
+        chosen = leaving[(direction + turn) % 4, end]
+        follower = np.where(chosen >= 0, chosen, follower)
+    corner = direction[follower] != direction
+    rings = _rings(follower.tolist(), end.tolist(), corner.tolist())
+    polygons: list[Polygon] = [[] for _ in range(count)]
+    offset = np.array([mask.origin[1], mask.origin[0]])
+    for first, vertices in rings:
+        points = np.array(vertices)
+        ring = np.stack([points % width, points // width], axis=1)
+        polygon = polygons[owner[first] - 1]
+        x, y = ring.T
+        area = float(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y))
+        polygon.insert(0 if area > 0 else len(polygon), ring + offset)
+    return polygons
+
+
+def _rings(follower: list[int], end: list[int], corner: list[bool]) -> list[tuple[int, list[int]]]:
+    """Closed rings of corners, cut apart where one meets itself; with an edge of each."""
+    done = [False] * len(follower)
+    rings: list[tuple[int, list[int]]] = []
+    for first in range(len(follower)):
+        if done[first]:
+            continue
+        edge, path = first, []
+        while not done[edge]:
+            done[edge] = True
+            if corner[edge]:
+                path.append(end[edge])
+            edge = follower[edge]
+        path = path[-1:] + path[:-1]  # begin where the first edge does
+        if len(set(path)) == len(path):
+            rings.append((first, path))
+            continue
+        place: dict[int, int] = {}
+        kept: list[int] = []
+        for vertex in path:
+            if vertex in place:
+                loop = kept[place[vertex] :]
+                for gone in loop:
+                    del place[gone]
+                del kept[len(kept) - len(loop) :]
+                rings.append((first, loop))
+            place[vertex] = len(kept)
+            kept.append(vertex)
+        rings.append((first, kept))
+    return rings
+
+
+def rasterise(rings: Sequence[np.ndarray], shape: tuple[int, int], **scores: Any) -> Mask | None:
+    """Return the pixels whose centres lie inside rings by the even-odd rule, or None for none.
+
+    Parameters
+    ----------
+    rings : sequence of float array (N, 2)
+        (x, y) in corner coordinates, closed or not; holes are further rings.
+    shape : (H, W)
+        The frame; what lies outside is cut away.
+    **scores
+        Further fields of the `Mask`.
+
+    Raises
+    ------
+    DataError
+        If a ring is not (N, 2), not finite, or absurdly far outside the frame.
+
+    Examples
+    --------
+    >>> rasterise([np.array([[3, 2], [5, 2], [5, 3], [3, 3]])], (9, 9)).area
+    2
+    """
+    checked = [_ring(ring) for ring in rings]
+    checked = [ring for ring in checked if len(ring) >= 3]
+    if not checked:
+        return None
+    every = np.concatenate(checked)
+    low = np.maximum(np.floor(every.min(axis=0)), 0).astype(int)
+    high = np.minimum(np.ceil(every.max(axis=0)), [shape[1], shape[0]]).astype(int)
+    if (high <= low).any():
+        return None
+    width, height = (high - low).tolist()
+    if width * height > _LARGEST:
+        raise DataError(f"a polygon of {width} x {height} pixels is larger than any particle.")
+    # each edge switches, in every row whose centre it crosses, all pixels to its right
+    switches = np.zeros((height, width + 1), np.int32)
+    for ring in checked:
+        x0, y0 = (ring - low).T
+        x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+        top = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(int)
+        bottom = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(int)
+        lengths = np.maximum(bottom - top, 0)
+        edge = np.repeat(np.arange(len(ring)), lengths)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + top[edge]
+        slope = (x1 - x0)[edge] / (y1 - y0)[edge]
+        crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
+        col = np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)
+        np.add.at(switches, (row, col), 1)
+    crop = (np.cumsum(switches[:, :-1], axis=1) & 1).astype(bool)
+    if not crop.any():
+        return None
+    return Mask((int(low[1]), int(low[0])), crop, shape, **scores)
+
+
+def _ring(ring: Any) -> np.ndarray:
+    try:
+        points = np.asarray(ring, float)
+    except (TypeError, ValueError):
+        raise DataError("a polygon is a list of (x, y) numbers.") from None
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise DataError(f"a polygon is a finite array (N, 2) of (x, y), not {points.shape}.")
+    if points.size and np.abs(points).max() > 1e7:
+        raise DataError("a polygon lies more than ten million pixels from the origin.")
+    return points
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """Return one mask of the pixels of several; scores of the first.
+
+    Examples
+    --------
+    >>> a = Mask((0, 0), np.ones((1, 2), bool), (4, 4))
+    >>> union([a, Mask((0, 1), np.ones((1, 2), bool), (4, 4))]).area
+    3
+    """
+    boxes = np.array([mask.bbox for mask in masks])
+    (top, left), (bottom, right) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    crop = np.zeros((bottom - top, right - left), bool)
+    for mask in masks:
+        r0, c0, r1, c1 = mask.bbox
+        crop[r0 - top : r1 - top, c0 - left : c1 - left] |= mask.crop
+    return masks[0].replace(origin=(int(top), int(left)), crop=crop)
+
+
+def write_geojson(
+    masks: MaskSet, path: str | os.PathLike[str], calibration: Calibration | None = None
+) -> None:
+    """Write masks as GeoJSON polygons with holes, as QuPath reads them, whole or not at all.
+
+    Coordinates are pixels of the image from its top left corner, y down, pixel (0, 0) covering
+    0 to 1; GeoJSON proper would take them for degrees, so a member ``particle_nb`` says so.
+
+    Parameters
+    ----------
+    masks : MaskSet
+    path : str or path
+    calibration : Calibration or None
+        Stated in the file; coordinates stay in pixels.
+
+    Raises
+    ------
+    DataError
+        If masks is no MaskSet or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_geojson(MaskSet.from_labels(np.eye(3, dtype=int)), f"{folder}/a.geojson")
+    ...     len(json.load(open(f"{folder}/a.geojson"))["features"])
+    1
+    """
+    masks = checked_masks(masks)
+    checked_calibration(calibration)
+    assert masks.shape is not None
+    about: dict[str, Any] = {
+        "coordinates": "pixels, x to the right, y down, origin at the top left corner of the image",
+        "width": masks.shape[1],
+        "height": masks.shape[0],
+    }
+    if calibration is not None:
+        about |= {
+            "pixel_size": calibration.pixel_size,
+            "pixel_unit": calibration.unit,
+            "pixel_size_source": calibration.source,
+        }
+    features = [_feature(mask, index) for index, mask in enumerate(masks)]
+    document = {"type": "FeatureCollection", "particle_nb": about, "features": features}
+    with atomic(path) as stream:
+        stream.write(json.dumps(document, allow_nan=False).encode())
+
+
+def _feature(mask: Mask, index: int) -> dict[str, Any]:
+    # RFC 7946 wants exteriors against the clock in its own, upward y; with y down that is clockwise
+    # seen on the screen, which is how `outlines` runs
+    polygons = [[[*ring.tolist(), ring[0].tolist()] for ring in part] for part in outlines(mask)]
+    single = len(polygons) == 1
+    scores = {
+        "predicted_iou": mask.predicted_iou,
+        "stability_score": mask.stability_score,
+        "grid_px": math.nan if mask.grid_px == 1 else mask.grid_px,
+    }
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": f"particle {index + 1}",
+        "measurements": {"area_px2": mask.area}
+        | {key: value for key, value in scores.items() if math.isfinite(value)},
+    }
+    if mask.label:
+        properties["classification"] = {"name": mask.label}
+    return {
+        "type": "Feature",
+        "id": index + 1,
+        "geometry": {
+            "type": "Polygon" if single else "MultiPolygon",
+            "coordinates": polygons[0] if single else polygons,
+        },
+        "properties": properties,
+    }

@@ -1,0 +1,264 @@
+"""Masks as an ImageJ ROI zip and back, pixel for pixel."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import struct
+import warnings
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import roifile
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.exports.polygons import outlines, rasterise
+from particle_nb.core.files import atomic
+from particle_nb.core.image.reading import checked_path
+from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.masks.masks import checked_masks
+
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
+
+_MOST_ROIS, _LARGEST_ROI, _LARGEST_ZIP = 1_000_000, 2**26, 2**31
+
+_AREAS = (roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED)
+
+_NUMBERS = ("predicted_iou", "stability_score", "grid_px")
+
+_DAMAGE = (ValueError, struct.error, IndexError, KeyError, TypeError, RuntimeError, OverflowError)
+
+
+class RoiWarning(UserWarning):
+    """A ROI zip holds something that is no area."""
+
+
+def write_rois(masks: MaskSet, path: str | os.PathLike[str]) -> None:
+    """Write masks as a ROI zip for ImageJ's ROI Manager; nothing of them is lost.
+
+    One simple part is a traced polygon along pixel edges, holes and several parts are a composite
+    ROI. Frame, scores and class stand in the properties of each ROI.
+
+    Raises
+    ------
+    DataError
+        If masks is no MaskSet or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     masks = MaskSet.from_labels(np.array([[0, 1], [2, 2]]))
+    ...     write_rois(masks, f"{folder}/a.zip")
+    ...     read_rois(f"{folder}/a.zip").digest == masks.digest
+    True
+    """
+    masks = checked_masks(masks)
+    assert masks.shape is not None
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = f"particle_nb {masks.shape[0]} {masks.shape[1]}".encode()
+        for index, mask in enumerate(masks, start=1):
+            # a fixed date makes equal masks equal files
+            entry = zipfile.ZipInfo(f"{index:05d}.roi", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, _roi(mask, index).tobytes())
+    with atomic(path) as stream:
+        stream.write(packed.getbuffer())
+
+
+def _roi(mask: Mask, index: int) -> roifile.ImagejRoi:
+    polygons = outlines(mask)
+    r0, c0, r1, c1 = mask.bbox
+    if len(polygons) == 1 and len(polygons[0]) == 1:
+        roi = roifile.ImagejRoi.frompoints(polygons[0][0], name=f"{index:05d}")
+        roi.roitype = roifile.ROI_TYPE.TRACED
+    else:
+        roi = roifile.ImagejRoi()
+        roi.roitype = roifile.ROI_TYPE.RECT
+        path: list[float] = []
+        for ring in (ring for polygon in polygons for ring in polygon):
+            points = np.column_stack([np.full(len(ring), _LINE), ring])
+            points[0, 0] = _MOVE
+            path += [*points.ravel().tolist(), _CLOSE]
+        roi.multi_coordinates = np.array(path, np.float32)
+        roi.shape_roi_size = len(path)
+        roi.name = f"{index:05d}"
+    roi.version = 228
+    roi.top, roi.left, roi.bottom, roi.right = r0, c0, r1, c1
+    facts: dict[str, Any] = {"frame_height": mask.shape[0], "frame_width": mask.shape[1]}
+    for key in ("predicted_iou", "stability_score"):
+        if math.isfinite(getattr(mask, key)):
+            facts[key] = repr(getattr(mask, key))
+    if mask.grid_px != 1:
+        facts["grid_px"] = repr(mask.grid_px)
+    if mask.label:
+        # properties are lines of UTF-16 whose length roifile counts in characters
+        facts["label"] = re.sub(
+            "[\\\\\n\r\ud800-\udfff\U00010000-\U0010ffff]",
+            lambda found: f"\\U{ord(found[0]):08x}",
+            mask.label,
+        )
+    roi.props = "".join(f"{key}: {value}\n" for key, value in facts.items())
+    return roi
+
+
+def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> MaskSet:
+    """Read a ROI zip, or one .roi file, of ImageJ as masks: polygons, composites, boxes, ovals.
+
+    Pixels are those whose centres an outline holds. Lines, points and text are left out.
+
+    Parameters
+    ----------
+    path : str or path
+    shape : (H, W) or None
+        Size of the image; needed for files that particle_nb did not write.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file.
+    DataError
+        If it is no ROI file, is damaged or dangerous, or the shape is missing.
+
+    Warns
+    -----
+    RoiWarning
+        If ROIs that are no areas were left out; says how many.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rois(MaskSet((), (4, 4)), f"{folder}/a.zip")
+    ...     read_rois(f"{folder}/a.zip")
+    <MaskSet of 0 masks on 4 x 4 px>
+    """
+    file = checked_path(path)
+    rois, frame = _contents(file)
+    if shape is not None:
+        frame = _shape(shape)
+    parsed = []
+    for name, data in rois:
+        try:
+            roi = roifile.ImagejRoi.frombytes(data)
+            rings: list[np.ndarray] = list(roi.coordinates(multi=True))
+            parsed.append((name, roi, rings, _facts(roi.props)))
+        except (*_DAMAGE, NotImplementedError, MemoryError) as error:
+            raise DataError(f"{file.name}: {name} is damaged ({error}); save it anew.") from None
+    if frame is None:
+        frame = next((f["frame"] for *_, f in parsed if "frame" in f), None)
+    if frame is None:
+        raise DataError(
+            f"{file.name} does not say how large its image is; give shape=(rows, columns)."
+        )
+    masks, others = [], 0
+    for name, roi, coordinates, facts in parsed:
+        mask = _mask(roi, coordinates, frame)
+        if mask is None:
+            others += 1
+            continue
+        scores = {key: facts[key] for key in _NUMBERS if key in facts}
+        try:
+            masks.append(mask.replace(**scores, label=facts.get("label", "")))
+        except DataError as error:
+            raise DataError(f"{file.name}: {name}: {error}") from None
+    if others:
+        warnings.warn(
+            f"{file.name}: {others} of {len(parsed)} ROIs are no areas inside the image "
+            "(lines, points, text, or outside it) and were left out.",
+            RoiWarning,
+            stacklevel=2,
+        )
+    return MaskSet(tuple(masks), frame)
+
+
+def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | None]:
+    """Names and bytes of the ROIs, read in memory: nothing is unpacked onto the disk."""
+    with open(file, "rb") as stream:
+        head = stream.read(4)
+    if head == b"Iout":
+        if file.stat().st_size > _LARGEST_ROI:
+            raise DataError(f"{file.name} is too large for a ROI.")
+        return [(file.name, file.read_bytes())], None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > _MOST_ROIS or sum(e.file_size for e in entries) > _LARGEST_ZIP:
+                raise DataError(f"{file.name} claims {len(entries)} ROIs of absurd size; refused.")
+            rois = []
+            for entry in entries:
+                name = PurePosixPath(entry.filename.replace("\\", "/"))
+                if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
+                    raise DataError(
+                        f"{file.name}: entry {entry.filename!r} points elsewhere; refused."
+                    )
+                if name.suffix.lower() != ".roi":
+                    continue
+                if entry.file_size > _LARGEST_ROI:
+                    raise DataError(f"{file.name}: {entry.filename} unfolds to too much; refused.")
+                with archive.open(entry) as member:
+                    rois.append((entry.filename, member.read(_LARGEST_ROI + 1)))
+            words = archive.comment.split()
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
+    except RuntimeError as error:
+        raise DataError(f"{file.name} is locked with a password ({error}).") from None
+    ours = len(words) == 3 and words[0] == b"particle_nb" and words[1].isdigit()
+    if not rois and not ours:
+        raise DataError(f"{file.name} holds no .roi file; save it from ImageJ's ROI Manager.")
+    return rois, (_shape((int(words[1]), int(words[2]))) if ours else None)
+
+
+def _shape(shape: Any) -> tuple[int, int]:
+    try:
+        height, width = (int(v) for v in shape)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"shape is (rows, columns), not {shape!r}.") from None
+    if not (0 < height < 2**31 and 0 < width < 2**31):
+        raise DataError(f"shape is (rows, columns), both positive, not {shape!r}.")
+    return height, width
+
+
+def _facts(props: str) -> dict[str, Any]:
+    """Frame, scores and class of the properties that `write_rois` leaves."""
+    lines = dict(line.split(": ", 1) for line in props.split("\n") if ": " in line)
+    facts: dict[str, Any] = {}
+    for key in _NUMBERS:
+        if key in lines:
+            facts[key] = float(lines[key])
+    if "frame_height" in lines and "frame_width" in lines:
+        facts["frame"] = _shape((lines["frame_height"], lines["frame_width"]))
+    if "label" in lines:
+        facts["label"] = re.sub(
+            r"\\U(00[0-9a-f]{6})", lambda found: chr(int(found[1], 16)), lines["label"]
+        )
+    return facts
+
+
+def _mask(roi: Any, coordinates: list[np.ndarray], frame: tuple[int, int]) -> Mask | None:
+    special = roi.subtype != roifile.ROI_SUBTYPE.UNDEFINED  # text, ellipse as a line, image
+    if roi.roitype in _AREAS and not special:
+        return rasterise(coordinates, frame)
+    if roi.roitype == roifile.ROI_TYPE.RECT and not special:
+        return rasterise(coordinates, frame)
+    if roi.roitype == roifile.ROI_TYPE.OVAL and not special:
+        return _oval(roi, frame)
+    return None
+
+
+def _oval(roi: Any, frame: tuple[int, int]) -> Mask | None:
+    """Pixels whose centres lie in the ellipse that fills the bounding box."""
+    top, left = max(roi.top, 0), max(roi.left, 0)
+    bottom, right = min(roi.bottom, frame[0]), min(roi.right, frame[1])
+    if bottom <= top or right <= left:
+        return None
+    y = (np.arange(top, bottom)[:, None] + 0.5 - (roi.top + roi.bottom) / 2) * 2
+    x = (np.arange(left, right)[None] + 0.5 - (roi.left + roi.right) / 2) * 2
+    crop = (y / (roi.bottom - roi.top)) ** 2 + (x / (roi.right - roi.left)) ** 2 <= 1
+    return Mask((top, left), crop, frame) if crop.any() else None

@@ -1,0 +1,279 @@
+"""Micrographs and their scale: `Calibration` and `Image`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from particle_nb.core.errors import CalibrationError, ImageError
+
+#: Length of each unit in metres.
+METRES = {"pm": 1e-12, "nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+
+_SPELLINGS = {
+    "µm": "um",
+    "μm": "um",
+    "micron": "um",
+    "microns": "um",
+    "micrometer": "um",
+    "micrometre": "um",
+    "nanometer": "nm",
+    "nanometre": "nm",
+    "millimeter": "mm",
+    "millimetre": "mm",
+    "meter": "m",
+    "metre": "m",
+}
+
+_LENGTH = re.compile(
+    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
+    r"(?:\s*(?:/|per\b)\s*(?:px|pixels?))?\s*$"
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Edge length of one square pixel, with its unit and where it came from.
+
+    Parameters
+    ----------
+    pixel_size : float
+        Edge length of a pixel in `unit`; finite and positive.
+    unit : str
+        One of ``"nm" "um" "mm" "cm" "m" "pm"``; ``"µm"`` and ``"micron"`` are read as ``"um"``.
+    source : str
+        Where the number came from: a tag, a scale bar, or ``"typed"``.
+
+    Raises
+    ------
+    CalibrationError
+        If the size is not a finite positive number or the unit is unknown.
+
+    Examples
+    --------
+    >>> Calibration(0.31, "um").to("nm")
+    310.0
+    """
+
+    pixel_size: float
+    unit: str
+    source: str = "typed"
+
+    def __post_init__(self) -> None:
+        try:
+            size = float(self.pixel_size)
+        except (TypeError, ValueError):
+            size = math.nan
+        if isinstance(self.pixel_size, bool) or not math.isfinite(size) or size <= 0:
+            raise CalibrationError(
+                f"pixel_size must be a finite positive number, not {self.pixel_size!r}. "
+                "Give the edge length of one pixel, e.g. Calibration(0.31, 'um')."
+            )
+        unit = str(self.unit).strip()
+        unit = _SPELLINGS.get(unit.lower(), unit)
+        if unit not in METRES:
+            raise CalibrationError(
+                f"unknown unit {self.unit!r} of a pixel size; use one of {', '.join(METRES)}."
+            )
+        if not 1e-13 <= size * METRES[unit] <= 1e-1:
+            raise CalibrationError(
+                f"a pixel of {size:g} {unit} is outside 0.1 pm to 10 cm; check the unit."
+            )
+        object.__setattr__(self, "pixel_size", size)
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "source", str(self.source))
+
+    @classmethod
+    def parse(cls, text: str | float | tuple[float, str], source: str = "typed") -> Calibration:
+        """Read a pixel size typed as ``"0.31 um"``, ``"0.31 um/px"`` or ``(0.31, "um")``.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no number, no unit, or either is unusable.
+
+        Examples
+        --------
+        >>> Calibration.parse("310 nm").to("um")
+        0.31
+        """
+        if isinstance(text, tuple) and len(text) == 2:
+            return cls(text[0], text[1], source)
+        match = _LENGTH.match(text) if isinstance(text, str) else None
+        if match is None:
+            comma = isinstance(text, str) and _LENGTH.match(text.replace(",", "."))
+            raise CalibrationError(
+                f"cannot read {text!r} as a pixel size; "
+                + ("write the decimal with a point" if comma else "write a number and a unit")
+                + ", e.g. pixel_size='0.31 um'."
+            )
+        return cls(float(match[1]), match[2], source)
+
+    def to(self, unit: str) -> float:
+        """Return the pixel size in another unit (``"nm"``, ``"um"``, ...).
+
+        Raises
+        ------
+        CalibrationError
+            If the unit is unknown.
+
+        Examples
+        --------
+        >>> Calibration(2, "nm").to("um")
+        0.002
+        """
+        unit = _SPELLINGS.get(str(unit).lower(), unit)
+        if unit not in METRES:
+            raise CalibrationError(f"unknown unit {unit!r}; use one of {', '.join(METRES)}.")
+        # one rounding to 12 digits keeps 0.31 um -> 310.0 nm free of binary noise
+        return float(f"{self.pixel_size * METRES[self.unit] / METRES[unit]:.12g}")
+
+    def __str__(self) -> str:
+        return f"{self.pixel_size:g} {self.unit}/px ({self.source})"
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A micrograph: pixels, scale, and how both were obtained.
+
+    Parameters
+    ----------
+    pixels : array (H, W) or (H, W, C)
+        Grey values of any numeric dtype; C channels may be colours or detectors.
+        It is kept as given (not copied) and made read-only.
+    calibration : Calibration or None
+        None means that lengths are known in pixels only.
+    name : str
+        Shown in tables and reports.
+    info : dict
+        Provenance noted by the reader (file, cropped info bar, vendor, warnings).
+
+    Raises
+    ------
+    ImageError
+        If the array is empty, not numeric, not 2-D or 3-D, or has no finite value.
+
+    Examples
+    --------
+    >>> Image(np.zeros((4, 6), np.uint8)).shape
+    (4, 6)
+    """
+
+    pixels: np.ndarray
+    calibration: Calibration | None = None
+    name: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            pixels = np.asarray(self.pixels)
+        except (TypeError, ValueError) as error:
+            raise ImageError(f"pixels cannot be read as an array: {error}") from None
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8) * 255
+        if not (
+            np.issubdtype(pixels.dtype, np.integer) or np.issubdtype(pixels.dtype, np.floating)
+        ):
+            raise ImageError(
+                f"pixels must be real numbers, not {pixels.dtype}; pass an array of grey values."
+            )
+        if pixels.ndim not in (2, 3) or pixels.size == 0:
+            raise ImageError(
+                f"pixels must be (H, W) or (H, W, C) and not empty, but have shape {pixels.shape}; "
+                "pick one page of a stack."
+            )
+        if pixels.ndim == 3 and pixels.shape[2] > 16:
+            raise ImageError(
+                f"pixels of shape {pixels.shape} have {pixels.shape[2]} channels on their last "
+                "axis; channels stand last, and a stack is read page by page."
+            )
+        if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).any():
+            raise ImageError("pixels hold no finite value (all NaN or infinite).")
+        if self.calibration is not None and not isinstance(self.calibration, Calibration):
+            raise CalibrationError(
+                f"calibration must be a Calibration or None, not {type(self.calibration).__name__};"
+                " write Calibration(0.31, 'um')."
+            )
+        if not isinstance(self.info, Mapping):
+            raise ImageError(f"info is a dict of notes, not {type(self.info).__name__}.")
+        pixels = pixels.view()
+        pixels.flags.writeable = False
+        object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "name", str(self.name))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape, dtype and grey values, 16 hex digits: the key of every cache."""
+        pixels = np.ascontiguousarray(self.pixels)
+        digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype.str}".encode())
+        digest.update(pixels.data)
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        """One channel as float32 (H, W): Rec. 601 luma for 3 or 4 channels, else their mean.
+
+        Non-finite values are replaced by the smallest finite one.
+        """
+        pixels = self.pixels
+        if pixels.ndim == 3 and pixels.shape[2] >= 3:
+            grey = pixels[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        elif pixels.ndim == 3:
+            grey = pixels.mean(axis=2, dtype=np.float32)
+        else:
+            grey = pixels.astype(np.float32)
+        if np.issubdtype(pixels.dtype, np.floating):
+            finite = np.isfinite(grey)
+            if not finite.all():
+                grey = np.where(finite, grey, grey[finite].min() if finite.any() else 0)
+        grey = np.ascontiguousarray(grey, np.float32)
+        grey.flags.writeable = False
+        return grey
+
+    def to_uint8(self, percentiles: tuple[float, float] = (0.1, 99.9)) -> np.ndarray:
+        """Return grey values stretched to 0..255 between two percentiles, uint8 (H, W).
+
+        Examples
+        --------
+        >>> Image(np.arange(100.0).reshape(10, 10)).to_uint8().max()
+        np.uint8(255)
+        """
+        grey = self.grey
+        sample = grey[:: max(1, grey.shape[0] // 1024), :: max(1, grey.shape[1] // 1024)]
+        low, high = np.percentile(sample, percentiles)
+        if high <= low:
+            low, high = float(grey.min()), float(grey.max())
+        scale = 255.0 / (high - low) if high > low else 0.0
+        return np.clip((grey - low) * scale + 0.5 * (scale > 0), 0, 255).astype(np.uint8)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        scale = self.calibration if self.calibration is not None else "no scale"
+        return f"<Image {self.name!r} {width} x {height} px {self.pixels.dtype}, {scale}>"
+
+
+def checked_calibration(calibration: Any) -> None:
+    """Say so where something else than a calibration, or None, is given.
+
+    Raises
+    ------
+    CalibrationError
+        If so.
+    """
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CalibrationError(
+            f"calibration must be a Calibration or None, not {type(calibration).__name__}; "
+            "write Calibration(0.31, 'um') or image.calibration."
+        )

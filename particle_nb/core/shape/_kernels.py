@@ -1,0 +1,359 @@
+"""The estimator of `contour` in compiled loops, mask by mask.
+
+All compiled functions stand in this one file: numba keeps machine code as long as the file of the
+outermost function does not change, whatever happens to the files of those it calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from particle_nb.core.compiled import compiled
+
+#: Exit edge of a cell by 4 * code + entry edge. Corners count 1, 2, 4, 8 clockwise from the upper
+#: left, edges 0 to 3 clockwise from the top. Where two opposite corners are inside (codes 5 and
+#: 10) they belong together: parts hang together over corners, holes do not.
+_EXITS = np.zeros((16, 4), np.int64)
+
+for _code, _pairs in {
+    1: [(0, 3)],
+    2: [(0, 1)],
+    3: [(1, 3)],
+    4: [(1, 2)],
+    5: [(0, 1), (2, 3)],
+    6: [(0, 2)],
+    7: [(2, 3)],
+    8: [(2, 3)],
+    9: [(0, 2)],
+    10: [(0, 3), (1, 2)],
+    11: [(1, 2)],
+    12: [(1, 3)],
+    13: [(0, 1)],
+    14: [(0, 3)],
+}.items():
+    for _a, _b in _pairs:
+        _EXITS[_code, _a], _EXITS[_code, _b] = _b, _a
+
+#: Where the middles of a cell's edges are, and how far it is from one to another: (x, y).
+_MIDDLES = np.array([(0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)])
+
+#: By the same number: the edge by which the next cell is entered (opposite to the exit), and the
+#: way to there.
+_ENTRIES = (_EXITS ^ 2).reshape(64)
+
+_WAYS = (_MIDDLES[_EXITS] - _MIDDLES).reshape(64, 2)
+
+#: A crop of so many pixels or fewer has room for the points of any contour without counting them.
+_SMALL = 2**14
+
+
+@compiled
+def _scan(pixels, h, w, grid, out):
+    """Copy a crop into `grid` with a rim of one pixel; fill area and centroid."""
+    stride = w + 2
+    for p in range(stride * (h + 2)):
+        grid[p] = 0
+    area, sum_x, sum_y = 0, 0, 0
+    for i in range(h):
+        row, copy = pixels[i * w : (i + 1) * w], grid[(i + 1) * stride + 1 :]
+        in_row, weighted = np.int32(0), np.int64(0)
+        for j in range(w):
+            copy[j] = row[j]
+            in_row += np.int32(row[j])
+            weighted += np.int64(np.int32(row[j]) * np.int32(j))
+        area += int(in_row)
+        sum_x += int(weighted)
+        sum_y += int(in_row) * i
+    out[0], out[1], out[2] = area, sum_x / area, sum_y / area
+
+
+@compiled
+def _count_points(grid, h, w):
+    """Return the number of pixel edges between inside and outside: of points of all loops."""
+    stride = w + 2
+    count = 0
+    for i in range(h + 1):
+        row, below = grid[i * stride : (i + 1) * stride], grid[(i + 1) * stride :]
+        in_row = np.int32(0)
+        for j in range(w + 1):
+            in_row += np.int32(row[j] ^ row[j + 1]) + np.int32(row[j] ^ below[j])
+        count += int(in_row)
+    return count
+
+
+@compiled
+def _follow(grid, stride, start, entries, steps, ways, x, y, n):
+    """Write the loop to the left of pixel `start`; return its end and twice its area.
+
+    Points lie in the middle of pixel edges; coordinates are of the crop, one less than of the
+    grid. The inside lies to the right, so outer loops run clockwise on the screen and have a
+    positive area, loops around holes a negative one. Pixels entered from the left become 3. There
+    is no branch but the last: where a contour turns nobody can foretell.
+    """
+    first = start - stride - 1  # the cell above the edge, entered from below
+    cell, edge = first, 2
+    x_now, y_now = cell % stride - 0.5, cell // stride + 0.0
+    twice_area = 0.0
+    while True:
+        below = grid[cell + stride + 1]
+        upper = int(grid[cell] & 1) + 2 * int(grid[cell + 1] & 1)
+        lower = 4 * int(below & 1) + 8 * int(grid[cell + stride] & 1)
+        state = 4 * (upper + lower) + edge
+        # on the way up the pixel to the right is entered from the left
+        grid[cell + stride + 1] = below | np.uint8(2 * (edge == 2))
+        x[n], y[n] = x_now, y_now
+        n += 1
+        x_next, y_next = x_now + ways[state, 0], y_now + ways[state, 1]
+        twice_area += x_now * y_next - x_next * y_now
+        x_now, y_now = x_next, y_next
+        cell += steps[state]
+        edge = entries[state]
+        if cell == first and edge == 2:
+            return n, twice_area
+
+
+@compiled
+def _largest_loop(grid, h, w, entries, steps, ways, x, y, out):
+    """Leave the largest outer loop at the front of x and y; count parts and holes.
+
+    Returns its number of points and its area.
+    """
+    n, best = 0, 0.0
+    stride = w + 2
+    for state in range(64):
+        entry = entries[state]
+        across = 1 if entry == 3 else -1
+        steps[state] = stride * (1 - entry) if entry % 2 == 0 else across
+    end = stride * (h + 1)
+    for first in range(stride + 1, end, 64):
+        here, before = grid[first : first + 64], grid[first - 1 : first + 63]
+        size, found = min(64, end - first), np.uint8(0)
+        for p in range(size):
+            found |= np.uint8((here[p] == 1) & (before[p] == 0))
+        if found == 0:
+            continue
+        for p in range(first, first + size):
+            # a row enters the inside here, and no loop has passed yet
+            if grid[p] != 1 or grid[p - 1] != 0:
+                continue
+            last, twice_area = _follow(grid, stride, p, entries, steps, ways, x, y, n)
+            if twice_area < 0:
+                out[10] += 1
+                continue
+            out[9] += 1
+            if twice_area > best:
+                best = twice_area
+                for m in range(n, last):
+                    x[m - n], y[m - n] = x[m], y[m]
+                n = last - n
+    return n, 0.5 * best
+
+
+@compiled
+def _blur(source, target, n, t):
+    """Write the Gaussian of n values that are preceded by 8 and followed by 8 more."""
+    t0, t1, t2, t3, t4, t5, t6, t7, t8 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]
+    s = source
+    for j in range(n):
+        target[j] = (
+            t0 * s[j + 8]
+            + t1 * (s[j + 7] + s[j + 9])
+            + t2 * (s[j + 6] + s[j + 10])
+            + t3 * (s[j + 5] + s[j + 11])
+            + t4 * (s[j + 4] + s[j + 12])
+            + t5 * (s[j + 3] + s[j + 13])
+            + t6 * (s[j + 2] + s[j + 14])
+            + t7 * (s[j + 1] + s[j + 15])
+            + t8 * (s[j] + s[j + 16])
+        )
+
+
+@compiled
+def _smooth(values, n, taps, room):
+    """Smooth the first n values of a closed loop in place."""
+    # g*(2v - g*v): twice the reach of values from the other end stand before and behind
+    for j in range(16):
+        room[j], room[n + 16 + j] = values[(j - 16) % n], values[j % n]
+    middle = room[16:]
+    for j in range(n):
+        middle[j] = values[j]
+    once = room[n + 32 :]
+    _blur(room, once, n + 16, taps)
+    middle = room[8:]
+    for j in range(n + 16):
+        once[j] = 2.0 * middle[j] - once[j]
+    _blur(once, values, n, taps)
+
+
+@compiled
+def _sorted_along(key, side, most, begin, n, order):
+    """Order the points of one side of a loop by their key; return how many they are.
+
+    From point `begin`, which has the least key, the keys run up but for small detours: insertion
+    sorts them in linear time. A loop with long detours takes a Shell sort. (Numba's argsort would
+    double the time to compile.)
+    """
+    count, moves, top = 0, 20 * n, key[begin]
+    for part in range(2):
+        for j in range(0 if part else begin, begin if part else n):
+            if side[j] > most:
+                continue
+            place, this = count, key[j]
+            count += 1
+            if this >= top:
+                top = this
+            elif moves > 0:
+                while place > 0 and key[order[place - 1]] > this:
+                    order[place] = order[place - 1]
+                    place -= 1
+                    moves -= 1
+            order[place] = j
+    gap = count if moves <= 0 else 1
+    while gap > 1:
+        gap = max(1, gap * 5 // 11)
+        for k in range(gap, count):
+            j, place = order[k], k
+            while place >= gap and key[order[place - gap]] > key[j]:
+                order[place] = order[place - gap]
+                place -= gap
+            order[place] = j
+    return count
+
+
+@compiled
+def _hull(x, y, n, hx, hy):
+    """Write the convex hull (Andrew's monotone chain), the first point also last; return its size.
+
+    The points are sorted along a direction that no pixel grid has, so that none tie. The smoothed
+    contour of a thin mask may cross itself, which rules out the methods for simple polygons.
+    """
+    key, side, order = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    low, high, least, most = 0, 0, np.inf, -np.inf
+    for j in range(n):
+        this = 0.8342 * x[j] + 0.5515 * y[j]
+        key[j] = this
+        if this < least:
+            low, least = j, this
+        if this > most:
+            high, most = j, this
+    # either chain gets the points of its side of the line between the two, and those so near to
+    # the line that rounding may put them on either
+    sx, sy, x_low, y_low = x[high] - x[low], y[high] - y[low], x[low], y[low]
+    near = 0.01 * math.sqrt(sx * sx + sy * sy)
+    for j in range(n):
+        side[j] = sx * (y[j] - y_low) - sy * (x[j] - x_low)
+    size = 0
+    for sweep in range(2):
+        floor = size
+        for k in range(_sorted_along(key, side, near, high if sweep else low, n, order)):
+            px, py = x[order[k]], y[order[k]]
+            while size - floor > 1 and (
+                (hx[size - 1] - hx[size - 2]) * (py - hy[size - 2])
+                - (px - hx[size - 2]) * (hy[size - 1] - hy[size - 2])
+                <= 0.0
+            ):
+                size -= 1
+            hx[size], hy[size] = px, py
+            size += 1
+        size -= 1  # the last point begins the other chain
+        for j in range(n):
+            key[j], side[j] = -key[j], -side[j]
+    hx[size], hy[size] = hx[0], hy[0]
+    return size
+
+
+@compiled
+def _calipers(hx, hy, n, out):
+    """Fill perimeter, area, least and greatest Feret diameter of a hull of n points.
+
+    Point n repeats point 0. For every side the farthest vertex is found by going on from that
+    of the side before; whatever is passed on the way is opposite to the side's first point.
+    """
+    length, area, least, most = 0.0, 0.0, np.inf, 0.0
+    k = 1
+    for e in range(n):
+        ax, ay = hx[e], hy[e]
+        sx, sy = hx[e + 1] - ax, hy[e + 1] - ay
+        side = math.sqrt(sx * sx + sy * sy)
+        length += side
+        area += 0.5 * (ax * hy[e + 1] - hx[e + 1] * ay)
+        height = sx * (hy[k] - ay) - sy * (hx[k] - ax)
+        most = max(most, (hx[k] - ax) ** 2 + (hy[k] - ay) ** 2)
+        for _ in range(n):
+            after = k + 1 if k + 1 < n else 0
+            further = sx * (hy[after] - ay) - sy * (hx[after] - ax)
+            if further < height:
+                break
+            k, height = after, further
+            most = max(most, (hx[k] - ax) ** 2 + (hy[k] - ay) ** 2)
+        if side > 0.0:
+            least = min(least, height / side)
+    out[4], out[5], out[6], out[7] = length, area, least, math.sqrt(most)
+
+
+@compiled
+def _measure_loop(x, y, n, raw_area, room, out):
+    """Fill perimeter, hull, Feret and the share of area that the smoothing has left."""
+    area, length = 0.0, 0.0
+    x0, y0 = x[n - 1], y[n - 1]
+    for m in range(n):
+        x1, y1 = x[m], y[m]
+        area += x0 * y1 - x1 * y0
+        length += math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2)
+        x0, y0 = x1, y1
+    out[3], out[8] = length, 0.5 * area / raw_area
+    hx, hy = room[: 2 * n + 2], room[2 * n + 2 :]
+    _calipers(hx, hy, _hull(x, y, n, hx, hy), out)
+
+
+@compiled
+def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out):
+    """Fill one row of QUANTITIES per mask; crops lie one behind the other in `pixels`.
+
+    Returns the smoothed contour of the last mask.
+    """
+    largest = 0
+    for m in range(len(offsets)):
+        largest = max(largest, (heights[m] + 2) * (widths[m] + 2))
+    grid = np.empty(largest, np.uint8)
+    steps = np.empty(64, np.int64)
+    capacity = 2 * min(largest, _SMALL)  # no more edges than that between so many pixels
+    x, y, room = np.empty(capacity), np.empty(capacity), np.empty(4 * capacity + 64)
+    n = 0
+    for m in range(len(offsets)):
+        h, w = heights[m], widths[m]
+        crop = pixels[offsets[m] : offsets[m] + h * w]
+        _scan(crop, h, w, grid, out[m])
+        if (h + 2) * (w + 2) > _SMALL:
+            need = _count_points(grid, h, w)
+            if need > len(x):
+                x, y, room = np.empty(2 * need), np.empty(2 * need), np.empty(8 * need + 64)
+        n, raw_area = _largest_loop(grid, h, w, entries, steps, ways, x, y, out[m])
+        _smooth(x, n, taps, room)
+        _smooth(y, n, taps, room)
+        _measure_loop(x, y, n, raw_area, room, out[m])
+    return x[:n], y[:n]
+
+
+def measure_crops(crops: Sequence[np.ndarray], taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `QUANTITIES` of bool crops, float64 (N, 11), and the contour of the last.
+
+    Parameters
+    ----------
+    crops : sequence of bool array (h, w)
+        One at least, none of them empty.
+    taps : float64 array (9,)
+        Weights of the smoothing, from the middle outwards.
+    """
+    heights = np.array([crop.shape[0] for crop in crops], np.int64)
+    widths = np.array([crop.shape[1] for crop in crops], np.int64)
+    ends = np.cumsum(heights * widths)
+    pixels = np.concatenate([crop.reshape(-1) for crop in crops]).view(np.uint8)
+    out = np.zeros((len(crops), 11))
+    last = _measure_all(
+        pixels, ends - heights * widths, heights, widths, _ENTRIES, _WAYS, taps, out
+    )
+    return out, np.stack(last, axis=1)

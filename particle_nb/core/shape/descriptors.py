@@ -1,0 +1,166 @@
+"""What is computed of a particle: `Region`, `Descriptor` and the table `DESCRIPTORS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from particle_nb.core.errors import DataError
+from particle_nb.core.masks import Mask
+from particle_nb.core.shape.contour import ESTIMATOR, QUANTITIES, measure_crops, outline
+
+_FIELDS = ("area", "perimeter", "hull_perimeter", "hull_area", "feret_min", "feret_max")
+
+_PLACES = [QUANTITIES.index(name) for name in _FIELDS]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What a descriptor is given: the measured quantities of one particle, in pixels.
+
+    The built-in descriptors are plain arithmetic and are called once for all particles, with
+    arrays (N,) in place of the numbers; a descriptor of your own is called particle by particle.
+
+    Parameters
+    ----------
+    area : float
+        Pixel count.
+    perimeter : float
+        Length of the outer sub-pixel contour of the largest part.
+    hull_perimeter, hull_area : float
+        Of the convex hull of that contour.
+    feret_min, feret_max : float
+        Least and greatest distance of parallel tangents to it.
+    mask : Mask or None
+        The particle itself; None where the numbers are arrays.
+
+    Examples
+    --------
+    >>> Region.of(Mask((0, 0), np.ones((30, 30), bool), (40, 40))).area
+    900.0
+    """
+
+    area: Any
+    perimeter: Any
+    hull_perimeter: Any
+    hull_area: Any
+    feret_min: Any
+    feret_max: Any
+    mask: Mask | None = None
+
+    @classmethod
+    def of(cls, mask: Mask) -> Region:
+        """Measure one mask."""
+        return cls.rows(measure_crops([mask.crop]), [mask])[0]
+
+    @classmethod
+    def rows(cls, quantities: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
+        """Make one Region for each row of what `measure_crops` returns."""
+        chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
+        return [cls(**row, mask=mask) for row, mask in zip(chosen, masks, strict=True)]
+
+    @classmethod
+    def columns(cls, quantities: np.ndarray) -> Region:
+        """Make one Region of arrays (N,) from what `measure_crops` returns."""
+        area, perimeter, hull_perimeter, hull_area, low, high = quantities[:, _PLACES].T
+        return cls(area, perimeter, hull_perimeter, hull_area, low, high)
+
+    @property
+    def contour(self) -> np.ndarray:
+        """The sub-pixel contour as (x, y) in image pixels, float64 (M, 2), not closed."""
+        if self.mask is None:
+            raise DataError("this Region stands for many particles and has no single contour.")
+        row, col = self.mask.origin
+        return outline(self.mask.crop) + np.array([col, row], float)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One line of `DESCRIPTORS`: a function of a `Region`, and what the number means.
+
+    Parameters
+    ----------
+    function : callable Region -> float
+        In pixels; NaN where it cannot be told.
+    symbol : str
+        As on an axis.
+    dimension : int
+        0 for a ratio, 1 for a length, 2 for an area; decides the scale and the column's ending.
+    source : str
+        Clause, paper or DOI of the definition.
+    columnar : bool
+        True where the function also works on arrays and ignores ``region.mask``.
+    """
+
+    function: Callable[[Region], Any]
+    symbol: str
+    dimension: int = 0
+    source: str = ""
+    columnar: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise DataError(
+                f"a descriptor needs a function Region -> float, not {self.function!r}."
+            )
+        if self.dimension not in (0, 1, 2):
+            raise DataError(
+                f"dimension is 0 (ratio), 1 (length) or 2 (area), not {self.dimension!r}."
+            )
+
+
+def _circularity(r: Region) -> Any:
+    return np.sqrt(4 * math.pi * r.area) / r.perimeter
+
+
+def _roundness(r: Region) -> Any:
+    return 4 * r.area / (math.pi * r.feret_max**2)
+
+
+_ISO = "ISO 9276-6:2008"
+
+_PAPER = "main paper, table 3"
+
+#: The built-in descriptors: name -> function, symbol, dimension, source, columnar.
+DESCRIPTORS: Mapping[str, Descriptor] = MappingProxyType(
+    {
+        "area": Descriptor(lambda r: r.area, "A", 2, "pixel count", True),
+        "perimeter": Descriptor(lambda r: r.perimeter, "P", 1, ESTIMATOR, True),
+        "x_A": Descriptor(lambda r: np.sqrt(4 * r.area / math.pi), "x_A", 1, _ISO, True),
+        "x_Fmin": Descriptor(lambda r: r.feret_min, "x_Fmin", 1, _ISO, True),
+        "x_Fmax": Descriptor(lambda r: r.feret_max, "x_Fmax", 1, _ISO, True),
+        "aspect_ratio": Descriptor(
+            lambda r: r.feret_min / r.feret_max, "x_Fmin/x_Fmax", 0, _ISO, True
+        ),
+        "elongation": Descriptor(
+            lambda r: 1 - r.feret_min / r.feret_max, "1 - x_Fmin/x_Fmax", 0, _PAPER, True
+        ),
+        "circularity": Descriptor(_circularity, "sqrt(4 pi A)/P", 0, _ISO, True),
+        "form_factor": Descriptor(
+            lambda r: _circularity(r) ** 2, "4 pi A/P^2", 0, "ISO 9276-6:2008, squared", True
+        ),
+        "roundness": Descriptor(_roundness, "4A/(pi x_Fmax^2)", 0, _ISO, True),
+        "convexity": Descriptor(
+            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True
+        ),
+        "solidity": Descriptor(lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True),
+    }
+)
+
+#: The main paper's seven names (table 3) -> the descriptor with that formula.
+PAPER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "Aspect Ratio": "aspect_ratio",
+        "Sphericity": "circularity",
+        "Convexity": "convexity",
+        "Elongation": "elongation",
+        "Roundness": "roundness",
+        "Circularity": "form_factor",
+        "Perimeter Regularity": "circularity",
+    }
+)

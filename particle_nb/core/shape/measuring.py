@@ -1,0 +1,378 @@
+"""Size and shape of particles: `measure`, its settings, flags and edge weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from particle_nb.core.errors import CalibrationError, DataError
+from particle_nb.core.image import Calibration
+from particle_nb.core.masks import MaskSet
+from particle_nb.core.shape.contour import ESTIMATOR, measure_crops
+from particle_nb.core.shape.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
+
+try:  # pandas 3; older ones take the usual way
+    from pandas.api.internals import create_dataframe_from_blocks
+except ImportError:
+    create_dataframe_from_blocks = None
+
+
+@lru_cache(maxsize=64)
+def _header(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)
+
+
+def frame(columns: Mapping[str, np.ndarray | Sequence[str]]) -> pd.DataFrame:
+    """Return ``pandas.DataFrame(columns)`` for columns of numbers and of texts.
+
+    The usual way looks at every column by itself, which for the 28 particles of an image takes
+    longer than measuring them. Here columns of one type go in as one block, all texts are
+    converted together, and a header is made once for all tables that have it.
+
+    Parameters
+    ----------
+    columns : mapping of str to array (N,) or list of str
+        Arrays of float, int or bool, lists of texts without gaps; all of one length.
+
+    Examples
+    --------
+    >>> frame({"x_px": np.array([1.0, 2.0]), "flag": ["", "holes"]})
+       x_px   flag
+    0   1.0
+    1   2.0  holes
+    """
+    texts = [name for name, column in columns.items() if not isinstance(column, np.ndarray)]
+    rows = len(next(iter(columns.values()), ()))
+    if create_dataframe_from_blocks is None or not rows:
+        return pd.DataFrame(columns)
+    together: list[str] = []
+    for name in texts:
+        together += columns[name]
+    converted = pd.Series(together)
+    if texts and not isinstance(converted.dtype, pd.StringDtype):
+        return pd.DataFrame(columns)
+    grouped: dict[np.dtype, list[int]] = {}
+    blocks: list[tuple[Any, np.ndarray]] = []
+    values = list(columns.values())
+    for place, column in enumerate(values):
+        if isinstance(column, np.ndarray):
+            grouped.setdefault(column.dtype, []).append(place)
+        else:
+            first = rows * len(blocks)
+            blocks.append((converted.array[first : first + rows], np.array([place])))
+    for places in grouped.values():
+        blocks.append((np.stack([values[place] for place in places]), np.array(places)))
+    # a view of the header: who renames it renames their own
+    header = _header(tuple(columns)).view()
+    return create_dataframe_from_blocks(blocks, index=pd.RangeIndex(rows), columns=header)
+
+
+_LENGTH_UNITS = ("px", "nm", "um")
+
+#: Columns of `measure` that are no descriptors.
+_COLUMNS = {"label", "image", "x_px", "y_px", "touches_edge", "n_parts", "n_holes", "edge_weight"}
+
+_COLUMNS |= {"predicted_iou", "stability_score", "class_name", "flag"}
+
+#: Fewer grid cells across than this and the grid, not the image, limits a particle.
+_CELLS_ACROSS = 10
+
+#: Smoothing that changes the contour's area by this share has removed details of the mask,
+_FINE_DETAIL = 0.02
+
+#: and by this share it has removed the particle.
+_UNMEASURABLE = 0.25
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How `measure` reports.
+
+    Parameters
+    ----------
+    unit : "px", "nm", "um" or None
+        None takes the calibration's own unit if it is nm or um, nm for pm, um for larger ones,
+        and px without a calibration.
+    names : "iso" or "paper"
+        "paper" gives the main paper's seven columns under its names, beside the sizes.
+    grid_px : float or None
+        Size in image pixels of one cell of the grid that the masks were made on. None takes each
+        mask's own `Mask.grid_px`, which the segmenters set: 1 for masks drawn on pixels,
+        max(H, W) / 256 for SAM on an untiled image. Give it for masks that were read from a file
+        which does not say. Particles less than ten cells across are flagged ``too_small``.
+    descriptors : mapping of str to Descriptor or function
+        More columns; a bare function ``Region -> float`` gives a ratio.
+
+    Raises
+    ------
+    DataError
+        If a field has no such choice.
+
+    Examples
+    --------
+    >>> MeasureSettings(names="paper").names
+    'paper'
+    """
+
+    unit: str | None = None
+    names: str = "iso"
+    grid_px: float | None = None
+    descriptors: Mapping[str, Descriptor | Callable[[Region], float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.unit is not None:
+            unit = {"µm": "um", "μm": "um"}.get(str(self.unit), self.unit)
+            if unit not in _LENGTH_UNITS:
+                raise DataError(f"unit is one of {', '.join(_LENGTH_UNITS)}, not {self.unit!r}.")
+            object.__setattr__(self, "unit", unit)
+        if self.names not in ("iso", "paper"):
+            raise DataError(f"names is 'iso' or 'paper', not {self.names!r}.")
+        grid = self.grid_px
+        if grid is not None:
+            if isinstance(grid, bool) or not isinstance(grid, (int, float, np.number)):
+                raise DataError(f"grid_px is a number of pixels, not {grid!r}.")
+            if not 0 < grid < math.inf:
+                raise DataError(f"grid_px is a positive number of pixels, not {grid!r}.")
+            object.__setattr__(self, "grid_px", float(grid))
+        try:
+            given = dict(self.descriptors)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"descriptors is a mapping of names to functions, not {self.descriptors!r}."
+            ) from None
+        for name, entry in given.items():
+            taken = DESCRIPTORS.keys() | PAPER_NAMES.keys() | _COLUMNS
+            if not isinstance(name, str) or not name or name in taken:
+                raise DataError(f"{name!r} cannot name a descriptor; use a new, non-empty name.")
+            if not isinstance(entry, Descriptor):
+                given[name] = Descriptor(entry, name)
+        object.__setattr__(self, "descriptors", MappingProxyType(given))
+
+
+def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
+    """Return the unit of the columns and the pixel size in it."""
+    if calibration is None:
+        if unit not in (None, "px"):
+            raise CalibrationError(
+                f"lengths in {unit} need a pixel size and there is none: pass one, e.g. "
+                "measure(masks, Calibration(0.31, 'um')), or leave unit out to measure in px."
+            )
+        return "px", 1.0
+    if not isinstance(calibration, Calibration):
+        raise CalibrationError(
+            f"calibration must be a Calibration or None, not {type(calibration).__name__}; "
+            "write Calibration(0.31, 'um')."
+        )
+    if unit is None:
+        unit = {"nm": "nm", "pm": "nm"}.get(calibration.unit, "um")
+    return unit, 1.0 if unit == "px" else calibration.to(unit)
+
+
+def _flags(quantities: np.ndarray, grid_px: np.ndarray) -> list[str]:
+    """Name what keeps each particle from being measured as the estimator promises."""
+    area, lost = quantities[:, 0], np.abs(quantities[:, 8] - 1)
+    found = {
+        "no_contour": ~(lost <= _UNMEASURABLE),
+        "too_small": np.sqrt(4 * area / math.pi) < _CELLS_ACROSS * grid_px,
+        "fine_detail": lost > _FINE_DETAIL,
+        "parts": quantities[:, 9] > 1,
+        "holes": quantities[:, 10] > 0,
+    }
+    flags = [""] * len(quantities)
+    for name, rows in found.items():
+        for row in rows.nonzero()[0].tolist():
+            flags[row] += f";{name}" if flags[row] else name
+    return flags
+
+
+def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the Miles-Lantuejoul weight of each bounding box, float64 (N,).
+
+    A particle that is wide or high is less likely to lie whole within the frame; its weight is
+    the inverse of that chance, ``W H / ((W - Fx)(H - Fy))``, and 0 for one that touches the rim.
+    On a pixel grid a mask of w columns has W - 1 - w places that keep clear of both rims, and
+    that is what stands for W - Fx here.
+
+    Parameters
+    ----------
+    boxes : int array (N, 4)
+        First row, first column, one past the last row, one past the last column.
+    shape : (H, W)
+        Size of the frame.
+
+    Raises
+    ------
+    DataError
+        If `boxes` is something else.
+
+    Examples
+    --------
+    >>> edge_weights(np.array([[0, 3, 5, 9], [40, 40, 49, 49]]), (100, 100)).round(3).tolist()
+    [0.0, 1.235]
+
+    References
+    ----------
+    R. E. Miles, 1974; C. Lantuejoul, 1980; also in ISO 13322-1.
+    """
+    boxes = np.asarray(boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.issubdtype(boxes.dtype, np.integer):
+        raise DataError(
+            f"boxes is an int array (N, 4) as MaskSet.boxes, not {boxes.dtype} {boxes.shape}."
+        )
+    height, width = shape
+    r0, c0, r1, c1 = boxes.T
+    inside = (r0 > 0) & (c0 > 0) & (r1 < height) & (c1 < width)
+    places = (height - 1.0 - (r1 - r0)) * (width - 1.0 - (c1 - c0))
+    weights = np.zeros(len(boxes))
+    np.divide(height * width, places, out=weights, where=inside & (places > 0))
+    return weights
+
+
+def measure(
+    masks: MaskSet | np.ndarray,
+    calibration: Calibration | None = None,
+    image: str = "",
+    settings: MeasureSettings | None = None,
+    **changes: Any,
+) -> pd.DataFrame:
+    """Measure size and shape of every mask: one row each, with the unit in the column's name.
+
+    Area is the pixel count, holes left out and all parts counted. Perimeter, hull and Feret
+    diameters belong to one sub-pixel contour, the outer one of the largest part (`ESTIMATOR`);
+    they are NaN, with the flag ``no_contour``, for a mask of a few pixels that has none.
+
+    Parameters
+    ----------
+    masks : MaskSet, or int label image (H, W)
+    calibration : Calibration or None
+        None measures in pixels.
+    image : str
+        Name written into the column ``image``; stack several images with `pandas.concat`.
+    settings : MeasureSettings or None
+    **changes
+        Fields of `MeasureSettings` by name: ``measure(masks, scale, unit="nm", names="paper")``.
+
+    Returns
+    -------
+    DataFrame
+        ``label`` (mask index + 1), ``image`` where named, centroid ``x_px y_px``, ``area_um2``,
+        ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``, ``x_Fmax_um`` (or ``_nm``, ``_px``), the
+        ratios, ``touches_edge``, ``n_parts``, ``n_holes``, ``edge_weight`` (Miles-Lantuejoul),
+        ``predicted_iou``, ``stability_score``, ``class_name`` and ``flag``. A flag names what
+        limits the row: ``too_small`` (less than ten cells of the grid that the mask was made on
+        across, see `MeasureSettings.grid_px`), ``fine_detail`` (the
+        smoothing changes the contour's area by over 2 %), ``no_contour`` (by over 25 %),
+        ``parts``, ``holes``. ``attrs`` says estimator, unit, frame, source of the scale, digest
+        of the masks and the coarsest ``grid_px`` among them.
+
+    Raises
+    ------
+    CalibrationError
+        If a physical unit is asked for without a calibration.
+    DataError
+        If `masks` is no MaskSet, or a setting is unknown.
+
+    Examples
+    --------
+    >>> labels = np.zeros((40, 40), int)
+    >>> labels[5:25, 5:35] = 1
+    >>> table = measure(MaskSet.from_labels(labels), Calibration(0.5, "um"))
+    >>> float(table.area_um2[0]), round(float(table.aspect_ratio[0]), 2)
+    (150.0, 0.58)
+    """
+    if isinstance(masks, np.ndarray):
+        masks = MaskSet.from_labels(masks)
+    if not isinstance(masks, MaskSet):
+        raise DataError(
+            f"measure needs a MaskSet, not {type(masks).__name__}; for one mask write "
+            "MaskSet((mask,)), for a label image MaskSet.from_labels(labels)."
+        )
+    if settings is not None and not isinstance(settings, MeasureSettings):
+        raise DataError(f"settings must be MeasureSettings, not {type(settings).__name__}.")
+    settings = settings or MeasureSettings()
+    try:
+        settings = dataclasses.replace(settings, **changes) if changes else settings
+    except TypeError:
+        known = ", ".join(item.name for item in dataclasses.fields(MeasureSettings))
+        raise DataError(
+            f"no such setting of measure among {sorted(changes)}; it has {known}."
+        ) from None
+    unit, pixel = _choose_unit(calibration, settings.unit)
+    shape = masks.shape
+    assert shape is not None  # MaskSet guarantees it; this is for the type checker
+    boxes = masks.boxes
+    quantities = measure_crops([mask.crop for mask in masks])
+    quantities[~(np.abs(quantities[:, 8] - 1) <= _UNMEASURABLE), 3:8] = math.nan
+    everything = Region.columns(quantities)
+
+    grid = np.array([mask.grid_px for mask in masks], float)
+    if settings.grid_px is not None:
+        grid[:] = settings.grid_px
+    columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
+    if image:
+        columns["image"] = [str(image)] * len(masks)
+    columns["x_px"] = quantities[:, 1] + boxes[:, 1]
+    columns["y_px"] = quantities[:, 2] + boxes[:, 0]
+
+    ratios = [name for name in DESCRIPTORS if DESCRIPTORS[name].dimension == 0]
+    wanted = {name: DESCRIPTORS[name] for name in DESCRIPTORS if name not in ratios}
+    if settings.names == "paper":
+        wanted |= {name: DESCRIPTORS[iso] for name, iso in PAPER_NAMES.items()}
+    else:
+        wanted |= {name: DESCRIPTORS[name] for name in ratios}
+    wanted |= settings.descriptors  # type: ignore[arg-type]
+    regions: list[Region] | None = None
+    for name, entry in wanted.items():
+        if entry.columnar:
+            values = np.asarray(entry.function(everything), float)
+        else:
+            if regions is None:
+                regions = Region.rows(quantities, masks)
+            values = np.array([_value(entry, name, region) for region in regions], float)
+        ending = ("", f"_{unit}", f"_{unit}2")[entry.dimension]
+        columns[name + ending] = values * pixel**entry.dimension if entry.dimension else values
+
+    columns |= {
+        "touches_edge": _touches(boxes, shape),
+        "n_parts": quantities[:, 9].astype(np.int64),
+        "n_holes": quantities[:, 10].astype(np.int64),
+        "edge_weight": edge_weights(boxes, shape),
+        "predicted_iou": masks.predicted_iou,
+        "stability_score": masks.stability_score,
+        "class_name": [mask.label for mask in masks],
+        "flag": _flags(quantities, grid),
+    }
+    table = frame(columns)
+    table.attrs.update(
+        estimator=ESTIMATOR,
+        unit=unit,
+        pixel_size=pixel,
+        calibration="none" if calibration is None else str(calibration),
+        shape=list(shape),
+        masks=masks.digest,
+        grid_px=float(grid.max(initial=1.0)) if settings.grid_px is None else settings.grid_px,
+    )
+    return table
+
+
+def _touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    r0, c0, r1, c1 = boxes.T
+    return (r0 == 0) | (c0 == 0) | (r1 == shape[0]) | (c1 == shape[1])
+
+
+def _value(entry: Descriptor, name: str, region: Region) -> float:
+    value = entry.function(region)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"descriptor {name!r} returned {value!r}; it has to return one number."
+        ) from None
