@@ -38,7 +38,7 @@ test: env browser
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy particle_nb
+	$(VENV)/bin/mypy particle_nb training
 
 # runs the notebooks that are older than the package, builds strictly, checks links and the site
 docs: env $(VENV)/.docs

@@ -25,10 +25,10 @@ from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
 from particle_nb.models import Segmenter, load_model  # noqa: E402
 from particle_nb.models.embedded import automatic, joining, regions, segmenter, views  # noqa: E402
 from training.segmenter import data as training_data  # noqa: E402
-from training.segmenter import evaluate
-from training.segmenter import losses as training_losses
-from training.segmenter import prompts as training_prompts
-from training.segmenter import train as train_segmenter
+from training.segmenter import evaluate  # noqa: E402
+from training.segmenter import losses as training_losses  # noqa: E402
+from training.segmenter import prompts as training_prompts  # noqa: E402
+from training.segmenter import train as train_segmenter  # noqa: E402
 from training.segmenter.export import export, isotonic  # noqa: E402
 
 torch.set_num_threads(2)

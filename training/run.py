@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-log = logging.getLogger("particle_nb.training")
+log = logging.getLogger("training")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def read_weights(
         Path of a .safetensors file; empty for `own`, the one of the package.
     own : Path
     script : str
-        The module that trains such weights.
+        The module of ``training`` that makes such weights.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def read_weights(
 
     Examples
     --------
-    >>> read_weights("no such file", Path("depth.safetensors"), "train_depth")
+    >>> read_weights("no such file", Path("depth.safetensors"), "depth.train")
     Traceback (most recent call last):
     ...
     particle_nb.core.errors.ModelError: ...
@@ -48,7 +48,7 @@ def read_weights(
     if not path.is_file():
         raise ModelError(
             f"no weights at {path}; reinstall particle-nb, or train them with "
-            f"`python -m particle_nb.models.embedded.{script}`."
+            f"`python -m training.{script}` in a checkout of its repository."
         )
     try:
         with safe_open(str(path), framework="pt") as stream:

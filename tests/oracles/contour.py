@@ -1,7 +1,8 @@
 """The estimator of `contour` in array operations on all masks at once, without compiled loops.
 
-It finds the loops in another way than the compiled tracer, by ranking the points of a successor list instead of walking, and leaves the hull to Qhull: each of the two is
-tested with the other, and both with scikit-image's ``find_contours``.
+It finds the loops in another way than the compiled tracer, by ranking the points of a successor
+list instead of walking, and leaves the hull to Qhull: each of the two is tested with the other,
+and both with scikit-image's ``find_contours``.
 """
 
 from __future__ import annotations

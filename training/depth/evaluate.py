@@ -46,7 +46,7 @@ from training.depth.data import HELD_CORRELATION
 from training.depth.imaging import BEYOND, FAMILIES, HELD
 from training.depth.losses import clipped_share
 
-log = logging.getLogger("particle_nb.evaluate_depth")
+log = logging.getLogger("training.depth.evaluate")
 
 SEED = 90210
 

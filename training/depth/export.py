@@ -1,4 +1,4 @@
-"""Turn a checkpoint of `train_depth` into the weights file of the package.
+"""Turn a checkpoint of `training.depth.train` into the weights file of the package.
 
 python -m training.depth.export CHECKPOINT --out depth.safetensors
 """
@@ -40,7 +40,7 @@ def export_depth(checkpoint: Path, out: Path, roughness_floor: float | None = No
     particle_nb.core.errors.ModelError: ...
     """
     if not checkpoint.is_file():
-        raise ModelError(f"no checkpoint at {checkpoint}; train_depth writes one.")
+        raise ModelError(f"no checkpoint at {checkpoint}; training.depth.train writes one.")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network = state["settings"]["network"]
     settings = DepthNetworkSettings(**{key: tuple(value) for key, value in network.items()})
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--report", type=Path, help="of evaluate_depth: gives the floor")
+    parser.add_argument("--report", type=Path, help="of training.depth.evaluate: gives the floor")
     args = parser.parse_args(argv)
     floor = None
     if args.report:

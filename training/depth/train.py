@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", required=True, help="folder of surfaces (depth_data)")
+    parser.add_argument("--data", required=True, help="folder of surfaces (training.depth.data)")
     parser.add_argument("--minutes", type=float, default=80.0, help="training time in all")
     parser.add_argument("--seed", type=int, default=DepthTrainSettings.seed)
     parser.add_argument("--threads", type=int, default=1)

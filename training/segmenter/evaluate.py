@@ -32,7 +32,7 @@ from training.segmenter.data import is_validation
 
 Truth = tuple[Image, MaskSet]
 
-log = logging.getLogger("particle_nb.evaluate_segmenter")
+log = logging.getLogger("training.segmenter.evaluate")
 
 
 def read_folder(folder: Path, split: str = "validation") -> Iterable[Truth]:

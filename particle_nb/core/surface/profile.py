@@ -1,7 +1,7 @@
 """Roughness of the silhouette: the contour profile method on a mask's sub-pixel outline.
 
-The outline (`particle_nb.core.shape.contour.outline`) is resampled evenly, a circle or an ellipse is
-taken off along its normal, and the rest is a profile whose Rq is compared with what a perfect
+The outline (`particle_nb.core.shape.contour.outline`) is resampled evenly, a circle or an ellipse
+is taken off along its normal, and the rest is a profile whose Rq is compared with what a perfect
 disc gives on the same pixels: the noise floor of the method.
 
 A silhouette keeps the outermost of all heights along each line of sight, so that it is smoother

@@ -145,7 +145,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedDepth:
     'pnb-depth-1'
     """
     where = pick_device(device)
-    path, stored, metadata = read_weights(source, WEIGHTS, "train_depth")
+    path, stored, metadata = read_weights(source, WEIGHTS, "depth.train")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = DepthNetwork(

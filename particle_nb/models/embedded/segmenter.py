@@ -305,7 +305,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     'pnb-small-2'
     """
     where = pick_device(device)
-    path, stored, metadata = read_weights(source, WEIGHTS, "train_segmenter")
+    path, stored, metadata = read_weights(source, WEIGHTS, "segmenter.train")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))
