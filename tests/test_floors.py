@@ -56,6 +56,7 @@ CORE_MAY = {
     "PIL",
     "pyarrow",
     "roifile",
+    "openpyxl",
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.

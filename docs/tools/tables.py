@@ -12,6 +12,7 @@ import papermill
 from execution import ROOT, sources
 
 from particle_nb import cli
+from particle_nb.core.image.vendors import VENDORS
 from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
 from particle_nb.models import MODELS
 
@@ -118,11 +119,28 @@ def keys() -> str:
     return _table(["key", "what it does"], [[key, meaning] for key, meaning in rows])
 
 
+def vendors() -> str:
+    """Return where each instrument keeps its scale, in the order in which they count."""
+    rows = []
+    for vendor in sorted(VENDORS, key=lambda vendor: vendor.rank):
+        places = []
+        if vendor.tags:
+            places.append(
+                f"TIFF tag{'s' if len(vendor.tags) > 1 else ''} " + ", ".join(map(str, vendor.tags))
+            )
+        if vendor.marks:
+            marks = " or ".join(f"`{mark}`" for mark in vendor.marks)
+            places.append(f"a text file beside the image with {marks}: copy it along")
+        rows.append([vendor.name, "; ".join(places), vendor.says])
+    return _table(["written by", "where", "what is read"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "descriptors": descriptors,
     "paper-names": paper_names,
     "keys": keys,
     "models": models,
+    "vendors": vendors,
     "verbs": verbs,
     "parameters": parameters,
 }
