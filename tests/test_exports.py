@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -611,3 +612,135 @@ def test_an_array_file_with_pickles_is_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ImageError, match="no TIFF"):
         read_labels(tmp_path / "m.npy")
+
+
+# ---------------------------------------------------------- label images by value, not by colour
+
+
+def five_labels() -> np.ndarray:
+    """Five particles of 90 to 130 px."""
+    labels = np.zeros((60, 80), np.uint8)
+    for k, (r, c) in enumerate([(5, 5), (5, 30), (30, 5), (30, 40), (45, 60)], 1):
+        labels[r : r + 10, c : c + 8 + k] = k
+    return labels
+
+
+def tables() -> dict[str, np.ndarray]:
+    colours = np.random.default_rng(1).integers(30, 255, (256, 3))
+    greys = np.repeat(np.arange(256)[:, None], 3, 1)
+    shared = greys.copy()
+    shared[1:6] = [[50] * 3, [50] * 3, [90] * 3, [90] * 3, [120] * 3]
+    black = np.zeros((256, 3), int)
+    return {"colours": colours, "two of one grey": shared, "inverse": greys[::-1], "black": black}
+
+
+@pytest.mark.parametrize("table", tables())
+@pytest.mark.parametrize("end", ["png", "tif", "bmp"])
+def test_the_index_is_the_label_whatever_its_colour(end: str, table: str, tmp_path: Path) -> None:
+    picture = Picture.fromarray(five_labels(), mode="P")
+    picture.putpalette(tables()[table].astype(np.uint8).ravel().tolist())
+    picture.save(tmp_path / f"m.{end}")
+    assert read_labels(tmp_path / f"m.{end}").areas.tolist() == [90, 100, 110, 120, 130]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_as_zero_does_not_turn_labels_over(dtype: type, tmp_path: Path) -> None:
+    labels = five_labels().astype(dtype)
+    tifffile.imwrite(tmp_path / "m.tif", labels, photometric="miniswhite", metadata=None)
+    assert read_labels(tmp_path / "m.tif").areas.tolist() == [90, 100, 110, 120, 130]
+    stack = np.stack([labels * 0, labels])
+    tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, photometric="miniswhite")
+    assert read_labels(tmp_path / "s.tif", page=1).areas.tolist() == [90, 100, 110, 120, 130]
+
+
+def test_a_channel_of_labels(tmp_path: Path) -> None:
+    both = np.stack([five_labels() * 40, five_labels()])
+    tifffile.imwrite(tmp_path / "m.tif", both, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(ImageError, match=r"2 channels.*channel="):
+        read_labels(tmp_path / "m.tif")
+    assert len(read_labels(tmp_path / "m.tif", channel=1)) == 5
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i4", "u8", "f4", ">u2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_numpy(dtype: str, order: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", five_labels().astype(dtype, order=order))  # type: ignore[call-overload]
+    assert read_labels(tmp_path / "m.npy").areas.tolist() == [90, 100, 110, 120, 130]
+    np.save(tmp_path / "s.npy", np.stack([five_labels()] * 3).astype(dtype))
+    with pytest.raises(ImageError, match=r"page=0 to page=2"):
+        read_labels(tmp_path / "s.npy")
+    assert len(read_labels(tmp_path / "s.npy", page=2)) == 5
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_cellpose(protocol: int, tmp_path: Path) -> None:
+    """Its dictionary of arrays, pickled as `numpy.save` does and by newer protocols."""
+    found = {
+        "outlines": five_labels() * 0,
+        "masks": five_labels().astype(np.uint16),
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(5, bool),
+        "filename": "C:/images/µ.tif",
+        "flows": [np.ones((60, 80, 3), np.uint8), np.float32(1.5), [0, np.zeros((2, 60, 80))]],
+        "diameter": np.float64(11.2),
+        "model_path": 0,
+    }
+    np.save(tmp_path / "a_seg.npy", found)  # type: ignore[arg-type]
+    assert read_labels(tmp_path / "a_seg.npy").areas.tolist() == [90, 100, 110, 120, 130]
+    held = np.empty((), object)
+    held[()] = found
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    pickle.dump(held, stream, protocol=protocol)
+    (tmp_path / "b_seg.npy").write_bytes(stream.getvalue())
+    assert read_labels(tmp_path / "b_seg.npy").areas.tolist() == [90, 100, 110, 120, 130]
+
+
+class Harmful:
+    def __init__(self, call: object, *given: object) -> None:
+        self.call, self.given = call, given
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.call, self.given
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        (os.system, ("touch pwned",)),
+        (eval, ("open('pwned', 'w')",)),
+        (np.load, ("x.npy",)),
+        (np.ndarray, ((10**12,),)),
+        (np.fromfile, ("/etc/hostname",)),
+        (io.open, ("pwned", "w")),
+    ],
+)
+def test_nothing_of_a_pickle_is_run(
+    call: object, given: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    pickle.dump({"masks": Harmful(call, *given)}, stream, protocol=2)
+    Path("m_seg.npy").write_bytes(stream.getvalue())
+    with pytest.raises(ImageError, match="no TIFF"):
+        read_labels("m_seg.npy")
+    assert os.listdir() == ["m_seg.npy"]
+
+
+def test_damaged_arrays_of_numpy_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", five_labels())
+    whole = (tmp_path / "m.npy").read_bytes()
+    huge = whole.replace(b"(60, 80)", b"(9**99,)")
+    for data in (whole[:200], whole[:9], whole[:40] + b"x" * 60, huge):
+        (tmp_path / "d.npy").write_bytes(data)
+        with pytest.raises(ImageError, match=r"d\.npy"):
+            read_labels(tmp_path / "d.npy")
+    for bad in (np.zeros(4), np.zeros((2, 2), complex), np.array("text"), np.zeros((2, 2, 2, 2))):
+        np.save(tmp_path / "b.npy", bad)
+        with pytest.raises(ImageError, match=r"b\.npy"):
+            read_labels(tmp_path / "b.npy")
