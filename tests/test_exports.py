@@ -11,6 +11,8 @@ import json
 import math
 import os
 import pickle
+import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -744,3 +746,113 @@ def test_damaged_arrays_of_numpy_are_refused(tmp_path: Path) -> None:
         np.save(tmp_path / "b.npy", bad)
         with pytest.raises(ImageError, match=r"b\.npy"):
             read_labels(tmp_path / "b.npy")
+
+
+# ------------------------------------------------------------------- every area type of ImageJ
+
+KIND, SUB = roifile.ROI_TYPE, roifile.ROI_SUBTYPE
+TURN = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+#: Half axes of 20 and 10 px, turned.
+ELLIPSE = np.c_[
+    50 + 16 * np.cos(TURN) - 6 * np.sin(TURN), 50 + 12 * np.cos(TURN) + 8 * np.sin(TURN)
+]
+SLANTED = np.array([[20, 30], [50, 20], [56, 38], [26, 48]], float)  # 600 px
+
+
+def drawn(points: np.ndarray, kind: object, sub: object = SUB.UNDEFINED) -> bytes:
+    roi = roifile.ImagejRoi.frompoints(points)
+    roi.roitype, roi.subtype, roi.version = kind, sub, 228
+    if sub != SUB.UNDEFINED:
+        roi.x1, roi.y1, roi.x2, roi.y2 = 34, 38, 66, 62
+    return roi.tobytes()
+
+
+def boxed(
+    kind: object,
+    bounds: tuple[int, int, int, int] = (10, 20, 40, 60),
+    arc: int = 0,
+    exact: tuple[float, float, float, float] | None = None,
+) -> bytes:
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.version = kind, 228
+    roi.top, roi.left, roi.bottom, roi.right = bounds
+    roi.rounded_rect_arc_size = arc
+    if exact:
+        roi.options |= roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+        roi.xd, roi.yd, roi.widthd, roi.heightd = exact
+    return roi.tobytes()
+
+
+def axis_only(sub: object, ratio: float) -> bytes:
+    """What the tool stores beside its polygon: an axis of 40 px, and a ratio or a width."""
+    data = bytearray(drawn(ELLIPSE, KIND.FREEHAND, sub))
+    struct.pack_into(">H", data, 16, 0)  # without the polygon
+    struct.pack_into(">f", data, 52, ratio)
+    struct.pack_into(">i", data, 60, 0)
+    return bytes(data[:64])
+
+
+def composite(path: list[float]) -> bytes:
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.version = KIND.RECT, 228
+    roi.multi_coordinates, roi.shape_roi_size = np.array(path, np.float32), len(path)
+    roi.top, roi.left, roi.bottom, roi.right = 0, 0, 90, 90
+    return roi.tobytes()
+
+
+def circle(x: float, y: float, r: float) -> list[float]:
+    """Four cubic curves, as Java draws an ellipse."""
+    k = 0.5522847498 * r
+    return [0, x + r, y, 3, x + r, y + k, x + k, y + r, x, y + r,
+            3, x - k, y + r, x - r, y + k, x - r, y, 3, x - r, y - k, x - k, y - r, x, y - r,
+            3, x + k, y - r, x + r, y - k, x + r, y, 4]  # fmt: skip
+
+
+AREAS = {
+    "polygon": (drawn(SLANTED, KIND.POLYGON), 600),
+    "freehand": (drawn(ELLIPSE, KIND.FREEHAND), 200 * np.pi),
+    "traced": (drawn(SLANTED, KIND.TRACED), 600),
+    "ellipse tool": (drawn(ELLIPSE, KIND.FREEHAND, SUB.ELLIPSE), 200 * np.pi),
+    "rotated rectangle tool": (drawn(SLANTED, KIND.FREEHAND, SUB.ROTATED_RECT), 600),
+    "ellipse by its axis": (axis_only(SUB.ELLIPSE, 0.5), 200 * np.pi),
+    "rectangle by its axis": (axis_only(SUB.ROTATED_RECT, 15.0), 600),
+    "rectangle": (boxed(KIND.RECT), 1200),
+    "oval": (boxed(KIND.OVAL), 300 * np.pi),
+    "round corners": (boxed(KIND.RECT, arc=20), 1200 - (4 - np.pi) * 100),
+    "corners as round as can be": (boxed(KIND.RECT, arc=300), 300 * np.pi),
+    "sub-pixel rectangle": (boxed(KIND.RECT, (10, 20, 32, 41), 0, (20.4, 10.6, 20, 20)), 400),
+    "sub-pixel oval": (
+        boxed(KIND.OVAL, (10, 20, 32, 41), 0, (20.4, 10.6, 20.5, 20.5)), 10.25**2 * np.pi,
+    ),
+    "composite of curves": (composite(circle(40, 40, 20) + circle(40, 40, 10)), 300 * np.pi),
+    "composite of quadratic curves": (
+        composite([0, 10, 40, 2, 40, -20, 70, 40, 4]), 2 / 3 * 60 * 30,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AREAS)
+def test_every_area_type_of_imagej(name: str, tmp_path: Path) -> None:
+    data, area = AREAS[name]
+    (tmp_path / "a.zip").write_bytes(zipped(**{"a.roi": data}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (found,) = read_rois(tmp_path / "a.zip", (100, 100))
+    # pixel centres on a grid tell the area of a smooth outline within about its length / 20
+    assert found.area == pytest.approx(area, abs=max(4, 0.015 * area))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        axis_only(SUB.ELLIPSE, float("nan")),
+        axis_only(SUB.ROTATED_RECT, -3.0),
+        composite([0, 1, 1, 7, 2, 2]),
+        composite([1, 1, 1, 1, 2, 2]),
+        composite([0, 1, 1, 3, 2, 2]),
+    ],
+)
+def test_areas_that_make_no_sense_are_damaged(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(**{"a.roi": data}))
+    with pytest.raises(DataError, match=r"a\.roi is damaged"):
+        read_rois(tmp_path / "a.zip", (100, 100))
