@@ -16,7 +16,7 @@ from particle_nb.core.image.vendors import VENDORS
 from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
 from particle_nb.models import MODELS
 
-_CANVAS = ROOT / "particle_nb" / "widgets" / "prompt_canvas.js"
+_CANVAS = ROOT / "particle_nb" / "widgets" / "js" / "keys.mjs"
 
 
 def _table(heads: list[str], rows: Iterator[list[str]] | list[list[str]]) -> str:
@@ -113,7 +113,8 @@ def parameters() -> str:
 
 def keys() -> str:
     """Return the keys of the annotator, as its own list has them."""
-    (found,) = re.findall(r"^const KEYS = (\[.*?\n\]);", _CANVAS.read_text("utf-8"), re.M | re.S)
+    source = _CANVAS.read_text("utf-8")
+    (found,) = re.findall(r"^export const KEYS = (\[.*?\n\]);", source, re.M | re.S)
     rows = json.loads(re.sub(r",\s*\]", "]", found))
     return _table(["key", "what it does"], [[key, meaning] for key, meaning in rows])
 
