@@ -29,9 +29,11 @@ from pycocotools import mask as oracle
 
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.exports import (
+    AnnotationWarning,
     OverlapWarning,
     RoiWarning,
     read_coco,
+    read_geojson,
     read_labels,
     read_rois,
     write_coco,
@@ -856,3 +858,144 @@ def test_areas_that_make_no_sense_are_damaged(data: bytes, tmp_path: Path) -> No
     (tmp_path / "a.zip").write_bytes(zipped(**{"a.roi": data}))
     with pytest.raises(DataError, match=r"a\.roi is damaged"):
         read_rois(tmp_path / "a.zip", (100, 100))
+
+
+# ------------------------------------------------------------------- one bad among good ones
+
+SQUARE = [5, 5, 15, 5, 15, 15, 5, 15]
+CODE = {"size": [30, 40], "counts": [155, 10, 1035]}
+
+
+def coco_of(*segmentations: object) -> dict[str, object]:
+    picture = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}
+    items = [
+        {"id": k, "image_id": 1, "category_id": 3, "bbox": [5, 5, 10, 10], "segmentation": found}
+        for k, found in enumerate(segmentations)
+    ]
+    return {
+        "images": [picture],
+        "categories": [{"id": 3, "name": "p"}],
+        "annotations": items,
+    }
+
+
+BAD = {
+    "two points": ([[1, 1, 2, 2]], "three x, y pairs"),
+    "between pixel centres": ([[20.6, 20.6, 20.9, 20.6, 20.9, 20.9]], "no pixel centre"),
+    "a box alone": ([], "no 'segmentation'"),
+    "outside": ([[90, 90, 99, 90, 99, 99]], "no pixel centre"),
+    "words": ([["a", "b", "c", "d", "e", "f"]], "list of numbers"),
+    "another size": ({"size": [3, 3], "counts": [0, 9]}, "the image is"),
+    "a code too short": ({"size": [30, 40], "counts": [5]}, "add up to 5"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_annotation_among_good_ones(bad: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    found, words = BAD[bad]
+    path.write_text(json.dumps(coco_of(*[[SQUARE]] * 4, found, *[[SQUARE]] * 5)))
+    with pytest.warns(AnnotationWarning, match="1 of 10 annotations were left out.*annotation 4"):
+        masks = read_coco(path)
+    assert masks.areas.tolist() == [100] * 9
+    # alone it is no file of masks
+    path.write_text(json.dumps(coco_of(found)))
+    with pytest.raises(DataError, match=words):
+        read_coco(path)
+
+
+def test_a_bad_part_of_a_good_annotation(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(coco_of([SQUARE, [1, 1, 2, 2]], [SQUARE])))
+    with pytest.warns(AnnotationWarning, match="annotation 0 has 1 of 2 polygons without area"):
+        assert read_coco(path).areas.tolist() == [100, 100]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        coco_of(SQUARE),
+        {"image": {"image_id": 1, "width": 40, "height": 30}, "annotations": [
+            {"id": 9, "segmentation": CODE, "predicted_iou": 0.9, "stability_score": 0.8}]},
+        [{"image_id": "007", "category_id": 1, "segmentation": CODE, "score": 0.9}],
+    ],
+)  # fmt: skip
+def test_other_documents_with_annotations(document: object, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(document))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (mask,) = read_coco(path)
+    assert mask.area in (10, 100)
+    if mask.area == 10:
+        assert mask.predicted_iou == 0.9
+
+
+def test_results_of_several_images_and_codes_that_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    rows = [{"image_id": name, "segmentation": CODE} for name in ("007", "7", "7")]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="2 images"):
+        read_coco(path)
+    assert len(read_coco(path, "007")) == 1
+    assert len(read_coco(path, 7)) == 2
+    # an id that is a number in one place and text in the other is one id
+    document = coco_of([SQUARE])
+    document["annotations"][0]["image_id"] = "1"  # type: ignore[index]
+    path.write_text(json.dumps(document))
+    assert len(read_coco(path)) == 1
+
+
+@given(mask_sets())
+@quick
+def test_geojson_round_trip(tmp_path: Path, masks: MaskSet) -> None:
+    write_geojson(masks, tmp_path / "m.geojson")
+    assert same(read_geojson(tmp_path / "m.geojson"), masks)
+
+
+def test_geojson_of_qupath(tmp_path: Path) -> None:
+    """Features without a collection, classes by name, measurements as a list, a bad one between."""
+    ring = [[5, 5], [15, 5], [15, 15], [5, 15], [5, 5]]
+    hole = [[8, 8], [10, 8], [10, 10], [8, 10], [8, 8]]
+
+    def feature(geometry: object, **properties: object) -> dict[str, object]:
+        return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    def polygon(*rings: object) -> dict[str, object]:
+        return {"type": "Polygon", "coordinates": rings}
+
+    shifted = [[x + 2, y] for x, y in ring]
+    features = [
+        feature(polygon(ring), objectType="annotation", classification={"name": "Al", "color": []}),
+        feature({"type": "Point", "coordinates": [3, 3]}),
+        feature(polygon(ring, hole), classification={"names": ["A", "b"]},
+                measurements=[{"name": "predicted_iou", "value": 0.5}]),
+        # parts that overlap are one area, not a hole
+        feature({"type": "MultiPolygon", "coordinates": [[ring], [shifted]]}),
+        feature({"type": "GeometryCollection", "geometries": [polygon(ring)]}),
+    ]  # fmt: skip
+    path = tmp_path / "q.geojson"
+    for document in (features, {"type": "FeatureCollection", "features": features}):
+        path.write_text(json.dumps(document))
+        with pytest.raises(DataError, match="shape="):
+            read_geojson(path)
+        with pytest.warns(AnnotationWarning, match="1 of 5.*object 1: a 'Point' is no area"):
+            masks = read_geojson(path, (30, 40))
+        assert masks.areas.tolist() == [100, 96, 120, 100]
+        assert [mask.label for mask in masks] == ["Al", "A: b", "", ""]
+        assert masks[1].predicted_iou == 0.5
+    path.write_text(json.dumps(features[0]))
+    assert read_geojson(path, (30, 40)).areas.tolist() == [100]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", "[[", '{"features": 3}', '[{"geometry": {"type": "Point"}}]',
+     '[{"geometry": {"type": "Polygon", "coordinates": [[[0]]]}}]',
+     '[{"geometry": {"type": "Polygon", "coordinates": [[["a", 1], [2, 3], [4, 5]]]}}]',
+     '[{"geometry": {"type": "MultiPolygon", "coordinates": [1]}}]'],
+)  # fmt: skip
+def test_bad_geojson_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "q.geojson").write_text(text or " ")
+    with pytest.raises(DataError, match=r"q\.geojson"):
+        read_geojson(tmp_path / "q.geojson", (9, 9))
