@@ -83,10 +83,12 @@ class Mask:
             )
         try:
             grid = float(self.grid_px)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             grid = math.nan
         if not 0 < grid < math.inf:
             raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
+        if not isinstance(self.label, str):
+            raise DataError(f"a mask's label is text, not {self.label!r:.60}.")
         crop = np.ascontiguousarray(crop).view()
         crop.flags.writeable = False
         object.__setattr__(self, "crop", crop)
@@ -108,6 +110,12 @@ class Mask:
         held["predicted_iou"] = held["stability_score"] = math.nan
         held["label"], held["grid_px"] = "", 1.0
         return mask
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # arrays come out of a pickle or a deep copy writeable
+        self.__dict__.update(state)
+        if "crop" in state:
+            state["crop"].flags.writeable = False
 
     @classmethod
     def from_full(cls, full: np.ndarray, **scores: Any) -> Mask:
