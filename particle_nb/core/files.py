@@ -66,7 +66,7 @@ def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[B
         if target.exists() and not target.is_file():
             raise DataError(f"{target} is a pipe or a device; name a file.")
         name = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
-        stream = open(name, "xb", opener=_fresh)
+        stream = open(name, "xb", opener=_fresh)  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -227,7 +227,7 @@ def read_regular(path: str | os.PathLike[str], most: int) -> tuple[bytes, Stamp]
         with open(os.open(path, flags), "rb") as stream:
             before = os.fstat(stream.fileno())
             _checked_kind(before, path, most)
-            data = stream.read(most + 1)
+            data = stream.read(before.st_size + 1)
             after = os.fstat(stream.fileno())
     except FileNotFoundError:
         raise DataError(f"cannot read {path}: there is no file of that name; check it.") from None

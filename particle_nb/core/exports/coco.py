@@ -12,7 +12,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.polygons import rasterise, union
-from particle_nb.core.files import atomic
+from particle_nb.core.files import Allowance, atomic, parse_json, read_regular
 from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.image.reading import checked_path
@@ -23,6 +23,9 @@ from particle_nb.core.masks.masks import checked_masks
 UNNAMED = "particle"
 
 _LARGEST_FILE = 2**31
+
+# so many annotations are taken of any file; of more, each must have at least so many bytes
+_MANY, _LEAST_BYTES = 40_000, 120
 
 
 def write_coco(
@@ -137,23 +140,26 @@ def read_coco(path: str | os.PathLike[str], image: int | str | None = None) -> M
     <MaskSet of 0 masks on 4 x 4 px>
     """
     file = checked_path(path)
-    if file.stat().st_size > _LARGEST_FILE:
-        raise DataError(f"{file.name} is larger than 2 GB; split it by image.")
-    try:
-        document = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file.name} is no JSON ({error}); is it a COCO file?") from None
+    data, _ = read_regular(file, _LARGEST_FILE)
+    document, allowance = parse_json(data, file.name), Allowance(len(data))
     if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
         raise DataError(f"{file.name} has no 'annotations'; a COCO file is needed.")
+    if len(document["annotations"]) > max(_MANY, len(data) // _LEAST_BYTES):
+        raise DataError(
+            f"{file.name} has {len(document['annotations'])} annotations in {len(data)} bytes: "
+            "too few for each to be a particle."
+        )
     entry = _image(document, image, file)
     try:
         shape = (int(entry["height"]), int(entry["width"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise DataError(f"{file.name}: the image entry has no 'height' and 'width'.") from None
     if shape[0] < 1 or shape[1] < 1 or shape[0] * shape[1] > rle.MAX_PIXELS:
         raise DataError(f"{file.name}: the image entry has the size {shape[1]} x {shape[0]}.")
     names = {
-        c.get("id"): str(c.get("name", "")) for c in document.get("categories") or () if _dict(c)
+        c.get("id"): str(c.get("name", ""))
+        for c in _coco_list(document, "categories", file)
+        if _dict(c) and _is_id(c.get("id"))
     }
     masks = []
     for number, item in enumerate(document["annotations"]):
@@ -162,7 +168,7 @@ def read_coco(path: str | os.PathLike[str], image: int | str | None = None) -> M
         if item.get("image_id", entry.get("id")) != entry.get("id"):
             continue
         try:
-            masks.append(_mask(item, shape, names))
+            masks.append(_mask(item, shape, names, allowance))
         except DataError as error:
             raise DataError(f"{file.name}, annotation {number}: {error}") from None
     return MaskSet(tuple(masks), shape)
@@ -172,8 +178,19 @@ def _dict(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_id(value: Any) -> bool:
+    return value is None or isinstance(value, (int, str))
+
+
+def _coco_list(document: dict[str, Any], name: str, file: Path) -> list[Any]:
+    found = document.get(name)
+    if found is not None and not isinstance(found, list):
+        raise DataError(f"{file.name}: {name!r} is no list; a COCO file is needed.")
+    return found or []
+
+
 def _image(document: dict[str, Any], wanted: int | str | None, file: Path) -> dict[str, Any]:
-    images = [entry for entry in document.get("images") or () if _dict(entry)]
+    images = [entry for entry in _coco_list(document, "images", file) if _dict(entry)]
     if wanted is not None:
         images = [e for e in images if wanted in (e.get("id"), e.get("file_name"))]
         if not images:
@@ -186,8 +203,11 @@ def _image(document: dict[str, Any], wanted: int | str | None, file: Path) -> di
     return images[0]
 
 
-def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str]) -> Mask:
-    category = names.get(item.get("category_id"), "")
+def _mask(
+    item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str], allowance: Allowance
+) -> Mask:
+    number = item.get("category_id")
+    category = names.get(number, "") if _is_id(number) else ""
     label = item.get("label", "" if category == UNNAMED else category)
     scores = {
         "predicted_iou": _score(item, "score"),
@@ -197,7 +217,7 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str]) -
     }
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):
-        mask = rle.decode(segmentation, **scores)
+        mask = rle.decode(segmentation, allowance, **scores)
         if mask.shape != shape:
             raise DataError(f"its code is for {mask.shape}, the image is {shape}.")
         return mask
@@ -207,19 +227,22 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[Any, str]) -
     for polygon in segmentation:
         try:
             points = np.asarray(polygon, float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DataError("a polygon is a list of numbers x, y, x, y, ...") from None
         if points.ndim != 1 or len(points) % 2 or len(points) < 6:
             raise DataError("a polygon is a list of at least three x, y pairs.")
-        parts.append(rasterise([points.reshape(-1, 2)], shape))
+        parts.append(rasterise([points.reshape(-1, 2)], shape, allowance, **scores))
     found = [part for part in parts if part is not None]
     if not found:
         raise DataError("its polygons hold no pixel centre of the image.")
-    return union(found).replace(**scores)
+    return found[0] if len(found) == 1 else union(found, allowance)
 
 
 def _score(item: dict[str, Any], key: str) -> float:
     value = item.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # JSON has whole numbers of any length
+        return math.nan
