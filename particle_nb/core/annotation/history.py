@@ -27,6 +27,10 @@ _TEXT_LIMIT = 10_000
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
         raise DataError(f"{what} is text of at most {_TEXT_LIMIT} characters, not {value!r:.60}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{what} holds half a character: {value!r:.60}.") from None
     return value
 
 

@@ -174,7 +174,9 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
             continue
         scores = {key: facts[key] for key in _NUMBERS if key in facts}
         try:
-            masks.append(mask.replace(**scores, label=facts.get("label", "")))
+            if scores or facts.get("label"):
+                mask = mask.replace(**scores, label=facts.get("label", ""))
+            masks.append(mask)
         except DataError as error:
             raise DataError(f"{file.name}: {name}: {error}") from None
     if others:

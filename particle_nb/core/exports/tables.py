@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.exports.labels import _harmless
 from particle_nb.core.files import atomic
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as CSV (UTF-8, comma, point); units stand in the column names.
 
-    Numbers are written so that they read back as the same float64.
+    Numbers are written so that they read back as the same float64. Text that a spreadsheet would
+    run as a formula (an image named ``=cmd``) gets an apostrophe before it, which `read_csv` takes
+    off again.
 
     Raises
     ------
@@ -30,8 +33,9 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     'x_A_um\\n0.1\\n'
     """
     table = _checked_table(table)
+    text = _harmless(table).to_csv(index=_named(table), lineterminator="\n")
     with atomic(path) as stream:
-        stream.write(table.to_csv(index=_named(table), lineterminator="\n").encode("utf-8"))
+        stream.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -89,6 +89,8 @@ class Mask:
             raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
         if not isinstance(self.label, str):
             raise DataError(f"a mask's label is text, not {self.label!r:.60}.")
+        if not self.label.isascii():
+            _checked_text(self.label, "a mask's label")
         crop = np.ascontiguousarray(crop).view()
         crop.flags.writeable = False
         object.__setattr__(self, "crop", crop)
@@ -394,6 +396,14 @@ class MaskSet:
     def __repr__(self) -> str:
         assert self.shape is not None
         return f"<MaskSet of {len(self)} masks on {self.shape[1]} x {self.shape[0]} px>"
+
+
+def _checked_text(text: str, what: str) -> None:
+    """Refuse half a character (a lone surrogate), which JSON can hold and no file can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{what} is no text: {text!r:.60}.") from None
 
 
 def _same_frame(masks: MaskSet, other: object) -> MaskSet:
