@@ -145,7 +145,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except _DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{str(path)!r} cannot be read ({reason}): it is truncated or not a checkpoint; {again}."
+            f"{str(path)!r} cannot be read ({reason}): it is cut short or no checkpoint; {again}."
         ) from None
     except _safetensors_error() as error:
         raise ModelError(f"{str(path)!r} is a damaged safetensors file ({error}).") from None
