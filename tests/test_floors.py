@@ -59,7 +59,11 @@ CORE_MAY = {
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.
-KERNELS = {"core/masks/_labels.py", *(f"core/{n}/_kernels.py" for n in CORE_FLOORS)}
+KERNELS = {
+    "core/masks/_labels.py",
+    "models/sam/_kernels.py",
+    *(f"core/{n}/_kernels.py" for n in CORE_FLOORS),
+}
 LONGEST_FACE = 40
 
 

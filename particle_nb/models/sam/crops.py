@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 
 from particle_nb.core.errors import ModelError
+from particle_nb.models.sam._kernels import resample, survey
 
 _SLACK = 1e-3  # interpolation rounds: look a little below the threshold, then compare exactly
 
@@ -48,50 +48,6 @@ def _axis(source: int, target: int, keep: int) -> _Axis:
     second = np.minimum(first + 1, source - 1)
     far = np.clip(where - first.astype(np.float32), 0, 1).astype(np.float32)
     return _Axis(first, second, np.float32(1) - far, far, source == target)
-
-
-@numba.njit(cache=True, nogil=True)
-def _resample(
-    source, top, left, row_taps, row_weights, col_taps, col_weights, out
-):  # pragma: no cover
-    """Bilinear resampling, columns first, rounded as fma(a, wa, b * wb) in float32."""
-    height, width = out.shape
-    line = np.empty((2, width), np.float32)
-    held = np.full(2, -1, np.int64)
-    for r in range(height):
-        for tap in range(2):
-            row = row_taps[tap, r]
-            if held[tap] == row:
-                continue
-            if tap == 0 and held[1] == row:
-                line[0, :] = line[1, :]
-            else:
-                for c in range(width):
-                    a = np.float64(source[row - top, col_taps[0, c] - left])
-                    b = np.float32(source[row - top, col_taps[1, c] - left] * col_weights[1, c])
-                    line[tap, c] = np.float32(a * np.float64(col_weights[0, c]) + np.float64(b))
-            held[tap] = row
-        near, far = np.float64(row_weights[0, r]), row_weights[1, r]
-        for c in range(width):
-            b = np.float32(line[1, c] * far)
-            out[r, c] = np.float32(np.float64(line[0, c]) * near + np.float64(b))
-
-
-@numba.njit(cache=True, nogil=True)
-def _survey(logits, threshold, offset, mask):  # pragma: no cover
-    """Write logits > threshold into mask; return pixel counts above +offset and -offset."""
-    height, width = logits.shape
-    above, below = np.float32(threshold + offset), np.float32(threshold - offset)
-    level = np.float32(threshold)
-    inner = 0
-    outer = 0
-    for r in range(height):
-        for c in range(width):
-            value = logits[r, c]
-            inner += value > above
-            outer += value > below
-            mask[r, c] = value > level
-    return inner, outer
 
 
 @dataclass(frozen=True)
@@ -184,7 +140,7 @@ class Frame:
                 r0, c0 = max(r0 - 1, 0), max(c0 - 1, 0)
                 r1, c1 = min(r1 + 1, self.resized[0]), min(c1 + 1, self.resized[1])
             out = np.empty((r1 - r0, c1 - c0), np.float32)
-            _resample(
+            resample(
                 part,
                 top,
                 left,
@@ -208,7 +164,7 @@ class Frame:
         """
         row, col, logits = self.logits(low, threshold - abs(offset) - _SLACK)
         pixels = np.empty(logits.shape, bool)
-        inner, outer = _survey(logits, threshold, offset, pixels) if logits.size else (0, 0)
+        inner, outer = survey(logits, threshold, offset, pixels) if logits.size else (0, 0)
         # the peers divide int32 tensors: a float32 quotient, NaN where nothing is above
         stability = float(np.float32(inner) / np.float32(outer)) if outer else float("nan")
         return Crop(row, col, pixels, stability)
