@@ -4,18 +4,26 @@ What a form fit must swallow is projected here, independently of the fit: random
 sphere, freed of the functions that moving the form's parameters adds to them.
 """
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from oracles import heights
 from oracles import residuals as residuals_numpy
 from test_roughness import R, cap, rough_sphere
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.surface import PointCloud, areal_parameters, roughness
+from particle_nb.core.image import Calibration
+from particle_nb.core.masks import Mask
+from particle_nb.core.surface import (
+    DepthMap,
+    PointCloud,
+    areal,
+    areal_parameters,
+    levelling,
+    point_cloud,
+    roughness,
+)
+from particle_nb.core.surface import cloud as cloud_module
+from particle_nb.core.surface._kernels import STEEPEST
 from particle_nb.core.surface.cloud import assembled
 from particle_nb.core.surface.forms import EllipsoidForm, PolynomialForm, SphereForm
 from particle_nb.core.surface.levelling import Grid, areas, grid_of, residuals, spikes
@@ -178,34 +186,56 @@ def test_points_are_put_together_row_by_row():
     np.testing.assert_array_equal(points[:, 2], z[rows, cols])
 
 
-PROGRAM = """
-import json, sys
-import numpy as np
-from particle_nb.core.image import Calibration
-from particle_nb.core.masks import Mask
-from particle_nb.core.surface import roughness
-from particle_nb.core.surface import DepthMap, point_cloud
+def without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the array operations of the oracles in the place of every compiled pass."""
 
-rng = np.random.default_rng(0)
-y, x = np.mgrid[-90:91, -90:91]
-up = np.sqrt(np.maximum(80.3**2 - x**2 - y**2, 0))
-wild = np.where(rng.random(up.shape) < 0.1, rng.uniform(-40, 40, up.shape), 0)
-depth = DepthMap(up + rng.normal(0, 1, up.shape) + wild)
-cloud = point_cloud(depth, Mask.from_full(up > 0), Calibration(10, "nm"))
-found = [roughness(cloud, form=form).to_dict() for form in ("none", *sys.argv[1:])]
-print(json.dumps([{k: v for k, v in one.items() if isinstance(v, float)} for one in found]))
-"""
+    def grid_of_arrays(cloud):
+        rows, cols, (height, width) = cloud.grid_index()
+        margin = levelling.MARGIN
+        shape = height + 2 * margin, width + 2 * margin
+        return Grid(*residuals_numpy.places(rows, cols, shape, margin))
+
+    def in_array_operations(index, z, least, width, row, col, pixel):
+        keep = z >= least
+        rows, cols = np.divmod(index[keep], np.int32(width))
+        stacked = [(cols + col) * pixel, (rows + row) * pixel, z[keep]]
+        return np.stack(stacked, axis=1).astype(np.float32)
+
+    passes = {
+        "grid_of": grid_of_arrays,
+        "residuals": lambda cloud, form: residuals_numpy.residuals(
+            cloud.xyz, form, cloud.xyz[0, :2].astype(np.float64), 1 / cloud.pitch
+        ),
+        "spikes": lambda grid, *rest: residuals_numpy.spikes(grid.index, grid.place, *rest),
+        "_areas": lambda index, place, foot, up: np.copyto(
+            up, residuals_numpy.areas(index, place, foot, up, STEEPEST)
+        ),
+    }
+    for name, instead in passes.items():
+        monkeypatch.setattr(levelling, name, instead)
+    monkeypatch.setattr(areal, "_firsts", heights._block_firsts)
+    monkeypatch.setattr(areal, "_centrals", heights._block_centrals)
+    monkeypatch.setattr(cloud_module, "_in_one_pass", in_array_operations)
 
 
-def test_without_the_compiler_the_numbers_are_the_same():
-    forms = ["sphere", "ellipsoid", "polynomial-3"]
-    results = []
-    for switched_off in ("0", "1"):
-        env = {**os.environ, "NUMBA_DISABLE_JIT": switched_off}
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *forms], env=env, capture_output=True, check=True
-        )
-        results.append(json.loads(done.stdout))
+def test_without_the_compiler_the_numbers_are_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-90:91, -90:91]
+    up = np.sqrt(np.maximum(80.3**2 - x**2 - y**2, 0))
+    wild = np.where(rng.random(up.shape) < 0.1, rng.uniform(-40, 40, up.shape), 0)
+    depth = DepthMap(up + rng.normal(0, 1, up.shape) + wild)
+
+    def numbers():
+        cloud = point_cloud(depth, Mask.from_full(up > 0), Calibration(10, "nm"))
+        found = [
+            roughness(cloud, form=form).to_dict()
+            for form in ("none", "sphere", "ellipsoid", "polynomial-3")
+        ]
+        return [{k: v for k, v in one.items() if isinstance(v, float)} for one in found]
+
+    results = [numbers()]
+    without_the_compiler(monkeypatch)
+    results.append(numbers())
     assert len(results[0]) == 4
     for compiled, plain in zip(*results, strict=True):
         assert compiled == pytest.approx(plain, rel=1e-6, nan_ok=True)

@@ -16,11 +16,11 @@ from particle_nb.figures.style import (
     GRID,
     INK,
     PALETTE,
-    SYMBOLS,
     axis_title,
     layout,
     number,
     unit_text,
+    words_and_symbol,
 )
 
 _QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
@@ -136,7 +136,7 @@ def psd(
     layout(fig, title if title is not None else words.capitalize(), width=900, height=520)
     low, high = math.log10(min(drawn)), math.log10(max(drawn))
     margin = max(0.04 * (high - low), 0.02)
-    symbol, logarithm = SYMBOLS.get(distribution.size, ("x", ""))[0], density.per.split()[0]
+    symbol, logarithm = words_and_symbol(distribution.size)[1] or "x", density.per.split()[0]
     fig.update_layout(
         xaxis={
             "type": "log",

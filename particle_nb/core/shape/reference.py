@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.shape.descriptors import DESCRIPTORS
 
 #: Heading of an instrument or a paper -> the descriptor with that formula.
 SYNONYMS = {
@@ -21,15 +22,7 @@ SYNONYMS = {
 }
 
 #: Descriptors without a unit, all from 0 to 1.
-SHAPES = (
-    "aspect_ratio",
-    "elongation",
-    "circularity",
-    "form_factor",
-    "roundness",
-    "convexity",
-    "solidity",
-)
+SHAPES = tuple(name for name, entry in DESCRIPTORS.items() if entry.dimension == 0)
 
 #: The four that do not follow from one another, and solidity.
 INDEPENDENT = ("aspect_ratio", "circularity", "roundness", "convexity", "solidity")
