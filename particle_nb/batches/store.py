@@ -45,6 +45,7 @@ class Store:
                 continue  # damaged by a crash of the machine: that image is done again
 
     def parquet(self, part: str) -> Path:
+        """Return where the table of an image lies, by the part's name in its record."""
         return self.parts / f"{part}.parquet"
 
     def read(self, part: str) -> dict[str, Any] | None:
@@ -60,6 +61,7 @@ class Store:
         return record
 
     def write(self, part: str, record: dict[str, Any], data: bytes, path: Path) -> None:
+        """Write an image's table (Parquet bytes) and then its record, each whole or not at all."""
         stat, digest = self._files[str(path)]
         whole = record | {"bytes": len(data), "stat": stat, "file_digest": digest}
         with atomic(self.parquet(part)) as stream:
