@@ -146,7 +146,7 @@ def image_variation(
     if whole.image_count >= FEW_IMAGES:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few particles: `interval` itself says so
-            found = whole.interval(points, level, rng=rng or np.random.default_rng(0))
+            found = whole.interval(points.tolist(), level, rng=rng or np.random.default_rng(0))
         low, high = found.T
     return ImageVariation(
         size=whole.size,
