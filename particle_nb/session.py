@@ -19,6 +19,7 @@ import numpy as np
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
 from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import MaskSet, Prompt
 from particle_nb.models import (
     DepthEstimator,
@@ -29,6 +30,7 @@ from particle_nb.models import (
     Window,
     load_model,
 )
+from particle_nb.models.protocols import missing_members, settings_key
 
 if TYPE_CHECKING:
     from particle_nb.core.surface import DepthMap
@@ -150,7 +152,7 @@ class Session:
             If the model cannot be loaded.
         """
         image = _image(image)
-        x0, y0, x1, y1 = window = _window(image, window)
+        x0, y0, x1, y1 = window = checked_window(window, image.shape, clip=True, error=PromptError)
         whole = (x1 - x0, y1 - y0) == image.shape[::-1]
         model = self.segmenter
         key = ("embedding", model.name, model.digest, image.digest, *map(str, window))
@@ -201,8 +203,7 @@ class Session:
         """
         image = _image(image)
         model = self.segmenter
-        settings = repr(getattr(model, "settings", None) or getattr(model, "automatic", None))
-        key = ("proposals", model.name, model.digest, image.digest, settings)
+        key = ("proposals", model.name, model.digest, image.digest, settings_key(model))
 
         def compute() -> MaskSet:
             with _bar("segmenting", progress) as report:
@@ -224,7 +225,7 @@ class Session:
 
         image = _image(image)
         whole = window is None
-        window = _window(image, window)
+        window = checked_window(window, image.shape, clip=True, error=PromptError)
         model = self.depth_model
         key = ("depth", model.name, model.digest, image.digest, *map(str, window))
 
@@ -277,11 +278,13 @@ class Session:
                 source = self._sources[kind]
                 if isinstance(source, str):
                     source = load_model(source, kind, self.device)
-                if not isinstance(source, _PROTOCOLS[kind]):
+                missing = missing_members(source, _PROTOCOLS[kind])
+                if missing:
                     raise ModelError(
                         f"{type(source).__name__} is no {kind} model; name one of "
                         f"`particle-nb models`, or pass an object that follows "
-                        f"particle_nb.models.{_PROTOCOLS[kind].__name__}."
+                        f"particle_nb.models.{_PROTOCOLS[kind].__name__}: it lacks "
+                        f"{', '.join(missing)}."
                     )
                 self._models[kind] = source
             return self._models[kind]
@@ -317,20 +320,6 @@ def _image(image: Any) -> Image:
             "use read_image(path) or Image(array)."
         )
     return image
-
-
-def _window(image: Image, window: Window | None) -> Window:
-    height, width = image.shape
-    if window is None:
-        return 0, 0, width, height
-    try:
-        x0, y0, x1, y1 = (int(v) for v in window)
-    except (TypeError, ValueError):
-        raise PromptError(f"a window is (x0, y0, x1, y1) in pixels, not {window!r}.") from None
-    clipped = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
-    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-        raise PromptError(f"the window {window!r} does not overlap the image {width} x {height}.")
-    return clipped
 
 
 @contextmanager

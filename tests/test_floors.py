@@ -28,6 +28,7 @@ CORE_FLOORS = {
     "errors": 0,
     "compiled": 0,
     "files": 1,
+    "workbooks": 1,
     "image": 1,
     "masks": 1,
     "agreement": 1,
@@ -56,6 +57,7 @@ CORE_MAY = {
     "PIL",
     "pyarrow",
     "roifile",
+    "openpyxl",
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.

@@ -90,7 +90,8 @@ def test_a_wheel_holds_notebooks_scripts_and_weights(wheel: Path) -> None:
     for needed in (
         "particle_nb/notebooks/report.ipynb",
         "particle_nb/notebooks/quickstart.ipynb",
-        "particle_nb/widgets/prompt_canvas.js",
+        "particle_nb/widgets/js/widget.mjs",
+        "particle_nb/widgets/prompt_canvas.css",
         "particle_nb/models/embedded/segmenter.safetensors",
         "particle_nb/core/masks/masks.py",
     ):

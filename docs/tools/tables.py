@@ -12,10 +12,11 @@ import papermill
 from execution import ROOT, sources
 
 from particle_nb import cli
+from particle_nb.core.image.vendors import VENDORS
 from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
 from particle_nb.models import MODELS
 
-_CANVAS = ROOT / "particle_nb" / "widgets" / "prompt_canvas.js"
+_CANVAS = ROOT / "particle_nb" / "widgets" / "js" / "keys.mjs"
 
 
 def _table(heads: list[str], rows: Iterator[list[str]] | list[list[str]]) -> str:
@@ -112,9 +113,26 @@ def parameters() -> str:
 
 def keys() -> str:
     """Return the keys of the annotator, as its own list has them."""
-    (found,) = re.findall(r"^const KEYS = (\[.*?\n\]);", _CANVAS.read_text("utf-8"), re.M | re.S)
+    source = _CANVAS.read_text("utf-8")
+    (found,) = re.findall(r"^export const KEYS = (\[.*?\n\]);", source, re.M | re.S)
     rows = json.loads(re.sub(r",\s*\]", "]", found))
     return _table(["key", "what it does"], [[key, meaning] for key, meaning in rows])
+
+
+def vendors() -> str:
+    """Return where each instrument keeps its scale, in the order in which they count."""
+    rows = []
+    for vendor in sorted(VENDORS, key=lambda vendor: vendor.rank):
+        places = []
+        if vendor.tags:
+            places.append(
+                f"TIFF tag{'s' if len(vendor.tags) > 1 else ''} " + ", ".join(map(str, vendor.tags))
+            )
+        if vendor.marks:
+            marks = " or ".join(f"`{mark}`" for mark in vendor.marks)
+            places.append(f"a text file beside the image with {marks}: copy it along")
+        rows.append([vendor.name, "; ".join(places), vendor.says])
+    return _table(["written by", "where", "what is read"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -122,6 +140,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "paper-names": paper_names,
     "keys": keys,
     "models": models,
+    "vendors": vendors,
     "verbs": verbs,
     "parameters": parameters,
 }

@@ -24,6 +24,7 @@ from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.image import Calibration, read_image
 from particle_nb.core.shape import ESTIMATOR, measure
+from particle_nb.models.protocols import settings_key
 from particle_nb.session import Session
 
 # embeddings that tiles of one image share; more would only pile up images that are done
@@ -128,7 +129,7 @@ def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
 
 def model_key(settings: BatchSettings) -> str:
     model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
-    return f"{model.name} {model.digest} {getattr(model, 'settings', None)!r}"
+    return f"{model.name} {model.digest} {settings_key(model)}"
 
 
 def start_worker(threads: int) -> None:

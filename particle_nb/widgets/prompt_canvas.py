@@ -1,4 +1,4 @@
-"""The canvas in the cell: transport between the kernel and ``prompt_canvas.js``."""
+"""The canvas in the cell: transport between the kernel and the modules in ``js``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from particle_nb.core.errors import ParticleError
 from particle_nb.core.image import Image
 from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask
+from particle_nb.widgets._esm import joined_modules
 
 _HERE = Path(__file__).parent
 _TILE = 2048
@@ -40,7 +41,7 @@ class PromptCanvas(anywidget.AnyWidget):
         Takes the request id, its kind and its content.
     """
 
-    _esm = _HERE / "prompt_canvas.js"
+    _esm = joined_modules(_HERE / "js" / "widget.mjs")
     _css = _HERE / "prompt_canvas.css"
 
     def __init__(self, answer: Answer) -> None:

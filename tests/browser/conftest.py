@@ -279,12 +279,14 @@ class Notebook:
         self.page.evaluate("window.painted")
 
     def view(self) -> dict[str, float]:
-        return self.root.evaluate("node => ({...node.view.view, ratio: node.view.ratio})")
+        return self.root.evaluate(
+            "node => ({...node.view.camera.view, ratio: node.view.camera.ratio})"
+        )
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
         """Where an image position lies on the page."""
         box, view = self.canvas.bounding_box(), self.view()
-        size = self.root.evaluate("node => node.view.size")
+        size = self.root.evaluate("node => node.view.camera.size")
         return (
             box["x"] + (x + 0.5 - view["x"]) * view["scale"] * box["width"] / size["width"],
             box["y"] + (y + 0.5 - view["y"]) * view["scale"] * box["height"] / size["height"],

@@ -106,7 +106,7 @@ def test_box_sketch_polygon_brush_split_merge(empty: Any, clean: Callable) -> No
     nb.page.keyboard.press("e")
     for _ in range(12):
         nb.page.keyboard.press("[")
-    radius = nb.root.evaluate("node => node.view.radius")
+    radius = nb.root.evaluate("node => node.view.hand.radius")
     nb.settled(lambda: nb.drag([(225, 108), (245, 108)]))
     assert nb.python("editor.masks[-1].area") < area
     assert radius == 1
@@ -170,7 +170,7 @@ def test_hover_keeps_one_request_in_flight(empty: Any, clean: Callable) -> None:
     nb.python("setattr(session, 'delay', 0.05)")
     nb.python("session.calls.clear()")
     before = int(nb.attribute("hover-seq"))
-    sent = nb.root.evaluate("node => node.view.sent.hover")
+    sent = nb.root.evaluate("node => node.view.foresight.sent")
     first, last = nb.spot(30, 40), nb.spot(59.5, 40)
     nb.page.mouse.move(*first)
     nb.page.mouse.move(*last, steps=60)
@@ -178,9 +178,10 @@ def test_hover_keeps_one_request_in_flight(empty: Any, clean: Callable) -> None:
 
     expect(nb.root).not_to_have_attribute("data-hover-seq", str(before), timeout=10_000)
     nb.page.wait_for_function(
-        "() => { const v = document.querySelector('.pnb').view; return !v.hovering && !v.wanted; }"
+        "() => { const {foresight} = document.querySelector('.pnb').view;"
+        " return !foresight.busy && !foresight.wanted; }"
     )
-    asked = nb.root.evaluate("node => node.view.sent.hover") - sent
+    asked = nb.root.evaluate("node => node.view.foresight.sent") - sent
     calls = nb.python("len(session.calls)")
     assert calls == asked
     assert 1 <= asked < 40, "60 moves must not be 60 requests"
@@ -191,11 +192,11 @@ def test_hover_keeps_one_request_in_flight(empty: Any, clean: Callable) -> None:
     nb.page.keyboard.press("h")
     nb.python("session.calls.clear()")
     nb.page.mouse.move(*nb.spot(40, 40))
-    sent = nb.root.evaluate("node => node.view.sent.hover")
+    sent = nb.root.evaluate("node => node.view.foresight.sent")
     nb.page.mouse.down()
     nb.page.wait_for_function(
-        "sent => { const v = document.querySelector('.pnb').view;"
-        " return v.sent.hover > sent && !v.hovering; }",
+        "sent => { const {foresight} = document.querySelector('.pnb').view;"
+        " return foresight.sent > sent && !foresight.busy; }",
         arg=sent,
     )
     assert nb.python("(len(session.calls), editor.state.draft is None)") == (1, True)
@@ -278,7 +279,7 @@ def test_a_click_lands_where_it_was_aimed(
     nb.page.mouse.move(*nb.spot(150, 100))
     for _ in range(3):
         nb.page.mouse.wheel(0, -120)
-    nb.page.wait_for_function("document.querySelector('.pnb').view.view.scale > 3.5")
+    nb.page.wait_for_function("document.querySelector('.pnb').view.camera.view.scale > 3.5")
     aim()
     for _ in range(4):
         nb.page.keyboard.press("Alt+ArrowRight")
@@ -286,7 +287,7 @@ def test_a_click_lands_where_it_was_aimed(
     aim()
     nb.page.locator(".pnb-main").evaluate("node => { node.style.height = '431px'; }")
     nb.page.set_viewport_size({"width": 1233, "height": 870})
-    nb.page.wait_for_function("document.querySelector('.pnb').view.size.height < 431")
+    nb.page.wait_for_function("document.querySelector('.pnb').view.camera.size.height < 431")
     aim()
     # what the browser's own zoom does to the page: CSS sizes and screen sizes part
     nb.page.evaluate("document.querySelector('.pnb').style.zoom = '1.25'")
@@ -300,7 +301,7 @@ def test_a_click_lands_where_it_was_aimed(
         metrics["deviceScaleFactor"] = ratio * zoom
         session.send("Emulation.setDeviceMetricsOverride", metrics)
         nb.page.wait_for_function(
-            "ratio => Math.abs(document.querySelector('.pnb').view.ratio - ratio) < 1e-6"
+            "ratio => Math.abs(document.querySelector('.pnb').view.camera.ratio - ratio) < 1e-6"
             " && Math.abs(window.devicePixelRatio - ratio) < 1e-6",
             arg=ratio * zoom,
         )
@@ -341,7 +342,9 @@ def test_reload_restart_and_rerun_bring_everything_back(
     )
     expect(nb.page.locator(READY)).to_have_count(1, timeout=30_000)
     nb.wait("count", 1)
-    assert nb.root.evaluate("node => node.view.draft.points.length") == 1, "the draft came back"
+    assert nb.root.evaluate("node => node.view.store.draft.points.length") == 1, (
+        "the draft came back"
+    )
     # a restart leaves the picture and says so; running the cell again goes on
     nb.page.evaluate(
         "window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()"

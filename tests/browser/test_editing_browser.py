@@ -117,7 +117,7 @@ def test_brush_and_eraser_have_the_size_that_they_show(bench: Any, clean: Callab
     for i, keys in enumerate(("", "]]]", "[[[[[[")):
         for key in keys:
             nb.page.keyboard.press(key)
-        radii.append(nb.root.evaluate("node => node.view.radius"))
+        radii.append(nb.root.evaluate("node => node.view.hand.radius"))
         nb.settled(lambda i=i: nb.click(50.25 + 75 * i, 100.5))
         assert nb.python("editor.masks[-1].area") == disc(i)
     assert radii[1] > radii[0] > radii[2]
@@ -199,10 +199,10 @@ def test_a_click_draws_no_mask_that_is_there_already(bench: Any, clean: Callable
 image = Image(squares(12, 16).pixels, Calibration(5, "nm"), "many")
 editor = Annotator(session, image, session.propose(image)[1:], autosave=False); editor"""
     )
-    page, drawn = nb.page, lambda: nb.root.evaluate("node => node.view.masksDrawn")
-    wait = """node => new Promise((done) => { node.view.paint(done); })"""
+    page, drawn = nb.page, lambda: nb.root.evaluate("node => node.view.painter.masksDrawn")
+    wait = """node => new Promise((done) => { node.view.painter.paint(done); })"""
     nb.root.evaluate(
-        """node => { const {model} = node.view, send = model.send; window.kinds = [];
+        """node => { const {model} = node.view.link, send = model.send; window.kinds = [];
             model.send = (content, ...more) => {
                 window.kinds.push(content.kind); return send(content, ...more); }; }"""
     )
@@ -244,15 +244,15 @@ editor = Annotator(session, image, session.propose(image)[1:], autosave=False); 
     nb.settled(lambda: page.keyboard.press("Control+z"))
     nb.settled(
         lambda: nb.root.evaluate(
-            """node => { const {view} = node, old = view.view;
-                view.look({...old, scale: 1.2 * old.scale, x: old.x + 3});
-                view.request("redo"); }"""
+            """node => { const {camera, link} = node.view, old = camera.view;
+                camera.look({...old, scale: 1.2 * old.scale, x: old.x + 3});
+                link.request("redo"); }"""
         )
     )
     assert whole()
     page.keyboard.press("0")
     # where a colour means something about all of them, all are drawn anew
-    nb.root.evaluate("node => { node.view.style.colour = 'class'; }")
+    nb.root.evaluate("node => { node.view.palette.set('class'); }")
     nb.settled(lambda: page.keyboard.press("Control+z"))
     before = drawn()
     nb.settled(lambda: page.keyboard.press("Control+Shift+z"))
@@ -314,12 +314,12 @@ def test_a_click_shows_before_the_model_has_answered(bench: Any, clean: Callable
 
     nb.settled(look)
     nb.python("setattr(session, 'delay', 0.0)")
-    assert nb.root.evaluate("node => node.view.asked.size") == 0
+    assert nb.root.evaluate("node => node.view.hand.asked.size") == 0
     assert nb.python("len(editor.state.draft.points)") == 1
     # refused: it goes
     nb.click(-20, y)  # beside the image
     nb.page.locator(".pnb-error").wait_for(state="visible")
-    nb.page.wait_for_function("document.querySelector('.pnb').view.asked.size === 0")
+    nb.page.wait_for_function("document.querySelector('.pnb').view.hand.asked.size === 0")
 
 
 def test_corners_are_closed_once_and_can_be_given_up(bench: Any, clean: Callable) -> None:
@@ -333,14 +333,14 @@ def test_corners_are_closed_once_and_can_be_given_up(bench: Any, clean: Callable
         nb.click(*corner)
     # a double click on the first corner closes as one click there does
     nb.settled(lambda: page.mouse.dblclick(*nb.spot(*corners[0])))
-    assert nb.root.evaluate("node => node.view.polygon.length") == 0
+    assert nb.root.evaluate("node => node.view.hand.polygon.length") == 0
     assert nb.attribute("errors") == ""
     # and the next polygon may begin at once, somewhere else
     for corner in [(88, 24), (127, 24), (127, 63)]:
         nb.click(*corner)
     nb.settled(lambda: nb.click(88, 24))
     nb.click(152, 24)
-    assert nb.root.evaluate("node => node.view.polygon.length") == 1
+    assert nb.root.evaluate("node => node.view.hand.polygon.length") == 1
     page.keyboard.press("Escape")
     assert nb.python("len(editor.masks)") == 2
     # a box's first corner set by a key goes with Escape, another tool and the mouse
@@ -353,12 +353,12 @@ def test_corners_are_closed_once_and_can_be_given_up(bench: Any, clean: Callable
         page.keyboard.press("b")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
-        assert nb.root.evaluate("node => !!node.view.mark")
+        assert nb.root.evaluate("node => !!node.view.hand.mark")
         leave()
-        assert not nb.root.evaluate("node => !!node.view.mark"), name
+        assert not nb.root.evaluate("node => !!node.view.hand.mark"), name
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
-    assert nb.root.evaluate("node => node.view.cross") is None
+    assert nb.root.evaluate("node => node.view.hand.cross") is None
     # an error goes with the next thing that is done
     for key in ("Escape", "Control+z"):
         page.keyboard.press("g")

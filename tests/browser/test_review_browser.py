@@ -147,7 +147,7 @@ def test_canvas_list_and_histogram_show_one_selection(bench: Any, clean: Callabl
     table = dict(nb.python("[(n, float(v)) for n, v in editor.table['x_A_nm'].items()]"))
 
     def pressed() -> list[tuple[float, float]]:
-        edges = nb.root.evaluate("node => node.view.summary.edges")
+        edges = nb.root.evaluate("node => node.view.store.summary.edges")
         bars = page.locator(".pnb-bin[aria-pressed=true]")
         bins = [int(bars.nth(i).get_attribute("data-bin")) for i in range(bars.count())]
         return [(edges[i], edges[i + 1]) for i in bins]
@@ -239,7 +239,7 @@ def test_undo_goes_on_after_reopening_a_file(bench: Any, clean: Callable) -> Non
     nb.show(SETUP + "editor = open_annotation('reopen.pnb', session); editor")
     nb.wait("count", 1)
     assert nb.python("editor.masks.digest") == digest
-    assert nb.root.evaluate("node => node.view.draft.points.length") == 1
+    assert nb.root.evaluate("node => node.view.store.draft.points.length") == 1
     nb.canvas.focus()
     nb.settled(lambda: nb.page.keyboard.press("Control+Shift+Z"))
     assert nb.python("len(editor.masks)") == 2

@@ -69,7 +69,7 @@ LISTEN = """() => {
     window.seen = {clicks: [], hovers: [], bytes: []};
     top.addEventListener('pointerup', () => { window.clicked = performance.now(); }, true);
     top.addEventListener('pointermove', () => { window.moved = performance.now(); }, true);
-    root.view.model.on('msg:custom', (message, buffers) => {
+    root.view.link.model.on('msg:custom', (message, buffers) => {
         if (message.kind === 'delta' && message.draft) window.seen.bytes.push(
             JSON.stringify(message).length + (buffers || []).reduce((n, b) => n + b.byteLength, 0));
     });
@@ -92,12 +92,12 @@ ZOOM = """async (count) => {
     return times.slice(1).map((t, i) => t - times[i]);
 }"""
 PAN = """async (count) => {
-    const view = document.querySelector('.pnb').view, times = [];
-    view.zoom(0.6 / view.view.scale);
+    const {camera} = document.querySelector('.pnb').view, times = [];
+    camera.zoom(0.6 / camera.view.scale);
     for (let i = 0; i < count; i++) {
         times.push(await new Promise(requestAnimationFrame));
         const by = i % 40 < 20 ? 25 : -25;
-        view.look({...view.view, x: view.view.x + by, y: view.view.y + by / 2});
+        camera.look({...camera.view, x: camera.view.x + by, y: camera.view.y + by / 2});
     }
     return times.slice(1).map((t, i) => t - times[i]);
 }"""

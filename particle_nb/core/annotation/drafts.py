@@ -12,6 +12,7 @@ import numpy as np
 from particle_nb.core.annotation.history import Draft
 from particle_nb.core.errors import PromptError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 
 Box = tuple[int, int, int, int]
@@ -118,15 +119,7 @@ def encoding_window(view: Sequence[float], shape: tuple[int, int]) -> Box | None
 
 
 def read_window(window: Any, shape: tuple[int, int]) -> Box | None:
-    if window is None:
-        return None
-    try:
-        x0, y0, x1, y1 = (int(v) for v in window)
-    except (TypeError, ValueError, OverflowError):
-        raise PromptError(f"a window is (x0, y0, x1, y1) in pixels, not {window!r:.60}.") from None
-    if not (0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]):
-        raise PromptError(f"the window {(x0, y0, x1, y1)} lies outside the image.")
-    return x0, y0, x1, y1
+    return None if window is None else checked_window(window, shape, error=PromptError)
 
 
 def _holds(window: Box, draft: Draft) -> bool:

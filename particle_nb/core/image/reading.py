@@ -21,9 +21,9 @@ import tifffile
 from particle_nb.core.errors import ImageError
 from particle_nb.core.image.image import Calibration, Image
 from particle_nb.core.image.infobar import find_info_bar
-from particle_nb.core.image.scale import Reading, calibrate, resolution
+from particle_nb.core.image.scale import RANKS, CalibrationWarning, Reading, calibrate, resolution
 from particle_nb.core.image.tiff import read_tiff
-from particle_nb.core.image.vendors import from_sidecar
+from particle_nb.core.image.vendors import from_sidecar, without_sidecar
 
 _SUFFIXES = {
     "TIFF": (".tif", ".tiff", ".btf", ".tf8"),
@@ -127,19 +127,18 @@ def read_image(
     if page is not None and (isinstance(page, bool) or not isinstance(page, (int, np.integer))):
         raise ImageError(f"page is a whole number from 0, not {page!r}.")
     raw = read_pixels(file, None if page is None else int(page))
-    pixels, readings = raw.pixels, [*raw.readings]
-    # the sidecar knows more than a resolution, and less than the tags of the instrument
-    vendor = sum(r.source.split(" ")[0] in _INSTRUMENTS for r in readings)
-    readings[vendor:vendor] = from_sidecar(file)
+    pixels = raw.pixels
     height, width = pixels.shape[:2]
-    calibration = calibrate(readings, pixel_size, width=width, name=file.name)
+    readings = sorted([*raw.readings, *from_sidecar(file)], key=lambda reading: reading.rank)
+    readings = _without_sidecar(readings, raw.info.get("makers", ""), file.name, pixel_size)
+    calibration = calibrate(readings, pixel_size, width=width, height=height, name=file.name)
     rows, source = (bar, "given") if bar is not None else _info_bar(pixels, readings)
     if rows >= height:
         raise ImageError(f"{file.name}: an info bar of {rows} rows leaves nothing of {height}.")
     notes = [*raw.notes, *(note for reading in readings for note in reading.notes)]
     info = {
         "file": file.name,
-        **raw.info,
+        **{key: value for key, value in raw.info.items() if key != "makers"},
         "info_bar_rows": rows,
         "info_bar_source": source if rows else "",
         "scale_sources": [r.source for r in readings if r.x is not None],
@@ -151,7 +150,26 @@ def read_image(
         raise ImageError(f"{file.name}: {error}") from None
 
 
-_INSTRUMENTS = ("Zeiss", "FEI", "Phenom", "TESCAN")
+def _without_sidecar(readings: list[Reading], makers: str, name: str, typed: Any) -> list[Reading]:
+    """Say what is missing where a scale was there and is lost; nothing is guessed in its place."""
+    scaled = [r for r in readings if r.x is not None]
+    vendor = without_sidecar(makers) if makers else None
+    if vendor is not None and not any(r.rank <= RANKS["sidecar"] for r in scaled):
+        note = (
+            f"{vendor.name} keeps the scale in a .txt file beside the picture, and there is none; "
+            "copy it along"
+        )
+        readings = [Reading(f"{vendor.name} sidecar", notes=(note,), lost=True), *readings]
+        # the resolution of such files is that of a screen or of a print
+        readings = [r for r in readings if r.x is None or r.rank < RANKS["resolution"]]
+    lost = next((r for r in readings if r.lost), None)
+    if lost is not None and typed is None and not any(r.x is not None for r in readings):
+        warnings.warn(
+            f"{name} has no scale: {lost.notes[0]}. Give pixel_size='... um'.",
+            CalibrationWarning,
+            stacklevel=3,
+        )
+    return readings
 
 
 def read_pixels(path: str | os.PathLike[str], page: int | None = None) -> Raw:
@@ -381,8 +399,8 @@ def _info_bar(pixels: np.ndarray, readings: list[Reading]) -> tuple[int, str]:
         rows = None if reading.specimen_rows is None else height - reading.specimen_rows
         if rows is not None and 0 < rows <= _TALLEST_BAR * height:
             return rows, reading.source
-        if rows == 0 and reading.source.startswith("FEI"):
-            return 0, reading.source  # FEI counts specimen rows only: there is no bar
+        if rows == 0 and reading.specimen_only:
+            return 0, reading.source
         stated = reading.bar_rows
         if stated is not None and reading.stored_width is None and stated <= _TALLEST_BAR * height:
             return stated, reading.source

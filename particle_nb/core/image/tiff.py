@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,7 @@ import tifffile
 
 from particle_nb.core.errors import ImageError
 from particle_nb.core.image.scale import Reading, from_imagej, from_ome, resolution
-from particle_nb.core.image.vendors import (
-    FEI_TAGS,
-    PHENOM_TAG,
-    TESCAN_TAG,
-    ZEISS_TAG,
-    as_text,
-    from_tags,
-)
+from particle_nb.core.image.vendors import as_text, from_tags, vendor_tags
 
 _UNCOMPRESSED = 1
 
@@ -28,6 +22,9 @@ _SUBSAMPLED = 1  # NewSubfileType: a smaller copy of another page
 
 # compressed bytes held while decoding; tifffile would read up to 256 MB at a time
 _BUFFER = 2**24
+
+# Olympus SIS, TVIPS and Micro-Manager: tifffile takes these tags apart
+_PARSED = (33560, 37706, 51123)
 
 Bomb = Callable[[Path, int, int, int, int], None]
 
@@ -55,7 +52,7 @@ def read_tiff(
     ImageError
         If the file is a stack and no page is named, the page does not exist, or data are missing.
     """
-    with tifffile.TiffFile(file) as tif:
+    with _opened(file) as tif:
         if not len(tif.pages) or not tif.series:
             raise ImageError(f"{file.name} is a TIFF without a page; save it anew.")
         planes, channels, notes = _planes(tif, file, page)
@@ -81,10 +78,27 @@ def read_tiff(
                 f"{file.name} is damaged: its tags say {height} x {width} pixels, its data have "
                 f"the shape {pixels.shape}; copy it again from the microscope."
             )
-        info: dict[str, Any] = {"pages": _count(tif)}
+        info: dict[str, Any] = {"pages": _count(tif), "makers": makers(tif)}
         if page is not None:
             info["page"] = page
         return pixels, _readings(tif, first, width), info, notes
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
+    """The file, without its OME description where that is too damaged to tell the pages apart."""
+    with tifffile.TiffFile(file) as tif:
+        try:
+            whole = len(tif.series) > 0 or not tif.is_ome
+        except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError):
+            if not tif.is_ome:
+                raise
+            whole = False
+        if whole:
+            yield tif
+            return
+    with tifffile.TiffFile(file, is_ome=False) as tif:
+        yield tif
 
 
 def _count(tif: tifffile.TiffFile) -> int:
@@ -213,43 +227,66 @@ def _imagej(tif: tifffile.TiffFile, plane: int) -> np.ndarray:
 
 def _readings(tif: tifffile.TiffFile, page: Any, width: int) -> list[Reading]:
     """Everything in the page that gives a scale, most trusted first."""
-    codes = (ZEISS_TAG, *FEI_TAGS, PHENOM_TAG, TESCAN_TAG)
     # the instrument writes its tags on the first page; a stack made of them keeps them there
     first = tif.pages[0].aspage()
     tags = {}
-    for code in codes:
+    for code in vendor_tags():
         tag = page.tags.get(code) or first.tags.get(code)
         if tag is not None:
             tags[code] = _raw(tif, tag)
-    found = from_tags(tags, width)
-    description = first.tags.get(270)
-    text = as_text(description.value) if description is not None else ""
-    if "<OME" in text[:2000] or "<OME:" in text[:2000]:
-        ome = from_ome(text)
-        found += [ome] if ome else []
+    found = from_tags(tags, width, int(page.imagelength))
+    # Micro-Manager writes two descriptions into one page, OME's and ImageJ's
+    texts = [as_text(value) for value in _descriptions(first)]
+    for text in texts:
+        if "<OME" in text[:4000] or "<OME:" in text[:4000] or ":OME" in text[:4000]:
+            ome = from_ome(text)
+            found += [ome] if ome else []
     x, y = (_ratio(page.tags.get(code) or first.tags.get(code)) for code in (282, 283))
     if x is None or y is None:
         return found
-    if tif.is_imagej:
-        imagej = from_imagej(tif.imagej_metadata or {}, x, y)
-        if imagej is not None:
-            return [*found, imagej]
-    elif text.startswith("ImageJ="):
-        lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        imagej = from_imagej(lines, x, y)
-        if imagej is not None:
-            return [*found, imagej]
-    tag = page.tags.get(296)
-    unit = {2: "inch", 3: "cm"}.get(int(tag.value) if tag is not None else 2)
+    tag = page.tags.get(296) or first.tags.get(296)
+    written = None if tag is None else _whole_tag(tag)
+    for text in texts:
+        if text.lstrip().startswith("ImageJ="):
+            lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+            lines = {key.strip(): value.strip() for key, value in lines.items()}
+            # without the tag ImageJ counts per unit of its description, not per inch
+            per = {2: "inch", 3: "cm"}.get(written or 1)
+            imagej = from_imagej(lines, x, y, per, found)
+            if imagej is not None:
+                return [*found, imagej]
+    unit = {2: "inch", 3: "cm"}.get(2 if written is None else written)
     if unit is not None:
         found.append(resolution(x, y, unit, "TIFF resolution"))
     return found
 
 
-def _raw(tif: tifffile.TiffFile, tag: Any) -> bytes:
-    """The bytes of a tag as stored: tifffile parses some of them and loses the rest."""
-    sizes = {1: 1, 2: 1, 6: 1, 7: 1}
-    if int(tag.dtype) not in sizes or tag.count > 2**26:
+def _descriptions(page: Any) -> list[Any]:
+    return [tag.value for tag in page.tags.getall(270, default=[])]
+
+
+def _whole_tag(tag: Any) -> int | None:
+    try:
+        return int(tag.value)
+    except (TypeError, ValueError):
+        return None
+
+
+def makers(tif: tifffile.TiffFile) -> str:
+    """Make, Model and Software of the first page, one after another."""
+    tags = tif.pages[0].aspage().tags
+    found = [tags.get(code) for code in (271, 272, 305)]
+    return " ".join(as_text(tag.value) for tag in found if tag is not None)
+
+
+def _raw(tif: tifffile.TiffFile, tag: Any) -> Any:
+    """The bytes of a tag as stored, where tifffile parses some of them and loses the rest.
+
+    Numbers, and blocks whose parts lie elsewhere in the file, come as tifffile reads them.
+    """
+    if tag.code in _PARSED or int(tag.dtype) not in (1, 2, 6, 7):
+        return tag.value if tag.count <= 2**20 else b""
+    if tag.count > 2**26:
         return b""
     tif.filehandle.seek(tag.valueoffset)
     return bytes(tif.filehandle.read(int(tag.count)))

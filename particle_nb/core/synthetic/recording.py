@@ -12,7 +12,7 @@ from particle_nb.core.synthetic.detectors import Relief, random_field, signal
 from particle_nb.core.synthetic.exposure import annotate, expose, with_banner
 from particle_nb.core.synthetic.population import Population
 from particle_nb.core.synthetic.settings import MATERIALS, Ground, SceneSettings
-from particle_nb.core.synthetic.solids import Crop, Part
+from particle_nb.core.synthetic.solids import Part, Raster
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Placed:
     agglomerates.
     """
 
-    crop: Crop
+    crop: Raster
     row: int
     col: int
     height: float

@@ -1,6 +1,6 @@
 """Official segment-anything checkpoints, read safely and renamed for transformers.
 
-Sizes are read from the tensors themselves, so any checkpoint of that layout loads: Meta's
+EncoderSizes are read from the tensors themselves, so any checkpoint of that layout loads: Meta's
 ``sam_vit_{b,l,h}*.pth`` and fine-tuned ones (micro-sam's, MedSAM's) alike.
 """
 
@@ -55,7 +55,7 @@ _MLP = re.compile(
 
 
 @dataclass(frozen=True)
-class Sizes:
+class EncoderSizes:
     """What the tensors of an official checkpoint say about the model they belong to."""
 
     hidden: int
@@ -174,7 +174,7 @@ def _unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def sizes_of(tensors: Mapping[str, Tensor]) -> Sizes:
+def sizes_of(tensors: Mapping[str, Tensor]) -> EncoderSizes:
     """Recognise the model from the shapes of official tensors.
 
     Raises
@@ -204,7 +204,7 @@ def sizes_of(tensors: Mapping[str, Tensor]) -> Sizes:
     local = [r[0] for r in reach if r[0] != 2 * grid - 1]
     cross = f"{decoder}.transformer.layers.0"
     channels = shape(f"{encoder}.neck.0.weight")[0]
-    return Sizes(
+    return EncoderSizes(
         hidden=hidden,
         layers=layers,
         heads=hidden // reach[0][1],
@@ -225,7 +225,7 @@ def sizes_of(tensors: Mapping[str, Tensor]) -> Sizes:
     )
 
 
-def config_of(sizes: Sizes) -> Any:
+def config_of(sizes: EncoderSizes) -> Any:
     """Return the ``transformers.SamConfig`` of an official checkpoint.
 
     The decoder's layer normalisations keep the original package's epsilon, 1e-5;

@@ -1,0 +1,111 @@
+// Pointer and wheel on the canvas: strokes, clicks, moving and zooming the view.
+
+/** CSS pixels of a turn of the wheel in the units of its event. */
+const WHEEL = [1, 30, 300];
+
+export class Pointer {
+  constructor({ top, store, hand, camera, painter, commands, foresight, probe, notices }) {
+    Object.assign(this, { top, store, hand, camera, painter, commands, foresight, probe, notices });
+    const on = (name, run, options) => top.addEventListener(name, run, options);
+    on("pointerdown", (e) => this.down(e));
+    on("pointermove", (e) => this.move(e));
+    on("pointerup", (e) => this.up(e));
+    on("pointercancel", () => this.cancel());
+    on("pointerleave", () => this.leave());
+    on("dblclick", (e) => this.twice(e));
+    on("contextmenu", (e) => e.preventDefault());
+    on("wheel", (e) => this.wheel(e), { passive: false });
+    on("blur", () => { hand.space = false; });
+  }
+
+  at(event) {
+    return this.camera.at(this.top.getBoundingClientRect(), event);
+  }
+
+  down(event) {
+    const { hand, foresight } = this;
+    if (!this.store.picture) return;
+    this.top.focus({ preventScroll: true });
+    this.top.setPointerCapture?.(event.pointerId);
+    event.preventDefault();
+    hand.cross = hand.mark = null;
+    const spot = this.at(event);
+    if (hand.space || event.button === 1) {
+      hand.drag = { x: event.clientX, y: event.clientY };
+      return;
+    }
+    if (event.button !== 0 && event.button !== 2) return;
+    const means = hand.press(spot, event, this.camera.view.scale);
+    if (means === "point") foresight.hold(spot, hand.label(hand.stroke));
+    if (means === "close") return this.commands.closePolygon();
+    this.painter.paintTop();
+  }
+
+  move(event) {
+    const { hand } = this;
+    if (!this.store.picture) return;
+    hand.cursor = this.at(event);
+    if (hand.drag) return this.drag(event);
+    if (!hand.stroke) this.foresight.ask();
+    else if (hand.stroke.kind !== "point") {
+      const events = event.getCoalescedEvents?.() || [];
+      for (const e of events.length ? events : [event]) {
+        const { x, y } = this.at(e);
+        hand.stroke.path.push([x, y]);
+      }
+    }
+    this.notices.showPlace();
+    this.probe.ask();
+    this.painter.paintTop();
+  }
+
+  drag({ clientX, clientY }) {
+    const { hand, camera } = this, k = camera.size.width / this.top.getBoundingClientRect().width;
+    const { x, y } = hand.drag;
+    hand.drag = { x: clientX, y: clientY };
+    camera.pan((clientX - x) * k, (clientY - y) * k);
+  }
+
+  up(event) {
+    const { hand, commands } = this, { stroke } = hand;
+    if (hand.drag) {
+      hand.drag = null;
+      return;
+    }
+    hand.stroke = null;
+    this.foresight.release();
+    if (!stroke) return;
+    const { x, y } = this.at(event);
+    if (stroke.kind === "point") commands.placePoint(...stroke.path[0], hand.label(stroke));
+    else commands.finish(stroke, [x, y]);
+    this.painter.paintTop();
+  }
+
+  cancel() {
+    this.foresight.release();
+    this.hand.stroke = this.hand.drag = null;
+    this.painter.paintTop();
+  }
+
+  leave() {
+    this.hand.leave();
+    this.painter.paintTop();
+    this.notices.showPlace();
+  }
+
+  twice(event) {
+    if (this.hand.tool === "polygon" && this.hand.polygon.length) this.commands.closePolygon();
+    event.preventDefault();
+  }
+
+  wheel(event) {
+    const { camera } = this;
+    if (document.activeElement !== this.top || !this.store.picture) return; // the notebook scrolls
+    event.preventDefault();
+    event.stopPropagation();
+    const rect = this.top.getBoundingClientRect(), turn = event.deltaY * WHEEL[event.deltaMode];
+    const x = ((event.clientX - rect.left) * camera.size.width) / rect.width;
+    const y = ((event.clientY - rect.top) * camera.size.height) / rect.height;
+    camera.zoom(Math.exp(-Math.min(Math.max(turn, -300), 300) * 0.002), x, y);
+  }
+}
