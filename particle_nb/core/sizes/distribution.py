@@ -40,6 +40,7 @@ from particle_nb.core.sizes.intervals import (
 )
 from particle_nb.core.sizes.laws import RRSB, LogNormal, fit_lognormal, fit_rrsb, lognormal_misfit
 from particle_nb.core.sizes.uncertainty import (
+    FEWEST_CARRYING,
     check_share,
     checked_draws,
     percentile_count,
@@ -351,6 +352,12 @@ class SizeDistribution:
     ) -> ConfidenceInterval:
         """Return the confidence interval of D[p, q]; images count as in `interval`.
 
+        Warns
+        -----
+        UserWarning
+            Where a few large particles carry the mean, or two to four images are to tell how images
+            vary.
+
         Examples
         --------
         >>> q3 = size_distribution(np.exp(np.random.default_rng(2).normal(0, 0.2, 4000)))
@@ -360,6 +367,14 @@ class SizeDistribution:
         """
         rng = self._checked(level, rng, resamples)
         self.mean(p, q)  # names what is no power
+        amounts = self.weights * (self.x / self.x[-1]) ** float(max(p, q))
+        carried = float(amounts.sum() ** 2 / (amounts**2).sum())
+        if carried < FEWEST_CARRYING:
+            warnings.warn(
+                f"D[{p},{q}] of {self.n} particles rests on the largest: they count like "
+                f"{carried:.1f} equal ones, so that its interval is too narrow. Measure more.",
+                stacklevel=2,
+            )
         self._warn_if_few_images()
         quantity = Quantity("mean", float(p), float(q))
         return limits(self._sample(), [quantity], level, (rng, resamples))[0]
@@ -380,6 +395,8 @@ class SizeDistribution:
         True
         """
         rng = self._checked(level, rng, resamples)
+        ends = np.array([0.1, 0.9])
+        warn_if_few(ends, self.n, self.r, self.lognormal().sigma, self.counts_needed)
         self._warn_if_few_images()
         quantity = Quantity("span", r=self.r, convention=self.convention)
         return limits(self._sample(), [quantity], level, (rng, resamples))[0]

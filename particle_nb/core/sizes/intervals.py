@@ -38,7 +38,7 @@ from particle_nb.core.sizes.uncertainty import bootstrap
 #: With fewer images their scatter has no distribution worth drawing from.
 FEW_IMAGES = 5
 #: More particles than this are drawn in groups of equal number and amount.
-_SINGLE = 20_000
+_SINGLE = 4096
 _CLASSES = 2048  # by number and by amount: a group holds a two-thousandth of either at most
 _CELLS = 1024  # of the logarithm of size, between the smallest and the largest
 _ROWS = 500  # draws that are worked on at once

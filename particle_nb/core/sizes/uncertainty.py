@@ -54,6 +54,8 @@ def percentile_count(share: float, spread: float, r: int, relative: float, level
 #: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow: with sizes
 #: that count alike, and with ones that count by a power of themselves.
 _TAIL = (8, 20)
+#: A mean whose particles count like fewer equal ones than this has an interval that is too narrow.
+FEWEST_CARRYING = 20
 
 
 def check_share(name: str, value: Any) -> None:
