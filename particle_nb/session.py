@@ -31,6 +31,7 @@ from particle_nb.models import (
     load_model,
 )
 from particle_nb.models.protocols import missing_members, settings_key
+from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
     from particle_nb.core.surface import DepthMap
@@ -352,9 +353,7 @@ def _bar(text: str, show: bool) -> Iterator[Progress | None]:
     if not show:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=text, leave=False, delay=1.0) as bar:
+    with progress_bar(text) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total
