@@ -1,5 +1,6 @@
 # make demo   set up and run the main job on a real image (and on IMAGES="a.tif b.tif")
 # make test   set up and run every test
+# make quick  the tests of the core alone: no browser, no torch, about a minute
 # make docs   build the documentation into build/site (open index.html there)
 # make lab    open JupyterLab on the quickstart notebook
 # make env    only make .venv
@@ -13,7 +14,11 @@ STAMP := $(VENV)/.installed
 IMAGES ?=
 ARGS ?=
 
-.PHONY: help env demo test lint docs lab browser parity clean
+# what fits a minute: numbers, files and floors, without browser, notebooks or models
+QUICK := floors masks window shape distribution agreement matching cascade scale psd_reference \
+	history residuals surface
+
+.PHONY: help env demo test quick lint docs lab browser parity clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -34,6 +39,9 @@ test: env browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/browser
 	OMP_NUM_THREADS=1 PARTICLE_NB_EXECUTED=$(CURDIR)/build/executed \
 	$(PY) -m pytest -q -n auto --dist worksteal --ignore=tests/browser $(ARGS)
+
+quick: env
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist worksteal particle_nb/core $(QUICK:%=tests/test_%.py) $(ARGS)
 
 lint: env
 	$(VENV)/bin/ruff check .

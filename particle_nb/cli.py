@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["--version"])  # doctest: +SKIP
-    particle_nb 0.1.0
+    particle_nb 0.2.0
     """
     parser = _parser()
     given = parser.parse_args(arguments)

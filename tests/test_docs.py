@@ -398,3 +398,17 @@ def test_the_site_works_from_a_disk_without_a_network(site: Path) -> None:
         assert any("outline" in (link.get_attribute("href") or "") for link in found)
         assert not wrong
         chromium.close()
+
+
+def test_the_table_of_instruments_is_that_of_the_code() -> None:
+    from particle_nb.core.image.vendors import VENDORS
+
+    table = tool("tables").TABLES["vendors"]()
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    rows = [row for row in rows if "---" not in row]
+    assert len(rows) == len(VENDORS)
+    for vendor in VENDORS:
+        (row,) = [row for row in rows if row.startswith(f"| {vendor.name} |")]
+        assert all(str(code) in row for code in vendor.tags)
+        assert all(mark in row for mark in vendor.marks)
+    assert "<!-- table: vendors -->" in (DOCS / "how-to" / "scale.md").read_text("utf-8")

@@ -29,6 +29,7 @@ CORE_FLOORS = {
     "errors": 0,
     "compiled": 0,
     "files": 1,
+    "workbooks": 1,
     "image": 1,
     "masks": 1,
     "agreement": 1,
@@ -57,6 +58,7 @@ CORE_MAY = {
     "PIL",
     "pyarrow",
     "roifile",
+    "openpyxl",
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.

@@ -5,7 +5,7 @@ import pytest
 
 from particle_nb import Calibration, Image, MaskSet, ModelError, Prompt, PromptError, Session
 from particle_nb.core.errors import DataError, ImageError
-from particle_nb.models import Embedding
+from particle_nb.models import Embedding, Segmenter
 
 
 class Counting:
@@ -169,3 +169,26 @@ def test_bad_arguments_are_named() -> None:
         Session("classical").features(image(), None)
     with pytest.raises(TypeError):
         Session(colour="red")
+
+
+def test_every_segmenter_says_its_settings_and_they_part_what_is_kept() -> None:
+    """Proposals made with other settings are other proposals, in a session and in a batch."""
+
+    class Adjustable(Counting):
+        settings = 0
+
+        def generate(self, image, encode=None, progress=None):
+            Adjustable.runs += 1
+            return super().generate(image, encode, progress)
+
+    Adjustable.runs = 0
+    model = Adjustable()
+    session = Session(model)
+    for model.settings in (1, 1, 2):
+        session.propose(image())
+    assert Adjustable.runs == 2
+    assert "settings" in Segmenter.__annotations__
+    for name in ("classical", "embedded"):
+        assert Session(name).segmenter.settings is not None
+    with pytest.raises(ModelError, match="lacks digest, encode, generate, name, predict"):
+        _ = Session(object()).segmenter

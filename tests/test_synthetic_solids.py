@@ -12,12 +12,12 @@ from particle_nb.core.synthetic import Population, SceneSettings, Sizes, scene, 
 from particle_nb.core.synthetic._kernels import POLYHEDRON, VOXELS_PER_CORRELATION, displacement
 from particle_nb.core.synthetic.detectors import topography
 from particle_nb.core.synthetic.population import build, outline_areas
-from particle_nb.core.synthetic.solids import Crop, Part, draw, noise_volume
+from particle_nb.core.synthetic.solids import Part, Raster, draw, noise_volume
 
 NO_NOISE = np.zeros((3, 3, 3), np.float32)
 
 
-def columns_of(crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+def columns_of(crop: Raster) -> tuple[np.ndarray, np.ndarray]:
     """x and y of every pixel of a crop, seen from the particle's own origin."""
     rows, cols = np.indices(crop.top.shape)
     return cols - crop.centre[0], rows - crop.centre[1]

@@ -12,6 +12,7 @@ import papermill
 from execution import ROOT, sources
 
 from particle_nb import cli
+from particle_nb.core.image.vendors import VENDORS
 from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
 from particle_nb.models import MODELS
 
@@ -24,48 +25,20 @@ def _table(heads: list[str], rows: Iterator[list[str]] | list[list[str]]) -> str
     return "\n".join(lines)
 
 
-_MEANING = {
-    "area": "projected area, holes left out",
-    "perimeter": "length of the outline",
-    "x_A": "diameter of the circle of equal area; also EQPC, ECD",
-    "x_Fmin": "least Feret diameter; also breadth",
-    "x_Fmax": "greatest Feret diameter; also length",
-    "aspect_ratio": "1 for a disc, small for a rod",
-    "elongation": "0 for a disc; not the elongation of ISO 9276-6",
-    "circularity": "1 for a disc; QICPIC calls it sphericity",
-    "form_factor": "circularity squared; the paper's “circularity”",
-    "roundness": "1 for a disc; ISO's compactness squared",
-    "convexity": "1 where nothing is indented",
-    "solidity": "1 where nothing is indented, by area",
-}
-_ESTIMATED = {"area": "pixel count", "x_A": "from the pixel count"}
-
-
 def descriptors() -> str:
     """Return the columns that `measure` computes of every particle."""
     units = {0: ("", "1"), 1: ("_um", "µm, nm or px"), 2: ("_um2", "µm², nm² or px²")}
     rows = []
     for name, entry in DESCRIPTORS.items():
         ending, unit = units[entry.dimension]
-        estimator = _ESTIMATED.get(name, "contour" if name != "perimeter" else "contour length")
-        if name in ("circularity", "form_factor", "roundness", "solidity"):
-            estimator = "pixel count and contour"
         source = "definition" if name in ("area", "perimeter") else entry.source
-        meaning = _MEANING.get(name, "")
-        rows.append([f"`{name}{ending}`", _symbol(entry.symbol), unit, meaning, estimator, source])
+        rows.append([f"`{name}{ending}`", entry.html, unit, entry.meaning, entry.estimator, source])
     return _table(["column", "formula", "unit", "meaning", "estimator", "source"], rows)
-
-
-def _symbol(text: str) -> str:
-    text = text.replace("sqrt", "√").replace("pi", "π").replace("^2", "²").replace(" - ", " − ")
-    return re.sub(r"([A-Za-z])_([A-Za-z]+)", r"\1<sub>\2</sub>", text)
 
 
 def paper_names() -> str:
     """Return which of our columns each of the paper's seven names stands for."""
-    rows = [
-        [name, f"`{iso}`", _symbol(DESCRIPTORS[iso].symbol)] for name, iso in PAPER_NAMES.items()
-    ]
+    rows = [[name, f"`{iso}`", DESCRIPTORS[iso].html] for name, iso in PAPER_NAMES.items()]
     return _table(['paper, `names="paper"`', "here", "formula"], rows)
 
 
@@ -146,11 +119,28 @@ def keys() -> str:
     return _table(["key", "what it does"], [[key, meaning] for key, meaning in rows])
 
 
+def vendors() -> str:
+    """Return where each instrument keeps its scale, in the order in which they count."""
+    rows = []
+    for vendor in sorted(VENDORS, key=lambda vendor: vendor.rank):
+        places = []
+        if vendor.tags:
+            places.append(
+                f"TIFF tag{'s' if len(vendor.tags) > 1 else ''} " + ", ".join(map(str, vendor.tags))
+            )
+        if vendor.marks:
+            marks = " or ".join(f"`{mark}`" for mark in vendor.marks)
+            places.append(f"a text file beside the image with {marks}: copy it along")
+        rows.append([vendor.name, "; ".join(places), vendor.says])
+    return _table(["written by", "where", "what is read"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "descriptors": descriptors,
     "paper-names": paper_names,
     "keys": keys,
     "models": models,
+    "vendors": vendors,
     "verbs": verbs,
     "parameters": parameters,
 }

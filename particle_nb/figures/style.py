@@ -10,6 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image as PILImage
 
+from particle_nb.core.shape import DESCRIPTORS, PAPER_NAMES
+
 #: Okabe and Ito's colours, told apart with any kind of colour vision; black last.
 PALETTE = (
     "#0072B2",
@@ -24,21 +26,6 @@ PALETTE = (
 INK = "#1f2933"
 GRID = "#e4e7eb"
 
-#: Column name -> (symbol, words) for axis titles.
-SYMBOLS = {
-    "x_A": ("x<sub>A</sub>", "equivalent circle diameter"),
-    "x_Fmin": ("x<sub>Fmin</sub>", "minimum Feret diameter"),
-    "x_Fmax": ("x<sub>Fmax</sub>", "maximum Feret diameter"),
-    "area": ("A", "area"),
-    "perimeter": ("P", "perimeter"),
-    "aspect_ratio": ("x<sub>Fmin</sub>/x<sub>Fmax</sub>", "aspect ratio"),
-    "elongation": ("1 − x<sub>Fmin</sub>/x<sub>Fmax</sub>", "elongation"),
-    "circularity": ("√(4πA)/P", "circularity"),
-    "form_factor": ("4πA/P²", "form factor"),
-    "roundness": ("4A/(πx<sub>Fmax</sub>²)", "roundness"),
-    "convexity": ("P<sub>convex</sub>/P", "convexity"),
-    "solidity": ("A/A<sub>convex</sub>", "solidity"),
-}
 _UNITS = {"um": "µm", "um2": "µm²", "nm2": "nm²", "px2": "px²", "mm2": "mm²"}
 
 
@@ -67,6 +54,23 @@ def number(value: float, digits: int = 4) -> str:
     return f"{rounded:.12g}"
 
 
+def words_and_symbol(name: str) -> tuple[str, str]:
+    """Return how a column is called on an axis and its symbol as HTML, "" where it has none.
+
+    Both stand in `DESCRIPTORS`; the main paper's names keep their words.
+
+    Examples
+    --------
+    >>> words_and_symbol("x_A"), words_and_symbol("Circularity"), words_and_symbol("my_width")
+    (('equivalent circle diameter', 'x<sub>A</sub>'), ('Circularity', '4πA/P²'), ('my width', ''))
+    """
+    known = DESCRIPTORS.get(PAPER_NAMES.get(name, name))
+    words = name.replace("_", " ")
+    if known is None:
+        return words, ""
+    return words if name in PAPER_NAMES else known.words or words, known.html
+
+
 def axis_title(name: str, unit: str = "") -> str:
     """Return "words symbol / unit" for a column stem such as ``"x_A"``.
 
@@ -75,7 +79,7 @@ def axis_title(name: str, unit: str = "") -> str:
     >>> axis_title("x_A", "um")
     'equivalent circle diameter x<sub>A</sub> / µm'
     """
-    symbol, words = SYMBOLS.get(name, ("", name.replace("_", " ")))
+    words, symbol = words_and_symbol(name)
     text = f"{words} {symbol}".strip()
     return f"{text} / {unit_text(unit)}" if unit else text
 

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from particle_nb.core.cascade import STAGES
 from particle_nb.core.errors import DataError
-from particle_nb.figures.style import INK, PALETTE, SYMBOLS, layout
+from particle_nb.figures.style import INK, PALETTE, layout, words_and_symbol
 
 _STAGE_WORDS = {
     "confidence": "predicted IoU",
@@ -168,7 +168,7 @@ def shapes(
             else:
                 trace = go.Box(**common, boxpoints="outliers", marker={"color": colour, "size": 3})
             fig.add_trace(trace, row=1, col=column)
-        symbol, words = SYMBOLS.get(name, ("", name.replace("_", " ")))
+        words, symbol = words_and_symbol(name)
         fig.layout.annotations[column - 1].update(
             text=f"{words}<br><span style='font-size:11px'>{symbol}</span>",
             font={"size": 13, "color": INK},

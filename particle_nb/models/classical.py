@@ -12,6 +12,7 @@ from skimage import filters, measure, morphology, segmentation
 
 from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 
@@ -81,8 +82,7 @@ class ClassicalSegmenter:
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Segment the window once; prompts are then looked up in the label image."""
-        height, width = image.shape
-        x0, y0, x1, y1 = window or (0, 0, width, height)
+        x0, y0, x1, y1 = checked_window(window, image.shape)
         labels = watershed_labels(image.grey[y0:y1, x0:x1], self.settings)
         return Embedding(
             self.name,

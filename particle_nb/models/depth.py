@@ -18,8 +18,9 @@ from PIL import Image as Pillow
 
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.models import weights as model_weights
-from particle_nb.models.pixels import checked_window, to_rgb
+from particle_nb.models.pixels import to_rgb
 from particle_nb.models.protocols import DepthEstimator, Window
 from particle_nb.models.tiles import DepthSettings, estimate_tiled
 from particle_nb.models.weights import find_folder, normalisation, read_json, read_model
@@ -63,7 +64,7 @@ class TransformersDepth:
         ModelError
             If the model puts out something that is no depth map.
         """
-        x0, y0, x1, y1 = checked_window(image, window)
+        x0, y0, x1, y1 = checked_window(window, image.shape)
         rgb = to_rgb(image)[y0:y1, x0:x1]
         return estimate_tiled(rgb, self._squares, self.settings)
 

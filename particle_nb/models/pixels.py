@@ -1,12 +1,10 @@
-"""What goes into any model: three bytes a pixel, and a window that lies on the image."""
+"""What goes into any model: three bytes a pixel."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from particle_nb.core.errors import ImageError
 from particle_nb.core.image import Image
-from particle_nb.models.protocols import Window
 
 
 def to_rgb(image: Image) -> np.ndarray:
@@ -31,19 +29,3 @@ def to_rgb(image: Image) -> np.ndarray:
     else:
         grey = image.to_uint8()
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def checked_window(image: Image, window: Window | None) -> Window:
-    """Return the window, the whole image for None; `ImageError` where it does not fit."""
-    height, width = image.shape
-    if window is None:
-        return 0, 0, width, height
-    try:
-        x0, y0, x1, y1 = (int(v) for v in window)
-    except (TypeError, ValueError):
-        raise ImageError(f"a window is (x0, y0, x1, y1) in pixels, not {window!r}.") from None
-    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise ImageError(
-            f"the window {window!r} does not lie within the image of {width} x {height} px."
-        )
-    return x0, y0, x1, y1

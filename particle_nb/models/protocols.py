@@ -9,10 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import Window
 from particle_nb.core.masks import MaskSet, Prompt
-
-#: A part of an image as (x0, y0, x1, y1) in pixels, ends exclusive.
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +56,15 @@ Encode = Callable[[Image, Window | None], Embedding]
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Encode once, prompt many."""
+    """Encode once, prompt many.
+
+    `settings` holds all that changes what `generate` proposes (a frozen dataclass, None where
+    nothing can be set): its text is part of every key that proposals and batches are kept under.
+    """
 
     name: str
     digest: str
+    settings: Any
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Return what is needed to answer prompts in the window (the whole image if None)."""
@@ -82,6 +85,25 @@ class Segmenter(Protocol):
         ...
 
 
+def missing_members(model: Any, protocol: Any) -> list[str]:
+    """Return what an object lacks of a protocol; `settings` may be left out for "nothing to set".
+
+    Examples
+    --------
+    >>> missing_members(object(), FeatureExtractor)
+    ['digest', 'extract', 'name']
+    """
+    methods = {name for name, value in vars(protocol).items() if callable(value)}
+    needed = {name for name in methods | set(protocol.__annotations__) if name[0] != "_"}
+    needed.discard("settings")
+    return sorted(name for name in needed if not hasattr(model, name))
+
+
+def settings_key(model: Any) -> str:
+    """Return the text of a segmenter's settings, as it stands in keys of what was computed."""
+    return repr(getattr(model, "settings", None))
+
+
 @runtime_checkable
 class DepthEstimator(Protocol):
     """Relative height from one image: larger is nearer to the detector."""
@@ -96,7 +118,11 @@ class DepthEstimator(Protocol):
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """One vector per particle."""
+    """One vector per particle.
+
+    It may also have `names` (one a column, its tag and a point in front) and `licence`; columns
+    without names are numbered behind the model's name.
+    """
 
     name: str
     digest: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -18,7 +17,6 @@ from PIL import ImageDraw
 from particle_nb.core.annotation import Annotation, read_archive
 from particle_nb.core.annotation.actions import paste_line
 from particle_nb.core.annotation.annotation import Advance
-from particle_nb.core.annotation.autosave import check_image
 from particle_nb.core.annotation.history import State
 from particle_nb.core.annotation.snapshot import Still, png
 from particle_nb.core.annotation.thresholds import OFF, filterable, write_settings
@@ -288,12 +286,11 @@ def open_annotation(
         If the file is damaged or foreign, belongs to another image, or holds no image and none is
         given.
     """
-    archive = read_archive(path)
-    path = Path(path)
+    frame = image.shape[0] * image.shape[1] if isinstance(image, Image) else 0
+    archive = read_archive(path, frame=frame)
     image = image if image is not None else archive.image
     if image is None:
         raise DataError(f"{path} was saved without its image; pass image=read_image(...).")
-    check_image(archive, image, path)
     return Annotator(session, image, autosave=path)
 
 

@@ -54,7 +54,7 @@ _LOGARITHMIC = ("saturation", "dose", "defocus", "edge_px")
 
 
 @dataclass(frozen=True)
-class View:
+class DepthView:
     """How one surface is looked at; lengths in pixels of the picture."""
 
     detector: Detector
@@ -95,7 +95,9 @@ def _settings(rng: np.random.Generator, family: str) -> dict[str, float]:
     return values
 
 
-def random_view(rng: np.random.Generator, family: str = "training", scale: float = 1.0) -> View:
+def random_view(
+    rng: np.random.Generator, family: str = "training", scale: float = 1.0
+) -> DepthView:
     """Draw a view.
 
     Parameters
@@ -147,7 +149,7 @@ def random_view(rng: np.random.Generator, family: str = "training", scale: float
         vignette=float(rng.uniform(0.0, 0.2)) if rng.random() < 0.2 else 0.0,
         charging=float(rng.uniform(0.1, 0.6)) if trained and rng.random() < 0.08 else 0.0,
     )
-    return View(
+    return DepthView(
         detector,
         exposure,
         reach=float(rng.uniform(25.0, 100.0)) * scale,
@@ -161,7 +163,7 @@ def random_view(rng: np.random.Generator, family: str = "training", scale: float
 
 
 def render_view(
-    height: np.ndarray, labels: np.ndarray, view: View, rng: np.random.Generator
+    height: np.ndarray, labels: np.ndarray, view: DepthView, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the picture of a surface, float32 (H, W), grey values 0 to 255.
 
@@ -171,7 +173,7 @@ def render_view(
         Pixels above the ground.
     labels : int32 (H, W)
         0 on the ground.
-    view : View
+    view : DepthView
     rng : numpy Generator
 
     Examples

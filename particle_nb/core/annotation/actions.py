@@ -19,9 +19,20 @@ from particle_nb.core.annotation._json import pack, unpack
 from particle_nb.core.annotation.drafts import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.annotation.history import Draft, History, Particle, State
 from particle_nb.core.annotation.thresholds import filtered, read_settings
-from particle_nb.core.errors import DataError, PromptError
+from particle_nb.core.errors import DataError, ParticleError, PromptError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet, Prompt
+
+# what values of the wrong type or range lead to, where an action does not look at them itself
+_WRONG_VALUES = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +105,15 @@ def perform(
         inspect.signature(action).bind(None, **known)
     except TypeError as error:
         raise DataError(f"the action {name!r} cannot be done: {error}.") from None
-    state = action(_Bench(history.state, image, session, values), **known)
+    try:
+        state = action(_Bench(history.state, image, session, values), **known)
+    except ParticleError:
+        raise
+    except _WRONG_VALUES as error:
+        raise DataError(
+            f"the action {name!r} cannot be done with these values: {type(error).__name__} "
+            f"{str(error)[:200]}"
+        ) from error
     record = {key: value for key, value in line.items() if key != "result"}
     return history.do({**record, "result": _result(history.state, state)}, state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -60,7 +61,7 @@ class Region:
 
     @classmethod
     def rows(cls, quantities: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
-        """Make one Region for each row of what `measure_crops` returns."""
+        """Make one Region for each row of what `measure_crops` returns, float (N, 11) in px."""
         chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
         return [cls(**row, mask=mask) for row, mask in zip(chosen, masks, strict=True)]
 
@@ -83,18 +84,26 @@ class Region:
 class Descriptor:
     """One line of `DESCRIPTORS`: a function of a `Region`, and what the number means.
 
+    Tables, figures, documentation and reports read all they write about it here.
+
     Parameters
     ----------
     function : callable Region -> float
         In pixels; NaN where it cannot be told.
     symbol : str
-        As on an axis.
+        As a formula in plain text, ``"4 pi A/P^2"``; `html` writes it for an axis.
     dimension : int
         0 for a ratio, 1 for a length, 2 for an area; decides the scale and the column's ending.
     source : str
         Clause, paper or DOI of the definition.
     columnar : bool
         True where the function also works on arrays and ignores ``region.mask``.
+    words : str
+        What it is called on an axis; empty takes the name in `DESCRIPTORS`.
+    meaning : str
+        What a reader must know of it, a few words.
+    estimator : str
+        What of the mask it is computed from.
     """
 
     function: Callable[[Region], Any]
@@ -102,6 +111,9 @@ class Descriptor:
     dimension: int = 0
     source: str = ""
     columnar: bool = False
+    words: str = ""
+    meaning: str = ""
+    estimator: str = "contour"
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -112,6 +124,18 @@ class Descriptor:
             raise DataError(
                 f"dimension is 0 (ratio), 1 (length) or 2 (area), not {self.dimension!r}."
             )
+
+    @property
+    def html(self) -> str:
+        """The symbol as HTML with subscripts, superscripts and Greek letters.
+
+        Examples
+        --------
+        >>> DESCRIPTORS["roundness"].html
+        '4A/(πx<sub>Fmax</sub>²)'
+        """
+        text = re.sub(r" ?\bpi ?", "π", self.symbol.replace("sqrt", "√")).replace("^2", "²")
+        return re.sub(r"([A-Za-z])_([A-Za-z]+)", r"\1<sub>\2</sub>", text.replace(" - ", " − "))
 
 
 def _circularity(r: Region) -> Any:
@@ -126,31 +150,63 @@ _ISO = "ISO 9276-6:2008"
 
 _PAPER = "main paper, table 3"
 
-#: The built-in descriptors: name -> function, symbol, dimension, source, columnar.
+_BOTH = "pixel count and contour"
+
+#: The built-in descriptors by name. A new one is one entry here: `measure`, figures, documentation
+#: and reports take all they need from it.
 DESCRIPTORS: Mapping[str, Descriptor] = MappingProxyType(
     {
-        "area": Descriptor(lambda r: r.area, "A", 2, "pixel count", True),
-        "perimeter": Descriptor(lambda r: r.perimeter, "P", 1, ESTIMATOR, True),
-        "x_A": Descriptor(lambda r: np.sqrt(4 * r.area / math.pi), "x_A", 1, _ISO, True),
-        "x_Fmin": Descriptor(lambda r: r.feret_min, "x_Fmin", 1, _ISO, True),
-        "x_Fmax": Descriptor(lambda r: r.feret_max, "x_Fmax", 1, _ISO, True),
+        "area": Descriptor(
+            lambda r: r.area, "A", 2, "pixel count", True, "area", "projected area, holes left out",
+            "pixel count",
+        ),
+        "perimeter": Descriptor(
+            lambda r: r.perimeter, "P", 1, ESTIMATOR, True, "perimeter",
+            "length of the outline", "contour length",
+        ),
+        "x_A": Descriptor(
+            lambda r: np.sqrt(4 * r.area / math.pi), "x_A", 1, _ISO, True,
+            "equivalent circle diameter", "diameter of the circle of equal area; also EQPC, ECD",
+            "from the pixel count",
+        ),
+        "x_Fmin": Descriptor(
+            lambda r: r.feret_min, "x_Fmin", 1, _ISO, True, "minimum Feret diameter",
+            "least Feret diameter; also breadth",
+        ),
+        "x_Fmax": Descriptor(
+            lambda r: r.feret_max, "x_Fmax", 1, _ISO, True, "maximum Feret diameter",
+            "greatest Feret diameter; also length",
+        ),
         "aspect_ratio": Descriptor(
-            lambda r: r.feret_min / r.feret_max, "x_Fmin/x_Fmax", 0, _ISO, True
+            lambda r: r.feret_min / r.feret_max, "x_Fmin/x_Fmax", 0, _ISO, True, "aspect ratio",
+            "1 for a disc, small for a rod",
         ),
         "elongation": Descriptor(
-            lambda r: 1 - r.feret_min / r.feret_max, "1 - x_Fmin/x_Fmax", 0, _PAPER, True
+            lambda r: 1 - r.feret_min / r.feret_max, "1 - x_Fmin/x_Fmax", 0, _PAPER, True,
+            "elongation", "0 for a disc; not the elongation of ISO 9276-6",
         ),
-        "circularity": Descriptor(_circularity, "sqrt(4 pi A)/P", 0, _ISO, True),
+        "circularity": Descriptor(
+            _circularity, "sqrt(4 pi A)/P", 0, _ISO, True, "circularity",
+            "1 for a disc; QICPIC calls it sphericity", _BOTH,
+        ),
         "form_factor": Descriptor(
-            lambda r: _circularity(r) ** 2, "4 pi A/P^2", 0, "ISO 9276-6:2008, squared", True
+            lambda r: _circularity(r) ** 2, "4 pi A/P^2", 0, "ISO 9276-6:2008, squared", True,
+            "form factor", "circularity squared; the paper's “circularity”", _BOTH,
         ),
-        "roundness": Descriptor(_roundness, "4A/(pi x_Fmax^2)", 0, _ISO, True),
+        "roundness": Descriptor(
+            _roundness, "4A/(pi x_Fmax^2)", 0, _ISO, True, "roundness",
+            "1 for a disc; ISO's compactness squared", _BOTH,
+        ),
         "convexity": Descriptor(
-            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True
+            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True, "convexity",
+            "1 where nothing is indented",
         ),
-        "solidity": Descriptor(lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True),
+        "solidity": Descriptor(
+            lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True, "solidity",
+            "1 where nothing is indented, by area", _BOTH,
+        ),
     }
-)
+)  # fmt: skip
 
 #: The main paper's seven names (table 3) -> the descriptor with that formula.
 PAPER_NAMES: Mapping[str, str] = MappingProxyType(

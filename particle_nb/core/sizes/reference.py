@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +14,15 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
-from particle_nb.core.sizes._tables import Table, read_table
+from particle_nb.core.sizes._tables import (
+    KINDS,
+    PER_LENGTH,
+    Column,
+    Layout,
+    Table,
+    read_table,
+    units_in,
+)
 from particle_nb.core.sizes.curves import Density, log_density, percent, unit_factor
 
 
@@ -84,7 +94,7 @@ class ReferenceDistribution:
         return replace(self, x=self.x * unit_factor(self.unit, unit), unit=unit)
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
-        """Return Q_r below x, 0 to 1: straight between the given points over ln x."""
+        """Return Q_r below x, 0 to 1, of its shape: straight between the given points over ln x."""
         try:
             at = np.asarray(x, float)
         except (TypeError, ValueError):
@@ -94,7 +104,7 @@ class ReferenceDistribution:
         return found if at.ndim else float(found)
 
     def percentile(self, p: float | Sequence[float] | np.ndarray) -> Any:
-        """Return x_{p,r}; p in per cent; NaN where the data do not reach that share."""
+        """Return x_{p,r} of the shape of p, in per cent; NaN where the data do not reach it."""
         share = percent(p) / 100
         c = self.cumulative
         # sizes within a flat stretch carry nothing: its first and last point bound it
@@ -120,31 +130,47 @@ class ReferenceDistribution:
         )
 
 
+class ReferenceWarning(UserWarning):
+    """Something in the table of another instrument had to be guessed."""
+
+
 def read_distribution(
     path: str | Path,
     unit: str | None = None,
     r: int | None = None,
     classes: str | None = None,
+    *,
+    columns: tuple[str | int, str | int] | None = None,
+    kind: str | None = None,
+    decimal: str | None = None,
 ) -> ReferenceDistribution:
-    """Read a size distribution exported by another instrument from a text file.
+    """Read a size distribution exported by another instrument from a text or Excel file.
 
     Understood are cumulative tables (dynamic image analysis: x_o, Q3, q3lg; laser diffraction:
-    size, undersize or oversize %), tables of volume-% or number-% by class, and sieve analyses
-    (opening or US mesh number with mass retained, % retained or % passing). Separators are
-    semicolon, tab, comma or blanks; decimal point or comma; any number of lines before the table;
-    UTF-8, UTF-16 or Windows-1252. A cumulative column is preferred to a density.
+    size, undersize or oversize %), tables of volume-% or number-% by class, tables of percentiles,
+    and sieve analyses (opening in mm, um or inch, phi, US or Tyler mesh number, with mass retained,
+    % retained or % passing), with German or English headings. Pages folded beside each other are
+    joined, tables with the sizes across are turned. Separators are tab, semicolon, comma or blanks;
+    decimal point or comma, with thousands; any number of lines before the table; UTF-8, UTF-16 or
+    Windows-1252; ``.xlsx`` with openpyxl. A cumulative column is preferred to a density.
 
     Parameters
     ----------
     path : str or Path
     unit : str or None
-        Unit of the sizes; None reads it from the headings. Mesh numbers are turned into um.
+        Unit of the sizes; None reads it from the headings. Mesh numbers and phi are turned into um.
     r : 0, 1, 2, 3 or None
         Type of quantity; None reads it from the headings (Q3, volume, mass, number), else 3, and
         says so in `notes`.
     classes : "upper", "lower", "centre" or None
         Which size of its class a row of shares names. None goes by the headings and by where the
         odd value is missing; sieves are lower limits, all else is taken as centres.
+    columns : (str or int, str or int) or None
+        Column of the sizes and column of the values, by heading or by number from 0.
+    kind : "undersize", "oversize", "share", "density" or None
+        What the values are, where the headings do not say it.
+    decimal : "." or "," or None
+        Decimal sign, where nothing in the table tells it.
 
     Returns
     -------
@@ -153,7 +179,13 @@ def read_distribution(
     Raises
     ------
     DataError
-        If the file cannot be read, or has no such table or no unit.
+        If the file cannot be read, has no such table or no unit, or could mean several things; the
+        message says what was seen and which parameter settles it.
+
+    Warns
+    -----
+    ReferenceWarning
+        If something was guessed; it also stands in `notes`.
 
     Examples
     --------
@@ -169,21 +201,103 @@ def read_distribution(
         raise DataError(f"path names a file, not {path!r}.") from None
     if classes not in (None, "upper", "lower", "centre"):
         raise DataError(f"classes is 'upper', 'lower', 'centre' or None, not {classes!r}.")
-    table = read_table(path)
-    size, value = table.size(), table.share()
-    found_unit = "um" if size.role == "mesh" else unit or table.unit(size.heading)
-    notes: list[str] = []
+    table = read_table(path, _layout(columns, kind, decimal))
+    value = table.share(r)
+    size = table.size(value)
+    found_unit, notes = _unit_of(table, size, unit), []
     if r is None:
-        r, notes = table.quantity(value.heading)
-    if value.role == "share":
-        limits, c, more = _from_classes(table, classes)
-        notes += more
+        r, guessed = table.quantity(value.heading)
+        notes += guessed
+    role, guessed = _what(size, value, kind, path)
+    notes += guessed
+    value = Column(role, value.values, value.heading)
+    if role in ("share", "density"):
+        limits, c, more = _from_classes(table, size, value, classes, kind)
     else:
-        keep = np.isfinite(size.values) & np.isfinite(value.values) & (size.values > 0)
-        limits, y = _increasing(size.values[keep], value.values[keep], path)
-        c = _cumulative(value.role, y, path)
-    made = ReferenceDistribution(limits, c, r, found_unit, path.name, tuple(notes))
-    return made if unit is None else made.to(unit)
+        limits, c, more = _from_sums(table, size, value)
+    notes += more
+    factor = 1.0
+    if found_unit not in METRES:  # inches
+        factor, found_unit = 25.4, "mm"
+    made = ReferenceDistribution(limits * factor, c, r, found_unit, path.name, tuple(notes))
+    for note in notes:
+        warnings.warn(f"{path.name}: {note}", ReferenceWarning, stacklevel=2)
+    return made if unit is None or unit not in METRES else made.to(unit)
+
+
+def _layout(columns: Any, kind: Any, decimal: Any) -> Layout:
+    """What the caller says of the file, checked."""
+    if kind is not None and kind not in KINDS:
+        raise DataError(f"kind is one of {', '.join(map(repr, KINDS))} or None, not {kind!r}.")
+    if decimal not in (None, ".", ","):
+        raise DataError(f"decimal is '.' or ',' or None, not {decimal!r}.")
+    if columns is not None:
+        pair = tuple(columns) if isinstance(columns, (list, tuple)) else ()
+        if len(pair) != 2 or not all(
+            isinstance(name, (str, int)) and not isinstance(name, bool) for name in pair
+        ):
+            raise DataError(
+                f"columns is (size, value), each a heading or a number from 0, not {columns!r}."
+            )
+        columns = pair
+    return Layout(columns, kind, decimal)
+
+
+def _unit_of(table: Table, size: Column, unit: str | None) -> str:
+    """The unit of the sizes: the heading's, or else the caller's."""
+    if unit is None or size.unit:
+        return table.unit(size)
+    seen = units_in(size.heading)
+    if seen and unit not in seen:
+        found = seen.pop()
+        raise DataError(
+            f"{table.path}: the heading {size.heading!r} says {found}, and unit={unit!r} was "
+            f"passed; leave unit out, and convert with .to({unit!r}) if you want that."
+        )
+    return unit
+
+
+def _what(size: Column, value: Column, kind: str | None, path: Path) -> tuple[str, list[str]]:
+    """Role of the values: what the headings leave open is told by the values themselves.
+
+    Shares of a class cannot sum to far more than 100 %, so a column that runs to 100 % and stays
+    in order is a sum, rising with the size below it, falling above it.
+    """
+    if kind is not None:
+        return value.role, []
+    keep = np.isfinite(size.values) & np.isfinite(value.values)
+    y = value.values[keep][np.argsort(size.values[keep], kind="stable")]
+    if len(y) < 2:
+        return value.role, []
+    steps = np.diff(y)
+    rises, falls = bool((steps >= 0).all()), bool((steps <= 0).all())
+    if value.role == "cumulative":
+        if rises == falls:
+            raise DataError(
+                f"{path}: {value.heading!r} neither rises nor falls with the size throughout; pass "
+                "kind= as 'undersize', 'oversize', 'share' or 'density'."
+            )
+        if rises:
+            return "Q", []
+        return "R", [f"{value.heading!r} falls with the size: taken as oversize"]
+    total, most = float(y.sum()), float(y.max())
+    heading = value.heading.lower()
+    runs_to_whole = abs(most - 100) <= 1.5 or abs(most - 1) <= 0.015
+    if value.role not in ("share", "density"):
+        return value.role, []
+    # an oversize need not begin at the whole, but it ends at nothing
+    runs_out = falls and y[-1] <= 0.005 * most and most <= 100.5 and "%" in heading
+    if not ((runs_to_whole and (rises or falls)) or runs_out) or len(y) < 4:
+        return value.role, []
+    if total <= 1.3 * (100 if most > 1.5 else 1):
+        return value.role, []
+    # so many grams or particles may well rise to a hundred
+    if re.search(r"\bk?g\b|count|number|anzahl|stück", heading) and "%" not in heading:
+        return value.role, []
+    what = "undersize" if rises else "oversize"
+    return ("Q" if rises else "R"), [
+        f"{value.heading!r} runs to {most:.4g} and sums to {total:.4g}: taken as {what}"
+    ]
 
 
 def _increasing(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -194,27 +308,59 @@ def _increasing(x: np.ndarray, y: np.ndarray, path: Path) -> tuple[np.ndarray, n
     return x, y
 
 
-def _cumulative(role: str, y: np.ndarray, path: Path) -> np.ndarray:
-    """Return Q from a cumulative column in per cent or as a share; "R" is the oversize."""
-    share = y / (100.0 if np.abs(y).max() > 1.5 else 1.0)
-    if role == "R":
+def _from_sums(
+    table: Table, size: Column, value: Column
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return sizes, Q there and notes from a cumulative column."""
+    given = np.isfinite(size.values) & np.isfinite(value.values)
+    if not given.any():
+        raise DataError(f"{table.path}: no row has a size and a value.")
+    whole, notes = _whole(value, float(np.abs(value.values[given]).max()))
+    keep = given & (size.values > 0)
+    limits, y = _increasing(size.values[keep], value.values[keep], table.path)
+    return limits, _cumulative(value, y / whole, table.path), notes
+
+
+def _whole(value: Column, most: float) -> tuple[float, list[str]]:
+    """What stands for 100 % in a cumulative column."""
+    if re.search(r"%|percent(?!il)|prozent", value.heading.lower()):
+        if 0.985 <= most <= 1.005:
+            return 1.0, [
+                f"{value.heading!r} runs to {most:.4g}: taken as shares of 1, not per cent"
+            ]
+        return 100.0, []
+    if most <= 1.005:
+        return 1.0, []
+    if re.search(r"[\[(,/ ]k?g\b|count|anzahl", value.heading.lower()):
+        return most, [f"{value.heading!r} is no share: {most:.4g} is taken as the whole"]
+    return 100.0, []
+
+
+def _cumulative(value: Column, share: np.ndarray, path: Path) -> np.ndarray:
+    """Return Q from a cumulative column of shares; "R" is the oversize."""
+    if value.role == "R":
         share = 1 - share
     if (share < -0.005).any() or (share > 1.005).any():
-        raise DataError(f"{path}: a cumulative share leaves 0..100 %.")
+        raise DataError(f"{path}: the cumulative share {value.heading!r} leaves 0..100 %.")
     if (np.diff(share) < -0.005).any():
+        way, other = ("falls", "oversize") if value.role == "Q" else ("rises", "undersize")
         raise DataError(
-            f"{path}: the cumulative share falls with size; is it a density or an oversize?"
+            f"{path}: the cumulative share {value.heading!r} {way} with size; is it a density or "
+            f"an {other}? Pass kind='{other}', 'share' or 'density'."
         )
     return np.clip(np.maximum.accumulate(share), 0, 1)
 
 
-def _from_classes(table: Table, classes: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _from_classes(
+    table: Table, size: Column, value: Column, classes: str | None, kind: str | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return class limits, Q there and notes from a column of shares or of densities."""
-    size, value = table.size(), table.share()
     x, y, notes = size.values, value.values, []
     given = np.isfinite(x)
     odd = given & ~np.isfinite(y)
-    place = classes or ("lower" if table.is_sieve() else size.role)
+    sieve = table.is_sieve(size, value)
+    role = "size" if size.role in ("mesh", "phi") else size.role
+    place = classes or ("lower" if sieve and role != "upper" else role)
     if place == "size":
         if odd.sum() == 1 and (odd[0] or odd[-1]):
             # one limit more than there are shares: it is the first or the last of them
@@ -229,22 +375,98 @@ def _from_classes(table: Table, classes: str | None) -> tuple[np.ndarray, np.nda
     if not np.isfinite(y).any() or not y[keep].sum() > 0:
         raise DataError(f"{table.path}: all shares are 0.")
     partner = table.first("upper" if place == "lower" else "lower")
+    if partner is size:
+        partner = None
+    pan_limit = math.nan
+    if partner is not None and place == "lower" and pan > 0:
+        pan_limit = float(np.nanmax(np.where(given & (x == 0), partner.values, np.nan)))
     ends = x[odd] if partner is None else partner.values[keep]
+    ends = ends[np.isfinite(ends)]
     x, y = _increasing(x[keep], y[keep], table.path)
     if place == "centre":
         inner = np.sqrt(x[1:] * x[:-1])
         limits = np.r_[x[0] ** 2 / inner[0], inner, x[-1] ** 2 / inner[-1]]
     elif place == "lower":
-        above = ends[ends > x[-1]]
+        above = ends[ends > x[-1] * (1 + 1e-9)]
+        if not len(above) and y[-1] > 0 and not (sieve and table.first("mesh", "phi")):
+            notes.append(f"no size above {x[-1]:g} bounds the last class: one as wide was taken")
         limits = np.r_[x, above.max() if len(above) else x[-1] ** 2 / x[-2]]
     else:
-        below = ends[(ends > 0) & (ends < x[0])]
+        below = ends[(ends > 0) & (ends < x[0] * (1 - 1e-9))]
         limits = np.r_[below.min() if len(below) else x[0] ** 2 / x[1], x]
-    if table.is_density():
-        y = y * np.diff(np.log(limits))
-    elif 50 < pan + y.sum() < 98 and not table.is_sieve():
-        notes.append(f"shares sum to {pan + y.sum():.3g}; scaled to 100 %")
-    c = (pan + np.r_[0.0, np.cumsum(y)]) / (pan + y.sum())
+    if partner is not None and place in ("lower", "upper"):
+        _adjoining(table, size, partner)
+    if math.isfinite(pan_limit) and abs(pan_limit / limits[0] - 1) > 0.01:
+        raise DataError(
+            f"{table.path}: the finest class ends at {pan_limit:g} and the next begins at "
+            f"{limits[0]:g}; is a class missing?"
+        )
+    total = pan + float(y.sum())
+    if value.role == "density" and (kind == "density" or not _is_whole(total)):
+        y = _shares_of(y, limits, value, table, kind)
+        total = pan + float(y.sum())
+    elif re.search(r"%|percent(?!il)|prozent", value.heading.lower()) and total > 102:
+        raise DataError(
+            f"{table.path}: {value.heading!r} sums to {total:.4g} %; is it cumulative or a "
+            "density? Pass kind='undersize', 'oversize' or 'density', or columns=."
+        )
+    elif 50 < total < 98 and not sieve:
+        notes.append(f"shares sum to {total:.3g}; scaled to 100 %")
+    c = (pan + np.r_[0.0, np.cumsum(y)]) / total
     if not math.isfinite(c[-1]):
         raise DataError(f"{table.path}: the shares do not add up to a finite number.")
     return limits, c, notes
+
+
+def _is_whole(total: float) -> bool:
+    return 98 <= total <= 102 or 0.98 <= total <= 1.02
+
+
+def _adjoining(table: Table, size: Column, partner: Column) -> None:
+    """Classes with gaps or overlaps make no distribution."""
+    low, high = sorted((size, partner), key=lambda column: column.role)
+    both = np.isfinite(low.values) & np.isfinite(high.values) & (low.values > 0)
+    a, b = low.values[both], high.values[both]
+    order = np.argsort(a, kind="stable")
+    a, b = a[order], b[order]
+    if (b <= a).any() or not np.allclose(a[1:], b[:-1], rtol=0.02):
+        raise DataError(
+            f"{table.path}: the classes between {size.heading!r} and {partner.heading!r} do not "
+            "adjoin; pass columns=(size, value) with classes='lower' or 'upper'."
+        )
+
+
+def _shares_of(
+    y: np.ndarray, limits: np.ndarray, value: Column, table: Table, kind: str | None
+) -> np.ndarray:
+    """Shares of classes from their densities, over the size or its logarithm.
+
+    The heading tells which (``q3lg``, ``q3 [1/mm]``), or else the one that integrates to the whole.
+    """
+    widths = {
+        "log10 x": np.diff(np.log10(limits)),
+        "ln x": np.diff(np.log(limits)),
+        "x": np.diff(limits),
+    }
+    heading = value.heading.lower()
+    if re.search(r"lg|log|\*", heading):
+        # one constant more or less cancels when the shares are scaled to the whole
+        return y * widths["log10 x"]
+    if re.search(r"(?<![a-z])d?ln|q_?\d?ln", heading):
+        return y * widths["ln x"]
+    if PER_LENGTH.search(heading):
+        return y * widths["x"]
+    fits = [name for name, w in widths.items() if _near_whole(float((y * w).sum()))]
+    if len(fits) == 1:
+        return y * widths[fits[0]]
+    if kind == "density" or re.search(r"density|dichte", heading):
+        return y * widths["log10 x"]
+    raise DataError(
+        f"{table.path}: the density {value.heading!r} does not say over what it is one (the size "
+        "or its logarithm) and integrates to the whole over neither; name a cumulative column with "
+        "columns=."
+    )
+
+
+def _near_whole(total: float) -> bool:
+    return 95 <= total <= 105 or 0.95 <= total <= 1.05

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from particle_nb.core.synthetic._kernels import _approach, _free, _lay, _rest, _roll
-from particle_nb.core.synthetic.solids import Crop
+from particle_nb.core.synthetic.solids import Raster
 
 
 class Bed:
@@ -28,7 +28,7 @@ class Bed:
         self.count = 0
         self.part_count = 0
 
-    def lay(self, crop: Crop, row: int, col: int, height: float, parts: int = 1) -> None:
+    def lay(self, crop: Raster, row: int, col: int, height: float, parts: int = 1) -> None:
         """Add a particle of `parts` parts whose crop begins at (row, col), at rest at a height."""
         self.count += 1
         _lay(
@@ -51,7 +51,7 @@ class Bed:
         self.centres.append((row + (h - 1) / 2, col + (w - 1) / 2))
 
     def place(
-        self, crop: Crop, packing: str, rng: np.random.Generator, inside: bool, gap: int
+        self, crop: Raster, packing: str, rng: np.random.Generator, inside: bool, gap: int
     ) -> tuple[int, int, float] | None:
         """Find where a particle comes to lie: (row, col, height), or None if there is no room."""
         rows, cols = self.ground.shape
@@ -120,7 +120,7 @@ class Bed:
         self.lattice = [(float(r), float(c)) for r, c in places[order]]
 
     def _on_lattice(
-        self, crop: Crop, touch: float, low: tuple[int, int], high: tuple[int, int]
+        self, crop: Raster, touch: float, low: tuple[int, int], high: tuple[int, int]
     ) -> tuple[int, int, float] | None:
         h, w = crop.top.shape
         while self.lattice:

@@ -74,7 +74,7 @@ def noise_volume(rng: np.random.Generator, size: int = VOLUME) -> np.ndarray:
 
 
 def spacing(fields: np.ndarray) -> float:
-    """Distance of the nodes in pixels: half a voxel of the finer field in use.
+    """Distance of the nodes in pixels: half a voxel of the finer of the fields (2, 5) in use.
 
     >>> spacing(np.array([[0.0, 0, 0, 0, 0], [1.0, 0.25, 0, 0, 0]]))
     2.0
@@ -163,7 +163,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Crop:
+class Raster:
     """A particle on the pixel grid: heights above its own lowest point, in pixels.
 
     `top` is -inf and `bottom` +inf outside; `relief` is the roughness along the normal; `parts`
@@ -206,7 +206,7 @@ def _draw_part(
     raster(part.kind, *frame, *shape, *corner, number, *maps)
 
 
-def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Crop:
+def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Raster:
     """Put a particle on the pixel grid, its centre `shift` (x, y) off the crop's middle pixel."""
     reaches = [part.reach for part in parts]
     centres = np.array([part.centre for part in parts])
@@ -236,7 +236,7 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
         first, end, left, right, floor = half_y, half_y + 1, half_x, half_x + 1, 0.0
     window = slice(first, end), slice(left, right)
     low = np.float32(floor)
-    return Crop(
+    return Raster(
         top[window] - low,
         bottom[window] - low,
         relief[window].copy(),

@@ -1,8 +1,8 @@
 """The embedded depth model: a small network that this project trained on rendered particles.
 
-It looks at squares of `SIDE` pixels. A particle's window (`depth_tiles.particle_window`) is one
-square, shrunk or enlarged; larger pictures are cut into overlapping tiles. Heights come out in
-pixels of the picture, so that a slope of 1 means 45 degrees.
+It looks at squares of `SIDE` pixels. A particle's window (`models.tiles`) is one square,
+shrunk or enlarged; larger pictures are cut into overlapping tiles. Heights come out in pixels of
+the picture, so that a slope of 1 means 45 degrees.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 
 from particle_nb.core.errors import ImageError, ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.models.embedded.depth_network import (
     DepthNetwork,
     DepthNetworkSettings,
     predict_square,
 )
-from particle_nb.models.pixels import checked_window
 from particle_nb.models.protocols import Window
 from particle_nb.models.tiles import DepthSettings, estimate_tiled
 from particle_nb.models.weights import pick_device, read_weights, weights_digest
@@ -97,7 +97,7 @@ class EmbeddedDepth:
         """
         if not isinstance(image, Image):
             raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
-        x0, y0, x1, y1 = checked_window(image, window)
+        x0, y0, x1, y1 = checked_window(window, image.shape)
         width, height = x1 - x0, y1 - y0
         if min(width, height) < _SMALLEST:
             raise ImageError(

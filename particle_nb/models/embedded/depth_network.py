@@ -43,7 +43,7 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(1, channels)
 
 
-class Residual(nn.Module):
+class DepthResidual(nn.Module):
     """Two 3x3 convolutions around an identity path."""
 
     def __init__(self, channels: int) -> None:
@@ -58,19 +58,21 @@ class Residual(nn.Module):
         nn.init.zeros_(self.conv2.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features of the shape of `x`, (B, C, H, W)."""
         return x + self.conv2(F.relu(self.conv1(self.norm(x)), inplace=True))
 
 
-class Up(nn.Module):
+class DepthUp(nn.Module):
     """Double the resolution, add the finer level, refine."""
 
     def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(coarse, fine, 1)
         self.skip = nn.Conv2d(fine, fine, 1)
-        self.block = Residual(fine)
+        self.block = DepthResidual(fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Return features (B, fine, 2 H, 2 W) of a coarse level (B, coarse, H, W) and a finer."""
         up = F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="bilinear")
         return self.block(up + self.skip(fine))
 
@@ -87,7 +89,7 @@ class DepthNetwork(nn.Module):
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
         )
         self.levels = nn.ModuleList(
-            nn.Sequential(*[Residual(width) for _ in range(count)])
+            nn.Sequential(*[DepthResidual(width) for _ in range(count)])
             for width, count in zip(widths, self.settings.blocks, strict=True)
         )
         self.context = nn.Sequential(
@@ -100,7 +102,8 @@ class DepthNetwork(nn.Module):
         nn.init.zeros_(self.gains.weight)
         nn.init.zeros_(self.gains.bias)
         self.ups = nn.ModuleList(
-            Up(coarse, fine) for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
+            DepthUp(coarse, fine)
+            for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         # Maps at stride 16, 8 and 4, and four heights for every position at stride 2.
         self.heads = nn.ModuleList(
@@ -112,6 +115,7 @@ class DepthNetwork(nn.Module):
             nn.init.zeros_(head.get_parameter("1.bias"))
 
     def forward(self, picture: Tensor) -> Tensor:
+        """Return heights in px, (B, 1, H, W), of a normalised picture of that shape."""
         x = self.stem(F.pixel_unshuffle(picture, 2))
         kept = []
         for index, level in enumerate(self.levels):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
+from particle_nb.core.errors import DataError, ModelError, PromptError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
 from particle_nb.models.embedded.automatic import (
@@ -66,6 +67,11 @@ class EmbeddedSegmenter:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
 
+    @property
+    def settings(self) -> AutomaticSettings:
+        """What the automatic mode depends on."""
+        return self.automatic
+
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
 
@@ -74,13 +80,7 @@ class EmbeddedSegmenter:
         ImageError
             If the window does not lie on the image.
         """
-        height, width = image.shape
-        x0, y0, x1, y1 = (0, 0, width, height) if window is None else (int(v) for v in window)
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-            raise ImageError(
-                f"the window {window} does not lie on the image of {width} x {height} px; "
-                "give (x0, y0, x1, y1) with ends exclusive."
-            )
+        x0, y0, x1, y1 = checked_window(window, image.shape)
         low, middle, high = _percentiles(image)
         part = torch.from_numpy(np.array(image.grey[y0:y1, x0:x1], np.float32)).to(self.device)
         part = ((part - middle) * (2.0 / max(high - low, 1e-6))).clamp(-3.0, 3.0)[None, None]

@@ -51,7 +51,7 @@ def _axis(source: int, target: int, keep: int) -> _Axis:
 
 
 @dataclass(frozen=True)
-class Crop:
+class MaskCrop:
     """A mask before it has a frame: its first row and column, its pixels, its stability."""
 
     row: int
@@ -153,7 +153,7 @@ class Frame:
             part, top, left = out, r0, c0
         return top, left, part
 
-    def crop(self, low: np.ndarray, offset: float, threshold: float = 0.0) -> Crop:
+    def crop(self, low: np.ndarray, offset: float, threshold: float = 0.0) -> MaskCrop:
         """Binarise one mask; stability is |logits > t + offset| / |logits > t - offset|.
 
         Parameters
@@ -167,14 +167,14 @@ class Frame:
         inner, outer = survey(logits, threshold, offset, pixels) if logits.size else (0, 0)
         # the peers divide int32 tensors: a float32 quotient, NaN where nothing is above
         stability = float(np.float32(inner) / np.float32(outer)) if outer else float("nan")
-        return Crop(row, col, pixels, stability)
+        return MaskCrop(row, col, pixels, stability)
 
 
 def non_maximum_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the indices kept, best score first; ties in their given order.
 
-    The arithmetic is torchvision's: float32, boxes (x0, y0, x1, y1) without +1, and a box goes
-    when its IoU with a kept one is greater than the threshold.
+    The arithmetic is torchvision's: float32, boxes (N, 4) as (x0, y0, x1, y1) in px without +1,
+    and a box goes when its IoU with a kept one is greater than the threshold.
 
     Examples
     --------

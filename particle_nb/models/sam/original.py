@@ -12,11 +12,12 @@ import torch
 
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
-from particle_nb.models.pixels import checked_window, to_rgb
+from particle_nb.models.pixels import to_rgb
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.sam.automatic import AutomaticSettings
-from particle_nb.models.sam.checkpoint import Sizes, read_checkpoint, sizes_of
+from particle_nb.models.sam.checkpoint import EncoderSizes, read_checkpoint, sizes_of
 from particle_nb.models.sam.crops import Frame
 from particle_nb.models.sam.prompts import checked_prompt, innermost, sketch_logits
 from particle_nb.models.weights import pick_device, weights_digest
@@ -24,7 +25,7 @@ from particle_nb.models.weights import pick_device, weights_digest
 _INSTALL = "pip install segment-anything torchvision"
 
 
-def build(sizes: Sizes, tensors: dict[str, torch.Tensor]) -> Any:
+def build(sizes: EncoderSizes, tensors: dict[str, torch.Tensor]) -> Any:
     """Return the package's own Sam of these sizes with these weights.
 
     Raises
@@ -126,7 +127,7 @@ class OriginalSam:
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode an image or a window of it with the package's predictor."""
-        place = checked_window(image, window)
+        place = checked_window(window, image.shape)
         x0, y0, x1, y1 = place
         predictor = self._predictor()
         with torch.inference_mode():

@@ -14,8 +14,9 @@ import torch
 
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
-from particle_nb.models.pixels import checked_window, to_rgb
+from particle_nb.models.pixels import to_rgb
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.sam.automatic import AutomaticSettings, propose
 from particle_nb.models.sam.checkpoint import load_weights
@@ -127,7 +128,7 @@ class Sam:
         ImageError
             If the window does not lie within the image.
         """
-        place = checked_window(image, window)
+        place = checked_window(window, image.shape)
         x0, y0, x1, y1 = place
         pixels, size = self.preprocessing(to_rgb(image)[y0:y1, x0:x1])
         half = multiplies_bf16(self.device)

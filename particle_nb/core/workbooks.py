@@ -1,0 +1,139 @@
+"""Excel workbooks (``.xlsx``) as rows of text and back; needs openpyxl."""
+
+from __future__ import annotations
+
+import datetime
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from particle_nb.core.errors import DataError
+
+_LARGEST, _MOST_CELLS = 2**28, 5_000_000
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
+
+
+def read_sheets(path: Path) -> dict[str, list[list[str]]]:
+    """Return the rows of every sheet as text, by its name; empty rows are left out.
+
+    Numbers are written with a decimal point, shares shown in per cent with their sign; of a formula
+    the value that Excel stored.
+
+    Raises
+    ------
+    DataError
+        If openpyxl is missing, or the file is no workbook, damaged or far too large.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/a.xlsx", "wb") as stream:
+    ...         write_sheet(stream, ["size", "Q3"], [[0.5, 0.1], [1.0, 1.0]])
+    ...     read_sheets(Path(f"{folder}/a.xlsx"))
+    {'table': [['size', 'Q3'], ['0.5', '0.1'], ['1', '1']]}
+    """
+    openpyxl = _openpyxl()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+                raise DataError(f"{path} unfolds to more than {_LARGEST >> 20} MB; split it.")
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        try:
+            return {sheet.title: _rows(sheet, path) for sheet in book.worksheets}
+        finally:
+            book.close()
+    except DataError:
+        raise
+    except _DAMAGE as error:
+        raise DataError(
+            f"{path} is no Excel workbook (.xlsx) or is damaged ({type(error).__name__}: "
+            f"{str(error)[:200]}); save it anew, or export the table as CSV."
+        ) from None
+
+
+def _rows(sheet: Any, path: Path) -> list[list[str]]:
+    rows: list[list[str]] = []
+    count = 0
+    for row in sheet.iter_rows():
+        cells = [_text(cell) for cell in row]
+        while cells and not cells[-1]:
+            del cells[-1]
+        count += len(cells)
+        if count > _MOST_CELLS:
+            raise DataError(f"{path} has more than {_MOST_CELLS:,} cells; split it.")
+        if cells:
+            rows.append(cells)
+    return rows
+
+
+def _text(cell: Any) -> str:
+    value = cell.value
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value)
+    if isinstance(value, (int, float)):
+        if "%" in str(getattr(cell, "number_format", "")):
+            return f"{100 * value:.15g}%"
+        return f"{value:.15g}"
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return str(value).strip()
+
+
+def write_sheet(
+    stream: BinaryIO, headings: Sequence[str], rows: Sequence[Sequence[Any]], sheet: str = "table"
+) -> None:
+    """Write one sheet; text stays text, also where it begins like a formula.
+
+    Raises
+    ------
+    DataError
+        If openpyxl is missing, or there are more rows or columns than a sheet has.
+    """
+    openpyxl = _openpyxl()
+    if len(rows) >= 2**20 or len(headings) > 2**14:
+        raise DataError(
+            f"a sheet holds 1,048,575 rows under its headings and 16,384 columns, not {len(rows)} "
+            f"and {len(headings)}; write CSV or Parquet."
+        )
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    book = openpyxl.Workbook(write_only=True)
+    page = book.create_sheet(sheet)
+    for row in (headings, *rows):
+        cells = []
+        for value in row:
+            if isinstance(value, str):
+                # control characters have no place in XML
+                value = WriteOnlyCell(page, ILLEGAL_CHARACTERS_RE.sub(" ", value)[:32_767])
+                value.data_type = "s"
+            cells.append(value)
+        page.append(cells)
+    book.save(stream)
+
+
+def _openpyxl() -> Any:
+    try:
+        import openpyxl
+    except ImportError:
+        raise DataError(
+            "Excel workbooks need openpyxl; run: pip install openpyxl, or use CSV."
+        ) from None
+    return openpyxl
