@@ -344,7 +344,11 @@ class _Multigrid:
             self.x[level][...] = 0
             self._relax(level, False)
             kernels.restrict_residual(
-                self.faces[level], self.total[level], self.b[level], self.x[level], self.b[level + 1]
+                self.faces[level],
+                self.total[level],
+                self.b[level],
+                self.x[level],
+                self.b[level + 1],
             )
         self.x[last][...] = 0
         for backwards in (False, True) * 4:
@@ -355,6 +359,4 @@ class _Multigrid:
         return self.x[0]
 
     def _relax(self, level: int, backwards: bool) -> None:
-        kernels.relax(
-            self.faces[level], self.total[level], self.b[level], self.x[level], backwards
-        )
+        kernels.relax(self.faces[level], self.total[level], self.b[level], self.x[level], backwards)
