@@ -5,12 +5,13 @@ from particle_nb.core.exports.labels import OverlapWarning, read_labels, write_l
 from particle_nb.core.exports.polygons import write_geojson
 from particle_nb.core.exports.roi import RoiWarning, read_rois, write_rois
 from particle_nb.core.exports.surfaces import write_cloud, write_surface
-from particle_nb.core.exports.tables import write_csv, write_parquet
+from particle_nb.core.exports.tables import read_csv, write_csv, write_parquet
 
 __all__ = [
     "OverlapWarning",
     "RoiWarning",
     "read_coco",
+    "read_csv",
     "read_labels",
     "read_rois",
     "write_cloud",
