@@ -291,7 +291,7 @@ def depth(
 
 
 def map_of(depth_map: Any, image: Image) -> tuple[np.ndarray, tuple[int, int], str]:
-    """Heights float32, column and row of the first one, and their unit."""
+    """Heights, float32 (H, W), column and row in px of the first one, and their unit."""
     if isinstance(depth_map, DepthMap):
         x0, y0, x1, y1 = depth_map.window or (0, 0, depth_map.shape[1], depth_map.shape[0])
         height, width = image.shape

@@ -356,6 +356,13 @@ def grey_at(cloud: PointCloud, image: Image, index: np.ndarray | None = None) ->
 
 
 def heights_of(values: Any, image: Image | None) -> np.ndarray:
+    """Return heights in nm as float32 (H, W), checked.
+
+    Raises
+    ------
+    DataError
+        If they are no finite map of numbers, or of another frame than the image.
+    """
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -394,6 +401,7 @@ def _one_cloud(cloud: Any) -> PointCloud:
 
 
 def check_image(image: Any) -> None:
+    """Raise `ImageError` unless it is an `Image`."""
     if not isinstance(image, Image):
         raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
 
@@ -406,4 +414,11 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
 
 
 def ordinal(number: int) -> str:
+    """Return how "every n-th" is written; nothing for every one.
+
+    Examples
+    --------
+    >>> ordinal(2), ordinal(4)
+    ('2nd', '4th')
+    """
     return {1: "", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

@@ -228,7 +228,7 @@ def confidence(level: float) -> float:
 
 
 def readings_of(values: Any, name: str) -> np.ndarray:
-    """Return finite numbers as a float array, or raise `DataError`; `name` stands in it."""
+    """Return finite numbers as a float array of their shape, or raise `DataError` naming `name`."""
     try:
         array = np.asarray(values, float)
     except (TypeError, ValueError) as error:

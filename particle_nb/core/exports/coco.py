@@ -12,7 +12,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.polygons import left_out, rasterise, union
-from particle_nb.core.files import atomic
+from particle_nb.core.files import Allowance, atomic, parse_json, read_regular
 from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.image.reading import checked_path
@@ -23,6 +23,9 @@ from particle_nb.core.masks.masks import checked_masks
 UNNAMED = "particle"
 
 _LARGEST_FILE = 2**31
+
+# so many annotations are taken of any file; of more, each must have at least so many bytes
+_MANY, _LEAST_BYTES = 40_000, 120
 
 
 def write_coco(
@@ -149,13 +152,13 @@ def read_coco(path: str | os.PathLike[str], image: int | str | None = None) -> M
     <MaskSet of 0 masks on 4 x 4 px>
     """
     file = checked_path(path)
-    if file.stat().st_size > _LARGEST_FILE:
-        raise DataError(f"{file.name} is larger than 2 GB; split it by image.")
-    try:
-        document = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file.name} is no JSON ({error}); is it a COCO file?") from None
-    document = _document(document, file)
+    data, _ = read_regular(file, _LARGEST_FILE)
+    document, allowance = _document(parse_json(data, file.name), file), Allowance(len(data))
+    if len(document["annotations"]) > max(_MANY, len(data) // _LEAST_BYTES):
+        raise DataError(
+            f"{file.name} has {len(document['annotations'])} annotations in {len(data)} bytes: "
+            "too few for each to be a particle."
+        )
     entry = _image(document, image, file)
     try:
         shape = (int(entry["height"]), int(entry["width"]))
@@ -179,10 +182,12 @@ def read_coco(path: str | os.PathLike[str], image: int | str | None = None) -> M
         if _key(item.get("image_id", entry.get("id"))) != wanted:
             continue
         try:
-            mask, lost = _mask(item, shape, names)
+            mask, lost = _mask(item, shape, names, allowance)
         except _TurnedError as error:
             raise DataError(f"{file.name}, annotation {number}: {error}") from None
         except DataError as error:
+            if allowance.spent:
+                raise DataError(f"{file.name}: {error}") from None
             bad.append(f"annotation {number}: {str(error).rstrip('.')}")
             continue
         masks.append(mask)
@@ -261,7 +266,9 @@ def _image(document: dict[str, Any], wanted: int | str | None, file: Path) -> di
     return images[0]
 
 
-def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[str, str]) -> tuple[Mask, str]:
+def _mask(
+    item: dict[str, Any], shape: tuple[int, int], names: dict[str, str], allowance: Allowance
+) -> tuple[Mask, str]:
     """The mask of an annotation, and which of its polygons have no area, in words."""
     category = names.get(_key(item.get("category_id")), "")
     label = item.get("label", "" if category == UNNAMED else category)
@@ -274,7 +281,7 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[str, str]) -
     }
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):
-        mask = rle.decode(segmentation, **scores)
+        mask = rle.decode(segmentation, allowance, **scores)
         if mask.shape != shape:
             # turned round it is not this annotation that is wrong but the size of the image
             kind = _TurnedError if mask.shape == shape[::-1] else DataError
@@ -288,7 +295,7 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[str, str]) -
     problems = []
     for polygon in segmentation:
         try:
-            part = rasterise([_points(polygon)], shape)
+            part = rasterise([_points(polygon)], shape, allowance)
         except DataError as error:
             problems.append(str(error))
             continue
@@ -299,7 +306,7 @@ def _mask(item: dict[str, Any], shape: tuple[int, int], names: dict[str, str]) -
     if not found:
         raise DataError(problems[0])
     lost = f"{len(problems)} of {len(segmentation)} polygons" if problems else ""
-    return union(found).replace(**scores), lost
+    return union(found, allowance).replace(**scores), lost
 
 
 def _points(polygon: Any) -> np.ndarray:
@@ -318,5 +325,5 @@ def _score(item: dict[str, Any], key: str) -> float:
         return math.nan
     try:
         return float(value)
-    except OverflowError:
+    except OverflowError:  # JSON has whole numbers of any length
         return math.nan

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.files import atomic
+from particle_nb.core.files import Allowance, atomic, parse_json, read_regular
 from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.image.reading import checked_path
@@ -28,12 +28,17 @@ from particle_nb.core.masks.masks import checked_masks
 #: An exterior ring and its holes, each int64 (N, 2) of (x, y), not closed.
 Polygon = list[np.ndarray]
 
-_LARGEST = 2**29  # pixels of a bounding box
 _LARGEST_FILE = 2**31
 
 
 class AnnotationWarning(UserWarning):
     """Annotations of a file that are no masks were left out; the others were read."""
+
+
+# what is this small is drawn without arrays, which takes a fifth of the time
+_FEW_POINTS, _FEW_ROWS = 64, 64
+
+_CHUNK = 2**20  # crossings of rows that are worked on at a time
 
 
 def outlines(mask: Mask) -> list[Polygon]:
@@ -134,7 +139,12 @@ def _rings(follower: list[int], end: list[int], corner: list[bool]) -> list[tupl
     return rings
 
 
-def rasterise(rings: Sequence[np.ndarray], shape: tuple[int, int], **scores: Any) -> Mask | None:
+def rasterise(
+    rings: Sequence[np.ndarray],
+    shape: tuple[int, int],
+    allowance: Allowance | None = None,
+    **scores: Any,
+) -> Mask | None:
     """Return the pixels whose centres lie inside rings by the even-odd rule, or None for none.
 
     Parameters
@@ -143,13 +153,15 @@ def rasterise(rings: Sequence[np.ndarray], shape: tuple[int, int], **scores: Any
         (x, y) in corner coordinates, closed or not; holes are further rings.
     shape : (H, W)
         The frame; what lies outside is cut away.
+    allowance : Allowance or None
+        What the file of the rings may still unfold to; that of one small file when left out.
     **scores
         Further fields of the `Mask`.
 
     Raises
     ------
     DataError
-        If a ring is not (N, 2), not finite, or absurdly far outside the frame.
+        If a ring is not (N, 2), not finite, absurdly far outside the frame, or too large.
 
     Examples
     --------
@@ -160,38 +172,82 @@ def rasterise(rings: Sequence[np.ndarray], shape: tuple[int, int], **scores: Any
     checked = [ring for ring in checked if len(ring) >= 3]
     if not checked:
         return None
+    if sum(map(len, checked)) <= _FEW_POINTS:
+        few = _few(checked, shape)
+        if few is not None:
+            return None if few[1] is None else Mask(few[0], few[1], shape, **scores)
     every = np.concatenate(checked)
     low = np.maximum(np.floor(every.min(axis=0)), 0).astype(int)
     high = np.minimum(np.ceil(every.max(axis=0)), [shape[1], shape[0]]).astype(int)
     if (high <= low).any():
         return None
     width, height = (high - low).tolist()
-    if width * height > _LARGEST:
-        raise DataError(f"a polygon of {width} x {height} pixels is larger than any particle.")
+    allowance = Allowance() if allowance is None else allowance
+    allowance.take_pixels(width * height)
     # each edge switches, in every row whose centre it crosses, all pixels to its right
-    switches = np.zeros((height, width + 1), np.int32)
+    # (one byte a pixel: whether the count is odd survives that it wraps round)
+    switches = np.zeros((height, width + 1), np.uint8)
     for ring in checked:
         x0, y0 = (ring - low).T
         x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
         top = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(int)
         bottom = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(int)
-        lengths = np.maximum(bottom - top, 0)
-        edge = np.repeat(np.arange(len(ring)), lengths)
-        row = np.arange(len(edge)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + top[edge]
-        slope = (x1 - x0)[edge] / (y1 - y0)[edge]
-        crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
-        col = np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)
-        np.add.at(switches, (row, col), 1)
-    crop = (np.cumsum(switches[:, :-1], axis=1) & 1).astype(bool)
+        ends = np.cumsum(np.maximum(bottom - top, 0))
+        allowance.take_crossings(int(ends[-1]))
+        for start in range(0, int(ends[-1]), _CHUNK):
+            place = np.arange(start, min(start + _CHUNK, int(ends[-1])))
+            edge = np.searchsorted(ends, place, side="right")
+            row = place - (ends[edge] - (bottom - top)[edge]) + top[edge]
+            slope = (x1 - x0)[edge] / (y1 - y0)[edge]
+            crossing = x0[edge] + (row + 0.5 - y0[edge]) * slope
+            col = np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)
+            np.add.at(switches, (row, col), np.uint8(1))
+    np.add.accumulate(switches, axis=1, out=switches)
+    np.bitwise_and(switches, 1, out=switches)
+    crop = switches[:, :-1].view(bool)
     if not crop.any():
         return None
     return Mask((int(low[1]), int(low[0])), crop, shape, **scores)
 
 
+def _few(
+    rings: list[np.ndarray], shape: tuple[int, int]
+) -> tuple[tuple[int, int], np.ndarray | None] | None:
+    """Origin and pixels (None where there are none) of small rings; None for larger ones.
+
+    The same arithmetic as in `rasterise`, number by number.
+    """
+    lists = [ring.tolist() for ring in rings]
+    left = max(math.floor(min(x for ring in lists for x, _ in ring)), 0)
+    top = max(math.floor(min(y for ring in lists for _, y in ring)), 0)
+    width = min(math.ceil(max(x for ring in lists for x, _ in ring)), shape[1]) - left
+    height = min(math.ceil(max(y for ring in lists for _, y in ring)), shape[0]) - top
+    if width <= 0 or height <= 0:
+        return (0, 0), None
+    if width > _FEW_ROWS or height > _FEW_ROWS:
+        return None
+    switches = bytearray(height * (width + 1))
+    for ring in lists:
+        x0, y0 = ring[-1][0] - left, ring[-1][1] - top
+        for x, y in ring:
+            x1, y1 = x - left, y - top
+            first = min(max(math.ceil(min(y0, y1) - 0.5), 0), height)
+            last = min(max(math.ceil(max(y0, y1) - 0.5), 0), height)
+            if first < last:
+                slope = (x1 - x0) / (y1 - y0)
+                for row in range(first, last):
+                    col = math.ceil(x0 + (row + 0.5 - y0) * slope - 0.5)
+                    switches[row * (width + 1) + min(max(col, 0), width)] ^= 1
+            x0, y0 = x1, y1
+    grid = np.frombuffer(switches, np.uint8).reshape(height, width + 1)[:, :-1]
+    crop = np.bitwise_xor.accumulate(grid, axis=1).view(bool)
+    return (top, left), crop if crop.any() else None
+
+
 def _ring(ring: Any) -> np.ndarray:
     try:
         points = np.asarray(ring, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError("a polygon is a list of (x, y) numbers.") from None
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise DataError(f"a polygon is a finite array (N, 2) of (x, y), not {points.shape}.")
@@ -200,8 +256,13 @@ def _ring(ring: Any) -> np.ndarray:
     return points
 
 
-def union(masks: Sequence[Mask]) -> Mask:
+def union(masks: Sequence[Mask], allowance: Allowance | None = None) -> Mask:
     """Return one mask of the pixels of several; scores of the first.
+
+    Raises
+    ------
+    DataError
+        If the box around them is larger than any particle.
 
     Examples
     --------
@@ -211,6 +272,8 @@ def union(masks: Sequence[Mask]) -> Mask:
     """
     boxes = np.array([mask.bbox for mask in masks])
     (top, left), (bottom, right) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    if len(masks) > 1:  # small parts far from each other take the box around all of them
+        (allowance or Allowance()).take_pixels(int(bottom - top) * int(right - left))
     crop = np.zeros((bottom - top, right - left), bool)
     for mask in masks:
         r0, c0, r1, c1 = mask.bbox
@@ -341,12 +404,8 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
     True
     """
     file = checked_path(path)
-    if file.stat().st_size > _LARGEST_FILE:
-        raise DataError(f"{file.name} is larger than 2 GB; split it.")
-    try:
-        document = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file.name} is no JSON ({error}); is it GeoJSON?") from None
+    data, _ = read_regular(file, _LARGEST_FILE)
+    document, allowance = parse_json(data, file.name), Allowance(len(data))
     features = document.get("features", [document]) if isinstance(document, dict) else document
     about = document.get("particle_nb") if isinstance(document, dict) else None
     frame = _frame_of(shape, about, file.name)
@@ -356,8 +415,10 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
     bad: list[str] = []
     for number, feature in enumerate(features):
         try:
-            masks.append(_feature_mask(feature, frame))
+            masks.append(_feature_mask(feature, frame, allowance))
         except DataError as error:
+            if allowance.spent:
+                raise DataError(f"{file.name}: {error}") from None
             bad.append(f"object {number}: {str(error).rstrip('.')}")
     if bad and not masks:
         raise DataError(f"{file.name}, {bad[0]}.")
@@ -380,7 +441,7 @@ def _frame_of(shape: Any, about: Any, name: str) -> tuple[int, int]:
     return height, width
 
 
-def _feature_mask(feature: Any, frame: tuple[int, int]) -> Mask:
+def _feature_mask(feature: Any, frame: tuple[int, int], allowance: Allowance) -> Mask:
     geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
     if not isinstance(geometry, dict):
         raise DataError("it has no geometry.")
@@ -392,12 +453,12 @@ def _feature_mask(feature: Any, frame: tuple[int, int]) -> Mask:
             rings = [np.array([[p[0], p[1]] for p in ring], float) for ring in polygon]
         except (TypeError, ValueError, IndexError, KeyError, OverflowError):
             raise DataError("a ring is a list of [x, y] numbers.") from None
-        part = rasterise(rings, frame)
+        part = rasterise(rings, frame, allowance)
         if part is not None:
             parts.append(part)
     if not parts:
         raise DataError("it holds no pixel centre of the image.")
-    return union(parts).replace(**_properties(feature.get("properties")))
+    return union(parts, allowance).replace(**_properties(feature.get("properties")))
 
 
 def _polygons_of(geometry: dict[str, Any], depth: int) -> list[Any]:

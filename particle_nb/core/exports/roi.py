@@ -18,7 +18,7 @@ import roifile
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.polygons import outlines, rasterise
-from particle_nb.core.files import atomic
+from particle_nb.core.files import Allowance, atomic, read_regular
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.masks.masks import checked_masks
@@ -27,7 +27,12 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _SEGMENTS = {0: 1, 1: 1, 2: 2, 3: 3, 4: 0}  # points of a move, line, quadratic, cubic, close
 _CURVE = 128  # points of a whole turn, where nothing asks for more
 
-_MOST_ROIS, _LARGEST_ROI, _LARGEST_ZIP = 1_000_000, 2**26, 2**31
+_LARGEST_ROI, _LARGEST_ZIP = 2**26, 2**31
+
+# what the ROIs of a zip may unfold to, beside so many times its size
+_UNFOLDED_ROIS, _ROI_RATIO = 2**26, 20
+
+_OVAL_ROWS = 2**22  # pixels of an ellipse that are worked on at a time
 
 _AREAS = (roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED)
 
@@ -145,6 +150,7 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
     """
     file = checked_path(path)
     rois, frame = _contents(file)
+    allowance = Allowance(sum(len(data) for _, data in rois))
     if shape is not None:
         frame = _shape(shape)
     parsed = []
@@ -163,13 +169,18 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
         )
     masks, others = [], 0
     for name, coordinates, facts in parsed:
-        mask = rasterise(coordinates, frame)
+        try:
+            mask = rasterise(coordinates, frame, allowance)
+        except DataError as error:
+            raise DataError(f"{file.name}: {name}: {error}") from None
         if mask is None:
             others += 1
             continue
         scores = {key: facts[key] for key in _NUMBERS if key in facts}
         try:
-            masks.append(mask.replace(**scores, label=facts.get("label", "")))
+            if scores or facts.get("label"):
+                mask = mask.replace(**scores, label=facts.get("label", ""))
+            masks.append(mask)
         except DataError as error:
             raise DataError(f"{file.name}: {name}: {error}") from None
     if others:
@@ -184,17 +195,19 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
 
 def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | None]:
     """Names and bytes of the ROIs, read in memory: nothing is unpacked onto the disk."""
-    with open(file, "rb") as stream:
-        head = stream.read(4)
-    if head == b"Iout":
-        if file.stat().st_size > _LARGEST_ROI:
+    stored, _ = read_regular(file, _LARGEST_ZIP)
+    if stored[:4] == b"Iout":
+        if len(stored) > _LARGEST_ROI:
             raise DataError(f"{file.name} is too large for a ROI.")
-        return [(file.name, file.read_bytes())], None
+        return [(file.name, stored)], None
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(io.BytesIO(stored)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if len(entries) > _MOST_ROIS or sum(e.file_size for e in entries) > _LARGEST_ZIP:
-                raise DataError(f"{file.name} claims {len(entries)} ROIs of absurd size; refused.")
+            size = sum(entry.file_size for entry in entries)
+            if size > max(_UNFOLDED_ROIS, _ROI_RATIO * len(stored)):
+                raise DataError(
+                    f"{file.name} claims to unfold from {len(stored)} bytes to {size}; refused."
+                )
             rois = []
             for entry in entries:
                 name = PurePosixPath(entry.filename.replace("\\", "/"))
@@ -209,10 +222,14 @@ def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | No
                 with archive.open(entry) as member:
                     rois.append((entry.filename, member.read(_LARGEST_ROI + 1)))
             words = archive.comment.split()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
     except RuntimeError as error:
-        raise DataError(f"{file.name} is locked with a password ({error}).") from None
+        if not isinstance(error, NotImplementedError):
+            raise DataError(f"{file.name} is locked with a password ({error}).") from None
+        raise DataError(f"{file.name} is packed in a way unknown here ({error}).") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, *_DAMAGE) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
     ours = len(words) == 3 and words[0] == b"particle_nb" and words[1].isdigit()
     if not rois and not ours:
         raise DataError(f"{file.name} holds no .roi file; save it from ImageJ's ROI Manager.")

@@ -216,7 +216,7 @@ class Image:
             raise ImageError(f"pixels cannot be read as an array: {error}") from None
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8) * 255
-        if pixels.dtype.kind not in "iuf":
+        if pixels.dtype.kind not in "iuf":  # durations count as integers among numpy's types
             raise ImageError(
                 f"pixels must be real numbers, not {pixels.dtype}; pass an array of grey values."
             )
@@ -245,7 +245,16 @@ class Image:
             pixels = pixels.copy()
         freeze(pixels)
         object.__setattr__(self, "pixels", pixels)
-        object.__setattr__(self, "name", str(self.name))
+        # a file name need not be text; what is not cannot be written into tables and reports
+        name = str(self.name).encode("utf-8", "backslashreplace").decode("utf-8")
+        object.__setattr__(self, "name", name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # arrays come out of a pickle or a deep copy writeable
+        self.__dict__.update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
 
     @property
     def shape(self) -> tuple[int, int]:

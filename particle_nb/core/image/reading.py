@@ -36,7 +36,7 @@ _SUFFIXES = {
 MAX_PIXELS = 2**31
 
 # a small file that claims to unfold to more than this many times its size is a bomb, not a picture
-_BOMB_RATIO, _BOMB_BYTES = 250, 2**28
+_BOMB_RATIO, _BOMB_BYTES = 26, 2**28
 
 _TALLEST_BAR = 0.4  # share of the picture that a stated bar may take
 

@@ -23,6 +23,9 @@ _RAW = {32803: "a sensor mosaic", 34892: "a raw sensor image", 32844: "LogL", 32
 
 _SUBSAMPLED = 1  # NewSubfileType: a smaller copy of another page
 
+# so many pages are taken of any file; of more, each must have at least so many bytes
+_MANY_PAGES, _LEAST_PAGE = 500, 4096
+
 # compressed bytes held while decoding; tifffile would read up to 256 MB at a time
 _BUFFER = 2**24
 
@@ -60,6 +63,10 @@ def read_tiff(
         If the file is a stack and no page is named, the page does not exist, or data are missing.
     """
     with _opened(file) as tif:
+        if len(tif.pages) > max(_MANY_PAGES, tif.filehandle.size // _LEAST_PAGE):
+            raise ImageError(
+                f"{file.name} claims {len(tif.pages)} pages in {tif.filehandle.size} bytes."
+            )
         if not len(tif.pages) or not tif.series:
             raise ImageError(f"{file.name} is a TIFF without a page; save it anew.")
         planes, channels, notes = _planes(tif, file, page)

@@ -41,7 +41,7 @@ class Segmentation:
 
     @classmethod
     def of(cls, value: MaskSet | np.ndarray, name: str) -> Segmentation:
-        """Read a `MaskSet` or a label image; `name` stands in the messages.
+        """Read a `MaskSet` or a label image, int (H, W); messages say `name`.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Overlap:
 
     @classmethod
     def of(cls, predicted: MaskSet | np.ndarray, truth: MaskSet | np.ndarray) -> Overlap:
-        """Lay two `MaskSet` or label images over each other."""
+        """Lay two `MaskSet` or label images, int (H, W), over each other."""
         return cls(Segmentation.of(predicted, "predicted"), Segmentation.of(truth, "truth"))
 
     @cached_property

@@ -61,7 +61,7 @@ class Region:
 
     @classmethod
     def rows(cls, quantities: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
-        """Make one Region for each row of what `measure_crops` returns."""
+        """Make one Region for each row of what `measure_crops` returns, float (N, 11) in px."""
         chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
         return [cls(**row, mask=mask) for row, mask in zip(chosen, masks, strict=True)]
 

@@ -94,7 +94,7 @@ class ReferenceDistribution:
         return replace(self, x=self.x * unit_factor(self.unit, unit), unit=unit)
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
-        """Return Q_r below x, 0 to 1: straight between the given points over ln x."""
+        """Return Q_r below x, 0 to 1, of its shape: straight between the given points over ln x."""
         try:
             at = np.asarray(x, float)
         except (TypeError, ValueError):
@@ -104,7 +104,7 @@ class ReferenceDistribution:
         return found if at.ndim else float(found)
 
     def percentile(self, p: float | Sequence[float] | np.ndarray) -> Any:
-        """Return x_{p,r}; p in per cent; NaN where the data do not reach that share."""
+        """Return x_{p,r} of the shape of p, in per cent; NaN where the data do not reach it."""
         share = percent(p) / 100
         c = self.cumulative
         # sizes within a flat stretch carry nothing: its first and last point bound it

@@ -16,7 +16,11 @@ from particle_nb.core.compiled import compiled
 
 @compiled
 def _in_one_pass(index, z, least, width, row0, col0, pixel):
-    """`assembled` in one pass and without temporaries."""
+    """Return points x, y, z in nm, float32 (N, 3): `assembled` in one pass, without temporaries.
+
+    `index` counts the pixels of a window of `width` px whose first one is (row0, col0); `z` and
+    `least` are heights in nm, `pixel` is the pixel size in nm.
+    """
     count = 0
     for i in range(z.size):
         count += z[i] >= least
@@ -39,7 +43,10 @@ STEEPEST = 0.05
 
 @compiled
 def _firsts(heights, area, kept):
-    """Sums of weights and weighted heights, least and greatest height."""
+    """Return the sums of weights and of weighted heights (nm), least and greatest height (nm).
+
+    `area` holds the weights (no unit), `kept` what counts; empty arrays stand for all alike.
+    """
     total = first = 0.0
     low, high = np.inf, -np.inf
     for i in range(heights.size):
@@ -55,7 +62,10 @@ def _firsts(heights, area, kept):
 
 @compiled
 def _centrals(heights, area, kept, mean):
-    """Weighted sums of the absolute height and of its second, third and fourth power."""
+    """Return weighted sums of |z - mean| and of its 2nd, 3rd and 4th power: nm, nm^2, nm^3, nm^4.
+
+    `heights` and `mean` are in nm; `area` and `kept` are as for `_firsts`.
+    """
     absolute = second = third = fourth = 0.0
     for i in range(heights.size):
         z = float(heights[i]) - mean
@@ -76,7 +86,7 @@ MARGIN = 2
 
 @compiled
 def _bounds(xyz):
-    """Least and greatest x, least and greatest y."""
+    """Return least and greatest x, least and greatest y of points (N, 3), nm."""
     x0, y0 = xyz[0, 0], xyz[0, 1]
     x1, y1 = x0, y0
     for i in range(len(xyz)):
@@ -88,7 +98,10 @@ def _bounds(xyz):
 
 @compiled
 def _places(xyz, x0, y0, per_nm, index):
-    """Write the number of every point into its cell; returns the cells."""
+    """Write the number of every point into its cell; return each point's cell, int32 (N,).
+
+    `xyz`, `x0` and `y0` are in nm, `per_nm` is cells a nm; `index` is the map of cells.
+    """
     width = index.shape[1]
     cells = index.reshape(-1)
     place = np.empty(len(xyz), np.int32)
@@ -101,7 +114,10 @@ def _places(xyz, x0, y0, per_nm, index):
 
 @compiled
 def _off_spheres(xyz, form, x0, y0, unit):
-    """Residual, normal_z and foot; as `SphereForm.residual` has them, point by point."""
+    """Residual in nm, normal_z and foot in cells; as `SphereForm.residual` has them, one by one.
+
+    `form` is centre and radius in nm and the sign, `x0` and `y0` are nm, `unit` is cells a nm.
+    """
     residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     cx, cy, cz, radius, sign = form
@@ -118,7 +134,11 @@ def _off_spheres(xyz, form, x0, y0, unit):
 
 @compiled
 def _off_ellipsoids(xyz, form, x0, y0, unit):
-    """Residual, normal_z and foot; as `EllipsoidForm.residual` has them, point by point."""
+    """Residual in nm, normal_z and foot in cells; as `EllipsoidForm.residual` has them, one by one.
+
+    `form` is the centre in nm, the six numbers of the lower matrix in 1/nm and its least gradient
+    in 1/nm; `x0` and `y0` are nm, `unit` is cells a nm.
+    """
     residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     cx, cy, cz, a, b, c, d, e, f, tiny = form
@@ -137,7 +157,11 @@ def _off_ellipsoids(xyz, form, x0, y0, unit):
 
 @compiled
 def _off_polynomials(xyz, powers, frame, x0, y0, unit):
-    """Residual, normal_z and foot, with `powers[i, j]` before u**i * v**j, by Horner's rule."""
+    """Residual in nm, normal_z and foot in cells, by Horner's rule.
+
+    `powers[i, j]`, nm, stands before u**i * v**j; `frame` is origin x, y and scale of u and v, nm;
+    `x0` and `y0` are nm, `unit` is cells a nm.
+    """
     residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     degree, per = len(powers) - 1, 1 / frame[2]
@@ -163,7 +187,10 @@ def _off_polynomials(xyz, powers, frame, x0, y0, unit):
 
 @compiled
 def _median(values, count, network):
-    """Median of the first `count` values, the others being infinite; sorts them."""
+    """Return the median of the first `count` values, the others being infinite; sorts them.
+
+    It has the unit of the values, here nm. `network` holds the pairs of a sorting network.
+    """
     for k in range(len(network)):
         upper, lower = network[k, 0], network[k, 1]
         a, b = values[upper], values[lower]
@@ -176,7 +203,11 @@ def _median(values, count, network):
 
 @compiled
 def _spikes(index, place, residual, suspects, network, lonely, least):
-    """Tell the suspects that leave their neighbours."""
+    """Tell which suspects leave the median of their 24 neighbours, bool (M,).
+
+    `residual` and `least` are in nm; `lonely` (no unit) is how many times the neighbours' median
+    deviation a spike lies off; `index` and `place` are cells, `network` is as for `_median`.
+    """
     cells, width = index.reshape(-1), index.shape[1]
     found = np.zeros(suspects.size, np.bool_)
     values = np.empty(24, np.float32)
@@ -211,7 +242,10 @@ def _spikes(index, place, residual, suspects, network, lonely, least):
 
 @compiled
 def _areas(index, place, foot, up):
-    """Put the area that each point stands for in the place of its normal_z."""
+    """Put the area in cells^2 that each point stands for in the place of its normal_z.
+
+    `foot` is where the point stands on the form, in cells; `up` is normal_z (no unit).
+    """
     cells, width = index.reshape(-1), index.shape[1]
     for i in range(place.size):
         here = place[i]
@@ -236,7 +270,10 @@ _CELLS = 4  # a side: 16 cells over the bounding box, about 12 of them on a roun
 
 @compiled
 def _cell_sums(heights, weights, rows, cols):
-    """Sums of weights, weighted heights and weighted squares in every cell of the bounding box."""
+    """Return sums of weights, weighted heights (nm) and weighted squares (nm^2) of 4 x 4 cells.
+
+    The cells lie over the bounding box of `rows` and `cols`, of any one unit; float (3, 16).
+    """
     low_r, low_c = float(rows.min()), float(cols.min())
     per_r = _CELLS / max(float(rows.max()) - low_r, 1e-30)
     per_c = _CELLS / max(float(cols.max()) - low_c, 1e-30)

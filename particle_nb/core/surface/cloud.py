@@ -182,7 +182,7 @@ class PointCloud:
         return len(self.xyz)
 
     def sample(self, count: int = SAMPLE) -> np.ndarray:
-        """Return the indices of at most `count` points, as `spread_sample` does."""
+        """Return the indices, int (K,), of at most `count` points, as `spread_sample` does."""
         return spread_sample(len(self), count)
 
     @cached_property

@@ -1,7 +1,8 @@
 """Every compiled ray and raster loop of the renderer, in one file.
 
 One file, because numba's cache on disk looks at the file of the function that is called and does
-not see a change in a function called from another one. Lengths are in pixels.
+not see a change in a function called from another one. Lengths and heights are in px, areas in
+px^2, places in the noise in voxels; what has no unit says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from particle_nb.core.compiled import compiled
 
 @compiled
 def raster_smooth(rotation, centre, semi, x0, y0, top, bottom, relief, parts):
-    """Draw N smooth ellipsoids at once: rotation (N, 3, 3), centre and semi (N, 3)."""
+    """Draw N smooth ellipsoids at once: rotation (N, 3, 3), centre and semi-axes (N, 3) in px.
+
+    Pixel (0, 0) lies at (x0, y0) px; the four pictures are as for `raster`.
+    """
     rows, cols = top.shape
     for n in range(len(semi)):
         turn, axes = rotation[n], semi[n]
@@ -53,7 +57,11 @@ def raster_smooth(rotation, centre, semi, x0, y0, top, bottom, relief, parts):
 
 @compiled
 def corners(planes):
-    """Vertices (N, 3) of the polyhedron n.p <= d: every three planes that meet on its surface."""
+    """Return the vertices (N, 3) of the polyhedron n.p <= d: where three planes meet on it.
+
+    A row of `planes` is a normal of length 1 and a distance d in px, or in any other unit, which
+    the vertices then have too.
+    """
     count = planes.shape[0]
     found = np.empty((count * count * count // 6 + 1, 3))
     number = 0
@@ -88,7 +96,10 @@ def corners(planes):
 
 @compiled
 def hull_area(points):
-    """Area of the convex hull of points (N, 2 or more) in x and y, sorted by x."""
+    """Return the area, px^2, of the convex hull of points (N, 2 or more), px, sorted by x.
+
+    Points in another unit give its square.
+    """
     count = len(points)
     area = 0.0
     chain = np.empty((count, 2))
@@ -116,7 +127,10 @@ _LAST_STEP = 1e-3
 
 @compiled
 def _soft_max(a, a_slope, b, b_slope, k):
-    """Smooth maximum of two distances and its slope along the ray; sharp where k is 0."""
+    """Return the smooth maximum of two distances, px, and its slope along the ray (no unit).
+
+    It is sharp where `k`, px, is 0.
+    """
     if b > a:
         a, a_slope, b, b_slope = b, b_slope, a, a_slope
     gap = k - (a - b)
@@ -128,7 +142,11 @@ def _soft_max(a, a_slope, b, b_slope, k):
 
 @compiled
 def _faces(gaps, slopes, k, t):
-    """Distance to a polyhedron, and its slope, at t on the ray."""
+    """Return the distance to a polyhedron, px, and its slope (no unit), at t px along the ray.
+
+    `gaps` are how far inside its faces t = 0 lies, px, `slopes` what that loses a px (no unit);
+    `k` px rounds the edges.
+    """
     value, slope = slopes[0] * t - gaps[0], slopes[0]
     for i in range(1, len(gaps)):
         other = slopes[i] * t - gaps[i]
@@ -139,7 +157,10 @@ def _faces(gaps, slopes, k, t):
 
 @compiled
 def _faces_meet(gaps, slopes, k, start, stop):
-    """Where the ray, coming from t = start, meets a rounded polyhedron; nan for a miss."""
+    """Where the ray, coming from t = start, meets a rounded polyhedron, px; nan for a miss.
+
+    `gaps`, `slopes` and `k` are as for `_faces`; start and stop are px along the ray.
+    """
     t = start
     sign = 1.0 if start > stop else -1.0
     for _ in range(40):
@@ -159,7 +180,10 @@ def _faces_meet(gaps, slopes, k, start, stop):
 
 @compiled
 def raster_faceted(rotation, centre, planes, reach, k, x0, y0, part, top, bottom, relief, parts):
-    """Draw a polyhedron, as `solids.raster` draws other parts; `k` rounds its edges."""
+    """Draw a polyhedron, as `raster` draws other parts; `k` px rounds its edges.
+
+    Centre, distances of the planes, reach, x0 and y0 are px.
+    """
     rows, cols = top.shape
     count = len(planes)
     # the planes seen from outside: slope along z, distance at z = 0 linear in x and y
@@ -210,7 +234,10 @@ def raster_faceted(rotation, centre, planes, reach, k, x0, y0, part, top, bottom
 
 @compiled
 def cylinder_meet(semi, k, p, d, start, stop):
-    """Where the ray p + t d, coming from t = start, meets a rounded cylinder; nan for a miss."""
+    """Where the ray p + t d, coming from t = start, meets a rounded cylinder, px; nan for a miss.
+
+    `semi` holds radius and half height, px; `k` rounds the rims, px; d has length 1.
+    """
     t = start
     sign = 1.0 if start > stop else -1.0
     for _ in range(40):
@@ -234,7 +261,10 @@ def cylinder_meet(semi, k, p, d, start, stop):
 
 @compiled
 def _down_columns(padded, half, out):
-    """Blur along the first axis, in double precision; the far weights are added first."""
+    """Blur along the first axis, in double precision; the far weights are added first.
+
+    Values keep their unit; `half` are weights (no unit) from the middle outwards, 1 px apart.
+    """
     rows, cols = out.shape
     radius = len(half) - 1
     total = np.empty(cols)
@@ -252,6 +282,7 @@ def _down_columns(padded, half, out):
 
 @compiled
 def _along_rows(padded, half, out):
+    """Blur along the second axis, as `_down_columns` does along the first, 1 px a weight."""
     rows, cols = out.shape
     radius = len(half) - 1
     line, total = np.empty(cols + 2 * radius), np.empty(cols)
@@ -286,7 +317,10 @@ ROUGH_LIMIT = 4.0
 
 @compiled
 def _bspline(volume, x, y, z):
-    """Quadratic B-spline value of the padded periodic volume at (x, y, z) in voxels."""
+    """Return the quadratic B-spline of the padded periodic volume at (x, y, z) in voxels.
+
+    The noise has a standard deviation of 1 (no unit).
+    """
     size = volume.shape[0] - 2
     fx, fy, fz = np.floor(x + 0.5), np.floor(y + 0.5), np.floor(z + 0.5)
     # single precision, as the volume has it: a millionth of its standard deviation
@@ -314,7 +348,7 @@ def _bspline(volume, x, y, z):
 
 @compiled
 def sample(volume, points):
-    """Value of the noise at points (N, 3) in voxels, float (N,)."""
+    """Return the noise (no unit) at points (N, 3) in voxels, float (N,)."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         values[i] = _bspline(volume, points[i, 0], points[i, 1], points[i, 2])
@@ -323,9 +357,10 @@ def sample(volume, points):
 
 @compiled
 def displacement(fields, volume, x, y, z):
-    """Displacement along the normal at a point in pixels: irregularity and roughness apart.
+    """Return the displacements along the normal at a point, px: irregularity and roughness apart.
 
-    `fields` (2, 5) holds a row for each: standard deviation, voxels a pixel, three offsets.
+    The point is px from the centre. `fields` (2, 5) holds a row for each: standard deviation in px,
+    voxels a px, three offsets in voxels.
     """
     coarse = fine = 0.0
     if fields[0, 0] > 0.0:
@@ -345,13 +380,17 @@ ELLIPSOID, POLYHEDRON, CYLINDER, CAPSULE = range(4)
 
 @compiled
 def _smooth_max(a, b, k):
+    """Return the smooth maximum of two distances, px; `k` px is where smoothing begins."""
     gap = k - abs(a - b)
     return max(a, b) + (gap * gap / (4.0 * k) if gap > 0.0 else 0.0)
 
 
 @compiled
 def _distance(kind, semi, planes, k, x, y, z):
-    """Signed distance to the smooth solid: exact for spheres and capsules, else to first order."""
+    """Return the signed distance to the smooth solid, px, from a point px off its centre.
+
+    It is exact for spheres and capsules, else to first order.
+    """
     if kind == ELLIPSOID:
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
         k0 = math.sqrt(u * u + v * v + w * w)
@@ -376,7 +415,10 @@ def _distance(kind, semi, planes, k, x, y, z):
 
 @compiled
 def _relief(kind, semi, fields, volume, x, y, z):
-    """Displacement along the normal at a point: irregularity and roughness apart."""
+    """Return the displacements along the normal at a point, px: irregularity and roughness apart.
+
+    The point (x, y, z) is px from the centre of the smooth solid.
+    """
     if kind == ELLIPSOID:  # radial projection, exact for a sphere
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
         k0 = math.sqrt(u * u + v * v + w * w)
@@ -387,10 +429,10 @@ def _relief(kind, semi, fields, volume, x, y, z):
 
 @compiled
 def march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
-    """Follow the ray p + t d from t = start towards stop until it meets the surface.
+    """Follow the ray p + t d from t = start towards stop until it meets the surface; all px.
 
     `near` is where a neighbouring ray met it (nan for unknown): the search begins a little before.
-    Returns t and the roughness there; t is nan for a miss.
+    Returns t and the roughness there in px; t is nan for a miss.
     """
     sign = -1.0 if stop < start else 1.0
     shell = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
@@ -450,14 +492,17 @@ _LEAST = 0.05
 
 @compiled
 def _place(u):
-    """Where u, -1 to 1 on a face of the cube, lies among nodes that are evenly far apart."""
+    """Where u, -1 to 1 on a face of the cube, lies among evenly spaced nodes, -1 to 1; no unit."""
     square = u * u
     return u * (1.265 + square * (0.12 * square - 0.385))
 
 
 @compiled
 def face_nodes(nodes):
-    """Coordinates u of the nodes of a face and of one more on either side: `_place` inverted."""
+    """Coordinates u of the nodes of a face and of one more on either side: `_place` inverted.
+
+    They have no unit: -1 and 1 are the edges of the face; float (nodes + 3,).
+    """
     found = np.empty(nodes + 3)
     for i in range(nodes + 3):
         aim = 2.0 * (i - 1) / nodes - 1.0
@@ -473,7 +518,11 @@ def face_nodes(nodes):
 
 @compiled
 def _fill(table, nodes, semi, fields, volume):
-    """Write the radii; returns their least, their largest and the steepest change per radian."""
+    """Write the radii; return their least, their largest and the steepest change per radian.
+
+    Radii have no unit: they are shares of the ellipsoid's own radius in that direction, whose
+    semi-axes `semi` are px.
+    """
     low, high = 1e30, -1e30
     width = nodes + 3
     along = face_nodes(nodes)
@@ -518,7 +567,10 @@ def _fill(table, nodes, semi, fields, volume):
 
 @compiled
 def radius_at(table, nodes, x, y, z):
-    """Radius of the surface in the direction (x, y, z) of any length."""
+    """Return the radius in the direction (x, y, z) of any length, as a share (no unit).
+
+    The share is of the ellipsoid's own radius in that direction; see `_fill`.
+    """
     ax, ay, az = abs(x), abs(y), abs(z)
     if ax >= ay and ax >= az:
         face = 0 if x > 0.0 else 1
@@ -599,9 +651,11 @@ _LAST_MOVE = 0.03
 
 @compiled
 def _meet(table, nodes, bounds, a, b, sign, square, half, rest, guess):
-    """Outermost point of the surface along a + t sign b: t and the radius there; nan for a miss.
+    """Outermost point of the surface along a + t sign b: t in px and the radius; nan for a miss.
 
-    `square`, `half`, `rest` are the coefficients of |a + t sign b|^2; `guess` is a radius.
+    a (no unit) and b (1/px) are in units of the semi-axes; `square`, `half`, `rest` are the
+    coefficients of |a + t sign b|^2; `bounds` is what `_fill` returns; radii and `guess` are
+    shares.
     """
     low, high, slope = bounds
     radius, last = guess, 0.0
@@ -663,15 +717,16 @@ def _meet(table, nodes, bounds, a, b, sign, square, half, rest, guess):
 
 @compiled
 def _least(a, b, c, d):
+    """Return the least of four lengths, px."""
     a, c = a if a < b else b, c if c < d else d
     return a if a < c else c
 
 
 @compiled
 def _nets(table, nodes, rotation, semi, left, up, above, below):
-    """Height and slopes (3, h, w) of the side seen from above and of that seen from below.
+    """Write height, px, and slopes (3, h, w) of the side seen from above and from below.
 
-    Pixel (r, c) is at x = c - left, y = r - up; where no triangle lies the heights stay infinite.
+    Pixel (r, c) is at x = c - left, y = r - up, px; where no triangle lies heights stay infinite.
     """
     row = np.empty((2, nodes + 1, 3))
     along = face_nodes(nodes)
@@ -736,7 +791,10 @@ def _nets(table, nodes, rotation, semi, left, up, above, below):
 
 @compiled
 def _polish(table, nodes, a, b, x, y, net, r, c):
-    """From the net to the surface along the ray a + z b; z and the radius there; nan for a miss."""
+    """From the net to the surface along the ray a + z b; z in px and the radius; nan for a miss.
+
+    a (no unit) and b (1/px) are as for `_meet`; x and y are px, `net` is what `_nets` wrote.
+    """
     z, last, before = net[0, r, c], 0.0, 0.0
     start, found = z, 1.0
     # how far the ray runs while the surface moves outwards by its own radius
@@ -761,7 +819,7 @@ def _polish(table, nodes, a, b, x, y, net, r, c):
 def _beside(table, nodes, a, b, top, bottom, reaches):
     """Whether a ray beside the net may meet the surface, which bulges beyond its triangles.
 
-    `top` and `bottom` are the heights of the net on a ray next to it.
+    `top` and `bottom` are the heights in px of the net on a ray next to it; a and b as for `_meet`.
     """
     half = 0.25 * max(top - bottom, 2.0)
     best = 0
@@ -797,7 +855,10 @@ def raster_displaced(
     relief,
     parts,
 ):
-    """Draw one displaced ellipsoid, as `solids.raster` draws other parts."""
+    """Draw one displaced ellipsoid, as `raster` draws other parts.
+
+    Centre, semi-axes, x0 and y0 are px; `table`, `nodes` and `bounds` are what `_fill` made.
+    """
     reach = max(semi[0], max(semi[1], semi[2])) * bounds[1] + 1.5
     left, up = centre[0] - x0, centre[1] - y0
     first_row, first_col = max(0, math.floor(up - reach)), max(0, math.floor(left - reach))
@@ -876,7 +937,7 @@ def raster_displaced(
 
 @compiled
 def _quadric(a, b, c):
-    """Both roots of a t^2 + 2 b t + c = 0, or an empty interval."""
+    """Return both roots of a t^2 + 2 b t + c = 0, px along a ray, or an empty interval."""
     root = b * b - a * c
     if root < 0.0 or a <= 0.0:
         return 1.0, -1.0
@@ -886,7 +947,7 @@ def _quadric(a, b, c):
 
 @compiled
 def _span(kind, semi, planes, p, d):
-    """Where the ray p + t d runs inside the smooth solid: (t of entry, t of exit)."""
+    """Where the ray p + t d runs inside the smooth solid: (t of entry, t of exit), px."""
     low, high = -1e30, 1e30
     if kind == ELLIPSOID:
         a = b = c = 0.0
@@ -953,10 +1014,10 @@ def raster(
     relief,
     parts,
 ):
-    """Draw one part into the crops of its particle, in pixels; pixel (0, 0) is at (x0, y0).
+    """Draw one part into the crops of its particle, in px; pixel (0, 0) is at (x0, y0).
 
-    `top` keeps the higher, `bottom` the lower height of all parts drawn so far; `relief` is the
-    roughness along the normal and `parts` the number of the part, both at the top.
+    `top` keeps the higher, `bottom` the lower height of all parts drawn so far, px; `relief` is the
+    roughness along the normal, px, and `parts` the number of the part, both at the top.
     """
     rows, cols = top.shape
     amplitude = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
@@ -1019,7 +1080,7 @@ def raster(
 
 @compiled
 def _bounds(ids, bottom):
-    """Rows and columns that a particle spans, as slices, and its lowest height."""
+    """Return rows and columns that a particle spans, as of slices, and its lowest height; px."""
     first, end, left, right = ids.shape[0], 0, ids.shape[1], 0
     floor = np.float32(np.inf)
     for r in range(ids.shape[0]):
@@ -1033,7 +1094,11 @@ def _bounds(ids, bottom):
 
 @compiled
 def _stick(radii, hosts, directions, compactness):
-    """Centres of primaries that touch an earlier one, chosen close to the middle if compact."""
+    """Return centres, px, of primaries that touch an earlier one, close to the middle if compact.
+
+    `radii` are px; `hosts` (shares of those placed before), `directions` and `compactness` have no
+    unit.
+    """
     count, tries = hosts.shape
     centres = np.zeros((count, 3))
     # dense ones are sintered; chains grow outwards
@@ -1081,7 +1146,10 @@ _PASSES = 8
 
 @compiled
 def _rest(ground, bottom, row, col, limit):
-    """Height at which the crop comes to rest on `ground`; early exit above `limit`."""
+    """Return the height at which the crop comes to rest on `ground`; early exit above `limit`.
+
+    Heights and the place (row, col) of the crop's first pixel are px.
+    """
     height = 0.0
     r0, r1 = max(0, -row), min(bottom.shape[0], ground.shape[0] - row)
     c0, c1 = max(0, -col), min(bottom.shape[1], ground.shape[1] - col)
@@ -1098,7 +1166,7 @@ def _rest(ground, bottom, row, col, limit):
 
 @compiled
 def _free(ground, inside, row, col, gap):
-    """Whether nothing lies under the outline, nor within `gap` pixels of it along the axes."""
+    """Whether nothing lies under the outline, nor within `gap` px of it along the axes."""
     rows, cols = ground.shape
     for r in range(inside.shape[0]):
         for c in range(inside.shape[1]):
@@ -1114,7 +1182,10 @@ def _free(ground, inside, row, col, gap):
 
 @compiled
 def _roll(ground, bottom, row, col, stride, moves, low, high):
-    """Roll downhill in steps from (row, col) while that lowers the rest height."""
+    """Roll downhill in steps of `stride` px while that lowers the height at rest.
+
+    Returns row and column of the crop's first pixel and its height, px.
+    """
     best = _rest(ground, bottom, row, col, 1e30)
     for _ in range(moves):
         found, r_best, c_best = best - 1e-3, row, col
@@ -1137,7 +1208,10 @@ def _roll(ground, bottom, row, col, stride, moves, low, high):
 
 @compiled
 def _approach(ground, bottom, row, col, to_row, to_col, limit):
-    """Slide along the substrate towards a target until something is in the way."""
+    """Slide along the substrate towards a target until something is in the way; all px.
+
+    Returns row and column reached and whether the first place was free up to height `limit`.
+    """
     steps = max(abs(to_row - row), abs(to_col - col))
     r_last, c_last, ok = row, col, False
     for step in range(steps + 1):
@@ -1165,7 +1239,10 @@ def _lay(
     number,
     first_part,
 ):
-    """Put a particle into the scene: the higher surface wins."""
+    """Put a particle into the scene, `height` px up: the higher surface wins.
+
+    Heights and relief are px, `row` and `col` the place of the crop's first pixel.
+    """
     for r in range(max(0, -row), min(crop_top.shape[0], ground.shape[0] - row)):
         for c in range(max(0, -col), min(crop_top.shape[1], ground.shape[1] - col)):
             if crop_parts[r, c] < 0:
@@ -1180,6 +1257,7 @@ def _lay(
 
 @compiled
 def _slopes(height, labels, gx, gy):
+    """Write the slopes of a height map in px along x and y, no unit; one-sided at outlines."""
     rows, cols = height.shape
     for r in range(rows):
         for c in range(cols):
@@ -1201,13 +1279,17 @@ def _slopes(height, labels, gx, gy):
 
 @compiled
 def _raise(steep, seen, own, inverse):
-    """Steepest slope so far towards one side, for a row of points."""
+    """Raise the steepest slope so far (no unit) towards one side, for a row of points.
+
+    `seen` and `own` are heights in px, `inverse` is 1 over their distance, 1/px.
+    """
     for c in range(len(steep)):
         steep[c] = max(steep[c], (seen[c] - own[c]) * inverse)
 
 
 @compiled
 def _add_sky(steep, ux, uy, total, ax, ay):
+    """Add the share of sky (no unit) above a horizon of that slope, and its direction."""
     one = np.float32(1.0)
     for c in range(len(steep)):
         # cos^2 of the horizon angle: the share of a Lambertian sky above it; "/" would look for
@@ -1220,9 +1302,9 @@ def _add_sky(steep, ux, uy, total, ax, ay):
 
 @compiled
 def _open_sky(height, padded, margin, strides, sky, sx, sy):
-    """Share and mean direction of the sky from 8 horizons, a picture row at a time.
+    """Share and mean direction of the sky (no unit) from 8 horizons, a picture row at a time.
 
-    `padded` is the height with `margin` pixels of very low ground around it.
+    `padded` is the height in px with `margin` px of very low ground around it; `strides` are px.
     """
     rows, cols = height.shape
     zero = np.float32(0.0)

@@ -258,7 +258,10 @@ def build(
     volume: np.ndarray,
     rng: np.random.Generator,
 ) -> list[Part]:
-    """Return the parts of one particle whose outline has x_A = `size` px, in pixels."""
+    """Return the parts of one particle whose outline has x_A = `size` px, lengths in px.
+
+    `volume`, float32 (n, n, n), is the noise that lumpy and rough ones are displaced by.
+    """
     shape, flat = population.shape, population.flat
     low, high = population.aspect
     ratio = low + (high - low) * float(rng.random())
@@ -324,7 +327,10 @@ def _union_area(parts: list[Part]) -> float:
 
 
 def outline_areas(parts: list[Part], volume: np.ndarray) -> tuple[float, ...]:
-    """Return the area that each ellipsoid's own outline has seen from above, without roughness."""
+    """Return the area in px^2 of each ellipsoid's own outline from above, without roughness.
+
+    `volume`, float32 (n, n, n), is the noise that a lumpy one is displaced by.
+    """
     turns, semis = np.array([p.rotation for p in parts]), np.array([p.semi for p in parts])
     areas = shadow_area(turns, semis).tolist()
     for index, part in enumerate(parts):

@@ -63,6 +63,21 @@ def _mass(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
 def window(
     item: Placed, shape: tuple[int, int]
 ) -> tuple[tuple[int, int, int, int], tuple[slice, slice]]:
+    """Return the part of a placed particle within the frame.
+
+    Parameters
+    ----------
+    item : Placed
+    shape : (int, int)
+        Height and width of the frame, px.
+
+    Returns
+    -------
+    rows and columns : (first row, past the last, first column, past the last), px
+        In the frame; empty or negative where the particle lies outside.
+    crop : (slice, slice)
+        The same part in the particle's own arrays.
+    """
     h, w = item.crop.top.shape
     r0, r1 = max(0, item.row), min(shape[0], item.row + h)
     c0, c1 = max(0, item.col), min(shape[1], item.col + w)
@@ -75,7 +90,7 @@ def window(
 def record(
     bed: Bed, placed: list[Placed], settings: SceneSettings, rows: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """What every detector records."""
+    """Return what every detector records, name -> uint8 (H + rows, W)."""
     shape = bed.ground.shape
     pixel = settings.pixel_nm
     sizes_px = np.array([item.size for item in placed] or [20.0 * pixel]) / pixel

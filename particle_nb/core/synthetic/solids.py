@@ -74,7 +74,7 @@ def noise_volume(rng: np.random.Generator, size: int = VOLUME) -> np.ndarray:
 
 
 def spacing(fields: np.ndarray) -> float:
-    """Distance of the nodes in pixels: half a voxel of the finer field in use.
+    """Distance of the nodes in pixels: half a voxel of the finer of the fields (2, 5) in use.
 
     >>> spacing(np.array([[0.0, 0, 0, 0, 0], [1.0, 0.25, 0, 0, 0]]))
     2.0

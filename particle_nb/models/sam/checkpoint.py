@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,22 @@ class EncoderSizes:
         return self.grid * self.patch
 
 
+# what the unpickler of tensors raises on bytes that are no checkpoint
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Read an official checkpoint's tensors; no code of the file is run.
 
@@ -125,10 +142,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{str(path)!r} is no PyTorch checkpoint, or is damaged; {again}."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{str(path)!r} cannot be read ({str(error).splitlines()[0]}): it is truncated or not "
-            f"a checkpoint; {again}."
+            f"{str(path)!r} cannot be read ({reason}): it is cut short or no checkpoint; {again}."
         ) from None
     except _safetensors_error() as error:
         raise ModelError(f"{str(path)!r} is a damaged safetensors file ({error}).") from None

@@ -173,8 +173,8 @@ class Frame:
 def non_maximum_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the indices kept, best score first; ties in their given order.
 
-    The arithmetic is torchvision's: float32, boxes (x0, y0, x1, y1) without +1, and a box goes
-    when its IoU with a kept one is greater than the threshold.
+    The arithmetic is torchvision's: float32, boxes (N, 4) as (x0, y0, x1, y1) in px without +1,
+    and a box goes when its IoU with a kept one is greater than the threshold.
 
     Examples
     --------
