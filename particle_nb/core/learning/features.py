@@ -266,9 +266,7 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
         own[row, len(_OUTLINE) :] = _grey_numbers(image.grey, mask, low, high)
     values = np.column_stack([*columns.values(), own])
     values[unmeasured] = math.nan
-    return FeatureTable(
-        values, (*columns, *_OUTLINE, *_GREY), images=(image.digest,) * len(masks)
-    )
+    return FeatureTable(values, (*columns, *_OUTLINE, *_GREY), images=(image.digest,) * len(masks))
 
 
 def _range(grey: np.ndarray) -> tuple[float, float]:
