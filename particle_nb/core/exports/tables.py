@@ -93,8 +93,9 @@ def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
 def write_xlsx(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as an Excel workbook with one sheet; needs openpyxl (the extra ``excel``).
 
-    Numbers (of 16 digits) stay numbers whatever the decimal sign of the reader's Excel; text stays text, also
-    ``000`` and what begins like a formula. A second sheet holds what ``table.attrs`` says.
+    Numbers (of 16 digits) stay numbers whatever the decimal sign of the reader's Excel; text stays
+    text, also ``000`` and what begins like a formula. A second sheet holds what ``table.attrs``
+    says.
 
     Raises
     ------
