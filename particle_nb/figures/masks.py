@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from typing import Any
 
@@ -83,7 +84,11 @@ def overlay(
         )
     )
     height, width = image.shape
-    text = title if title is not None else f"{image.name or 'image'}: {_particle_count(masks)}"
+    text = (
+        title
+        if title is not None
+        else f"{html.escape(image.name or 'image')}: {_particle_count(masks)}"
+    )
     layout(fig, text, hovermode="closest", hoverdistance=60)
     _frame_axes(fig, width, height)
     _scale_bar(fig, image)
@@ -123,7 +128,7 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
     pictures = (image.to_uint8(), colours[labels], np.where(labels > 0, 255, 0).astype(np.uint8))
     for column, picture in enumerate(pictures, start=1):
         _draw_picture(fig, picture, image.shape, row=1, col=column)
-    text = title if title is not None else image.name
+    text = title if title is not None else html.escape(image.name)
     layout(fig, text)
     for column in (1, 2, 3):
         _frame_axes(fig, width, height, row=1, col=column)

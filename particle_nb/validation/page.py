@@ -10,6 +10,21 @@ from typing import Any
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import atomic
 
+#: What Markdown of a notebook may use of HTML.
+_TAGS = re.compile(r"<(?!/?(?:sub|sup|b|i|em|strong|code|br|small)\s*/?>)(?=[a-zA-Z/!?])")
+
+
+def literal(text: Any) -> str:
+    """Return text for Markdown in which nothing of it is markup: file names, errors, notes.
+
+    Examples
+    --------
+    >>> literal("a<b>`.png")
+    'a&#60;b&#62;&#96;&#46;png'
+    """
+    plain = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in plain)
+
 
 def write_html(notebook: str | os.PathLike[str]) -> Path:
     """Convert an executed notebook to one HTML file beside it that needs no network.
@@ -32,6 +47,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     # widget state wants a CDN; every widget of ours also leaves a picture
     book.metadata.pop("widgets", None)
     _draw_plotly(book)
+    _disarm(book)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
@@ -50,6 +66,17 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     with atomic(target) as stream:
         stream.write(body.encode("utf-8"))
     return target
+
+
+def _disarm(book: Any) -> None:
+    """Show HTML in a Markdown output as text: it came in with a file name or the like."""
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            text = data.get("text/markdown")
+            if text is not None:
+                text = text if isinstance(text, str) else "".join(map(str, text))
+                data["text/markdown"] = _TAGS.sub("&lt;", text)
 
 
 def _draw_plotly(book: Any) -> None:

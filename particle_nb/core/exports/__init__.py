@@ -2,15 +2,18 @@
 
 from particle_nb.core.exports.coco import read_coco, write_coco
 from particle_nb.core.exports.labels import OverlapWarning, read_labels, write_labels
-from particle_nb.core.exports.polygons import write_geojson
+from particle_nb.core.exports.polygons import AnnotationWarning, read_geojson, write_geojson
 from particle_nb.core.exports.roi import RoiWarning, read_rois, write_rois
 from particle_nb.core.exports.surfaces import write_cloud, write_surface
-from particle_nb.core.exports.tables import write_csv, write_parquet
+from particle_nb.core.exports.tables import read_csv, write_csv, write_parquet
 
 __all__ = [
+    "AnnotationWarning",
     "OverlapWarning",
     "RoiWarning",
     "read_coco",
+    "read_csv",
+    "read_geojson",
     "read_labels",
     "read_rois",
     "write_cloud",

@@ -1,20 +1,39 @@
-"""Tables as CSV and Parquet."""
+"""Tables as CSV and Parquet, and CSV back."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.files import atomic
+from particle_nb.core.files import atomic, read_regular
+
+# where a spreadsheet begins a cell, whichever separator it takes, and what begins a formula
+_CELL, _FORMULA = r"(?:^|(?<=[,;|\t\r\n\"]))", r"(?=[=+\-@\t\r\n＝＋－＠])"
+
+_UNGUARDED = re.compile(f"{_CELL}('*){_FORMULA}")
+
+_GUARDED = re.compile(f"{_CELL}'('*){_FORMULA}")
+
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,17})")
+
+#: Columns that are text whatever stands in them: an image may be called 000.
+TEXTS = ("image", "class_name", "flag", "path", "name", "note", "notes", "message", "status")
+
+_LARGEST_CSV = 2**31
 
 
 def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table as CSV (UTF-8, comma, point); units stand in the column names.
 
-    Numbers are written so that they read back as the same float64.
+    Numbers are written so that they read back as the same float64. Text that a spreadsheet would
+    run as a formula (an image named ``=cmd``) gets an apostrophe before it, which `read_csv` takes
+    off again.
 
     Raises
     ------
@@ -30,8 +49,43 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     'x_A_um\\n0.1\\n'
     """
     table = _checked_table(table)
+    text = _harmless(table).to_csv(index=_named(table), lineterminator="\n")
     with atomic(path) as stream:
-        stream.write(table.to_csv(index=_named(table), lineterminator="\n").encode("utf-8"))
+        stream.write(text.encode("utf-8", "backslashreplace"))
+
+
+def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote: numbers as numbers, text as it was, 000 as ``"000"``.
+
+    A column is one of numbers where every cell is written as `write_csv` writes numbers; names
+    (``image``, ``class_name``, ...) are text always. An empty cell is NaN among numbers and ``""``
+    among text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or it is no CSV.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_csv(pd.DataFrame({"image": ["000", "=1"], "x_A_um": [0.1, 2]}), f"{folder}/a.csv")
+    ...     read_csv(f"{folder}/a.csv").to_numpy().tolist()
+    [['000', 0.1], ['=1', 2.0]]
+    """
+    data, _ = read_regular(path, _LARGEST_CSV)
+    try:
+        table = pd.read_csv(io.BytesIO(data), dtype=str, na_filter=False, encoding="utf-8")
+    except (ValueError, MemoryError) as error:  # ValueError is also what pandas' parser raises
+        raise DataError(f"{path} is no CSV table: {error}") from None
+    for place, name in enumerate(table.columns):
+        cells = table.iloc[:, place]
+        found = None if name in TEXTS else _numbers(cells)
+        if found is None:
+            found = cells.map(lambda text: _GUARDED.sub(r"\1", text))
+        table.isetitem(place, found.array)
+    return table.rename(columns=lambda name: _GUARDED.sub(r"\1", name))
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -74,3 +128,36 @@ def _checked_table(table: Any) -> pd.DataFrame:
 def _named(table: pd.DataFrame) -> bool:
     """Whether the index holds more than row numbers."""
     return not isinstance(table.index, pd.RangeIndex)
+
+
+def _numbers(cells: pd.Series) -> pd.Series | None:
+    """The cells as whole numbers, numbers or truth values; None where one is none of these."""
+    given = cells[cells != ""]
+    if len(given) == len(cells) and given.isin(("True", "False")).all() and len(given):
+        return cells == "True"
+    if given.map(lambda text: _WHOLE.fullmatch(text) is not None).all():
+        return cells.astype("int64") if len(given) == len(cells) else pd.to_numeric(cells)
+    return pd.to_numeric(cells) if given.map(_is_float).all() else None
+
+
+def _is_float(text: str) -> bool:
+    try:
+        return repr(float(text)) == text
+    except ValueError:
+        return False
+
+
+def _harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe wherever a spreadsheet would take text for a formula."""
+    guarded = table.copy()
+    for place in range(table.shape[1]):
+        cells = table.iloc[:, place]
+        if not pd.api.types.is_numeric_dtype(cells.dtype):
+            guarded.isetitem(place, cells.map(_guard).array)
+    return guarded.rename(columns=_guard, index=_guard)
+
+
+def _guard(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, np.generic)):
+        return value
+    return _UNGUARDED.sub(r"'\1", value) if isinstance(value, str) else value

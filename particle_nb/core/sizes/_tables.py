@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import read_regular
+
+_LARGEST = 2**20  # bytes: no export of one distribution comes near, and every cell is looked at
 
 #: US sieve numbers and their openings in um (ASTM E11).
 MESH = {
@@ -552,10 +555,7 @@ def read_grid(path: Path) -> tuple[list[list[str]], str]:
     DataError
         If the file cannot be read, is empty or no text.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}.") from None
+    data, _ = read_regular(path, _LARGEST)
     if not data.strip():
         raise DataError(f"{path} is empty.")
     if data[:4] == b"PK\x03\x04":

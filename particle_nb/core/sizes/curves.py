@@ -15,6 +15,8 @@ from particle_nb.core.image import METRES
 
 #: How a percentile is read between particles; see `SizeDistribution`.
 CONVENTIONS = ("midpoint", "step", "linear")
+#: Units that the name of a length may end in.
+UNITS = ("px", *METRES)
 
 
 @dataclass(frozen=True)
@@ -256,11 +258,10 @@ def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
     """
     # places of the centroid end in _px as well, and are no sizes
     columns = [str(name) for name in table.columns if name not in ("x_px", "y_px")]
-    units = ["px", *METRES]
-    ending = re.fullmatch(rf"(.+)_({'|'.join(units)})", size)
+    ending = re.fullmatch(rf"(.+)_({'|'.join(UNITS)})", size)
     if ending and size in columns:
         return size, ending[2]
-    found = [(name, unit) for unit in units for name in columns if name == f"{size}_{unit}"]
+    found = [(name, unit) for unit in UNITS for name in columns if name == f"{size}_{unit}"]
     if len(found) == 1:
         return found[0]
     if found:
@@ -268,7 +269,7 @@ def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
             f"the table has {size!r} in several units ({', '.join(name for name, _ in found)}); "
             "measure all images with the same unit=, or name the column."
         )
-    sizes = [name for name in columns if re.search(rf"_({'|'.join(units)})$", name)]
+    sizes = [name for name in columns if re.search(rf"_({'|'.join(UNITS)})$", name)]
     raise DataError(
         f"the table has no size {size!r}; its lengths are {', '.join(sizes) or 'none'}."
     )

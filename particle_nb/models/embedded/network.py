@@ -127,8 +127,8 @@ class Encoder(nn.Module):
             nn.Conv2d(widths[0], 24, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(24, DENSE, 1)
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return features and dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """Return the maps (B, C, h, w) of every level on the way down, finest (stride 2) first."""
         x = self.stem(F.pixel_unshuffle(image, 2))
         kept = []
         for index, level in enumerate(self.levels):
@@ -136,6 +136,12 @@ class Encoder(nn.Module):
                 x = self.downs[index - 1](x)
             x = level(x)
             kept.append(x)
+        return kept
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features and dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
+        kept = self.pyramid(image)
+        x = kept[-1]
         # One vector for the whole view: its contrast and typical particle size.
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
         for up, fine in zip(self.ups, kept[-2::-1], strict=True):
