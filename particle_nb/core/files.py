@@ -191,6 +191,7 @@ class Stamp:
 
     @classmethod
     def of(cls, about: os.stat_result) -> Stamp:
+        """Return the stamp in what `os.stat` says of a file."""
         return cls(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
