@@ -31,6 +31,7 @@ from particle_nb.models import (
     load_model,
 )
 from particle_nb.models.protocols import missing_members, settings_key
+from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
     from particle_nb.core.learning import FeatureTable
@@ -62,6 +63,8 @@ class Session:
     Nothing is loaded until it is used. Embeddings, proposals and depth maps are kept on the
     model's device under (model, weights digest, image digest, window) and dropped least recently
     used first when `cache_bytes` is exceeded. There is no current image: every call names its own.
+    A session can be copied and pickled: the copy has the same models and settings and an empty
+    cache; a pickled one loads its models anew.
 
     Parameters
     ----------
@@ -294,6 +297,29 @@ class Session:
             self._cache.clear()
             self._counts = {"hits": 0, "misses": 0, "disk_hits": 0}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # what was computed stays here, and named models are loaded anew where they are used
+        return {
+            "sources": self._sources,
+            "device": self.device,
+            "cache_bytes": self._max_bytes,
+            "cache_dir": self.cache_dir,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        sources = state.pop("sources")
+        self.__init__(**sources, **state)  # type: ignore[misc]
+
+    def __copy__(self) -> Session:
+        other = Session.__new__(Session)
+        other.__setstate__(self.__getstate__())
+        with self._lock:
+            other._models = dict(self._models)  # nothing changes a loaded model
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self.__copy__()
+
     def __repr__(self) -> str:
         names = {kind: getattr(source, "name", source) for kind, source in self._sources.items()}
         shown = ", ".join(f"{kind}={name!r}" for kind, name in names.items())
@@ -373,9 +399,7 @@ def _bar(text: str, show: bool) -> Iterator[Progress | None]:
     if not show:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=text, leave=False, delay=1.0) as bar:
+    with progress_bar(text) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total

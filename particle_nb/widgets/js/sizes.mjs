@@ -49,16 +49,21 @@ export class Sizes {
   }
 
   show() {
-    const { summary } = this.store, percentiles = summary.sizes[this.weight]?.percentiles;
-    const number = (name, value, title) => element("div", { title }, element("span", {}, name), element("b", {}, value));
+    const { summary } = this.store, shown = summary.sizes[this.weight], percentiles = shown?.percentiles;
+    const number = (name, value, title, range = "") => element("div", { title },
+      element("span", {}, name), element("b", {}, value), range ? element("small", { class: "pnb-range" }, range) : null);
     const size = (v) => (v == null ? "–" : formatLength(v, summary.unit));
     this.numbers.replaceChildren(
       number("particles", summary.count, "committed particles that pass the filter"),
       number("hidden", summary.hidden, "particles that the filter hides"),
       number("coverage", `${(100 * summary.coverage).toFixed(1)} %`, "share of the image covered by particles"),
-      number("D10", size(percentiles?.[0]), "10th percentile of x_A"),
-      number("D50", size(percentiles?.[1]), "median of x_A"),
-      number("D90", size(percentiles?.[2]), "90th percentile of x_A"));
+      ...[["D10", "10th percentile"], ["D50", "median"], ["D90", "90th percentile"]].map(([name, words], i) => {
+        const limits = shown?.intervals?.[i], doubt = shown?.doubts?.[i] ?? "";
+        const star = doubt ? " *" : "", why = doubt ? `. * ${doubt}` : "";
+        const range = limits ? `${size(limits[0])} to ${size(limits[1])}${star}` : "";
+        const about = limits ? `. 95 % interval; in it: ${summary.holds}; not in it: ${summary.lacks}` : "";
+        return number(name, size(percentiles?.[i]), `${words} of x_A${about}${why}`, range);
+      }));
     this.root.dataset.d50 = percentiles?.[1] ?? "";
     this.showPlot();
   }
