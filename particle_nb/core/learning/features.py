@@ -23,8 +23,8 @@ from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import DESCRIPTORS, measure
 from particle_nb.core.shape.contour import outline
 
-#: Total variance of a network's columns beside that of our own, which is 1. Measured on rendered
-#: particles of eight shapes: macro-F1 at 10 labels a class .817 (ours alone), .816 (at 1), .832.
+#: Length of a network's columns together beside that of our own, which is 1. On rendered particles
+#: of eight shapes, 10 labels a class, macro-F1 was .869 with ours alone, .833 at 1, .866 at 0.5.
 _NETWORK = 0.5
 #: Between the tag of a model and the number of its column: ``"dinov2.17"``.
 TAG = "."
