@@ -21,7 +21,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import DESCRIPTORS, Region
-from particle_nb.core.shape.contour import QUANTITIES, measure_particles, outline
+from particle_nb.core.shape.contour import KEPT, measured_masks, outline
 
 #: Between the tag of a model and the number of its column: ``"dinov2.17"``.
 TAG = "."
@@ -242,8 +242,8 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     """
     if not isinstance(masks, MaskSet) or masks.shape != image.shape:
         raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
-    quantities, own_area, _ = measure_particles([mask.crop for mask in masks])
-    kept = quantities[:, QUANTITIES.index("kept")]
+    quantities, own_area, _ = measured_masks(masks)
+    kept = quantities[:, KEPT]
     unmeasured = ~(np.abs(kept - 1) <= _UNMEASURABLE)
     regions = Region.columns(quantities, own_area)
     columns: dict[str, np.ndarray] = {}
