@@ -120,7 +120,7 @@ def test_rough_spheres_bring_one_of_each_sq_and_their_heights_give_it_back() -> 
 
 
 def test_rough_spheres_say_when_there_is_no_room(monkeypatch) -> None:
-    monkeypatch.setattr(spheres, "_TRIES", 2)
+    monkeypatch.setattr(spheres, "_MOST_PICTURES", 2)
     with pytest.raises(DataError, match="no room in 2 pictures"):
         # nine kinds drawn at random hardly ever come all
         rough_spheres(np.linspace(0, 3, 9), 150.0, 10.0, 10.0, np.random.default_rng(0))

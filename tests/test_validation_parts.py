@@ -19,6 +19,7 @@ from particle_nb.core.matching import score
 from particle_nb.core.sizes import ReferenceDistribution
 from particle_nb.figures.accuracy import error_by_size
 from particle_nb.validation import counting, estimators
+from particle_nb.validation.annotations import common_particles, outline_budget
 from particle_nb.validation.counting import (
     convention_errors,
     frame_bias,
@@ -32,7 +33,7 @@ from particle_nb.validation.estimators import (
 )
 from particle_nb.validation.expert import Expert, ExpertSettings, polygon_around
 from particle_nb.validation.methods import canny_edges, cellpose_method
-from particle_nb.validation.percentiles import percentile_table, quiet_intervals
+from particle_nb.validation.percentiles import counts_table, percentile_table, quiet_intervals
 from particle_nb.validation.roughness_pairs import SphereSettings, roughness_pairs
 
 
@@ -170,6 +171,66 @@ def test_quiet_intervals_are_those_of_the_distribution_without_its_warning(recwa
     assert not recwarn.list
     with pytest.warns(UserWarning, match="40 particles"):
         assert (found == few.interval([10, 50, 90], rng=3)).all()
+
+
+def test_counts_say_what_five_per_cent_takes() -> None:
+    x = np.exp(stats.norm.ppf((np.arange(400) + 0.5) / 400) * 0.3)
+    table = counts_table(size_distribution(x, r=0)).set_index("percentile")
+    assert table.index.tolist() == ["D10,0", "D50,0", "D90,0"]
+    assert (table["counted"] == 400).all()
+    # the standard error of a normal median is 1.2533 sigma / sqrt(n); 1.96 of it are 5 %
+    needed = (1.96 * 1.2533 * 0.3 / 0.05) ** 2
+    assert table.loc["D50,0", "needed for ±5 %"] == pytest.approx(needed, rel=0.05)
+    about = table.loc["D50,0", "known to about"]
+    assert about == pytest.approx(5 * math.sqrt(needed / 400), rel=0.03)
+    assert table.loc["D50,0", "enough"] == (needed <= 400)
+
+
+# ------------------------------------------------------------------------------- annotations
+
+
+def annotations() -> tuple[dict, dict]:
+    """Four discs of one image; B misses the second, sees the others in another order."""
+    places = [(50, 50, 20), (120, 50, 25), (50, 140, 30), (150, 140, 35)]
+    masks = [Mask.from_full(discs(place) == 1) for place in places]
+    sets = {
+        ("a.tif", "A", 1): MaskSet(tuple(masks)),
+        ("a.tif", "B", 1): MaskSet((masks[3], masks[0], masks[2])),
+        ("b.tif", "A", 1): MaskSet((masks[1],)),
+        ("b.tif", "B", 1): MaskSet((masks[1],)),
+    }
+    tables = {key: pd.DataFrame({"area_px2": found.areas}) for key, found in sets.items()}
+    return sets, tables
+
+
+def test_common_particles_are_matched_whatever_their_order() -> None:
+    sets, tables = annotations()
+    tracks = common_particles(sets, tables, ["area_px2"])
+    assert len(tracks) == 2 * 3 + 2 * 1
+    wide = tracks.pivot(index=["image", "particle"], columns="operator", values="area_px2")
+    assert (wide["A"] == wide["B"]).all(), "the same discs, pixel by pixel"
+    missed = sets["a.tif", "A", 1][1].area
+    assert missed not in wide.loc["a.tif", "A"].tolist()
+    assert wide.loc["b.tif", "A"].tolist() == [missed]
+    with pytest.raises(DataError, match="one row for each"):
+        common_particles(sets, {**tables, ("b.tif", "B", 1): tables["a.tif", "A", 1]}, [])
+
+
+def test_the_budget_of_outlines_is_that_of_the_law() -> None:
+    sizes = size_distribution(np.full(400, 20.0), r=0)
+    budget = outline_budget(sizes, 0.5, 0.0, np.random.default_rng(1), 1000).set_index("source")
+    # every diameter changes by twice a normal shift: 1.96 x 2 x 0.5 of 20 are 9.8 %
+    for end, sign in (("-", -1), ("+", 1)):
+        assert sign * budget.loc["outline", f"D50 {end}"] == pytest.approx(9.8, rel=0.12)
+        assert budget.loc["count", f"D50 {end}"] == 0, "alike particles: nothing to count wrong"
+    spread = np.exp(stats.norm.ppf((np.arange(200) + 0.5) / 200) * 0.3)
+    budget = outline_budget(size_distribution(spread, r=0), 0.0, 0.0, np.random.default_rng(2), 800)
+    budget = budget.set_index("source")
+    assert (budget.loc["outline"] == 0).all(), "no shift, no interval"
+    error = 100 * 1.96 * 1.2533 * 0.3 / math.sqrt(200)
+    assert budget.loc["count", "D50 +"] == pytest.approx(error, rel=0.2)
+    with pytest.raises(DataError, match="habit_sd"):
+        outline_budget(sizes, -1.0, 0.0, np.random.default_rng(0))
 
 
 # ------------------------------------------------------------------------------- methods

@@ -191,6 +191,7 @@ class Stamp:
 
     @classmethod
     def of(cls, about: os.stat_result) -> Stamp:
+        """Return the stamp in what `os.stat` says of a file."""
         return cls(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
@@ -238,7 +239,8 @@ def read_regular(path: str | os.PathLike[str], most: int) -> tuple[bytes, Stamp]
             raise
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {str(path)[:300]!r}: {reason}; try again later.") from None
-    if len(data) != before.st_size or Stamp.of(before) != Stamp.of(after):
+    # (that another file took its place meanwhile is no change of what was read)
+    if len(data) != before.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise DataError(f"{path} could not be read whole or is being written; try again.")
     return data, Stamp.of(after)
 

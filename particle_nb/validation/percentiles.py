@@ -101,3 +101,33 @@ def quiet_intervals(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(distribution.interval(percents, rng=seed))
+
+
+def counts_table(
+    distribution: SizeDistribution, percents: Sequence[float] = PERCENTS
+) -> pd.DataFrame:
+    """Return how many particles each percentile takes to be known to 5 %, and how many there are.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``percentile`` (``"D50,3"``), ``counted``, ``needed for ±5 %``, ``known to about``
+        (per cent, at the present count) and ``enough``.
+
+    Examples
+    --------
+    >>> from particle_nb.core.sizes import size_distribution
+    >>> sizes = np.exp(np.random.default_rng(0).normal(0, 0.3, 500))
+    >>> counts_table(size_distribution(sizes), [50]).loc[0, "percentile"]
+    'D50,3'
+    """
+    needed = [distribution.counts_needed(p) for p in percents]
+    return pd.DataFrame(
+        {
+            "percentile": [f"D{p:g},{distribution.r}" for p in percents],
+            "counted": distribution.n,
+            "needed for ±5 %": needed,
+            "known to about": [5 * float(np.sqrt(n / distribution.n)) for n in needed],
+            "enough": [distribution.n >= n for n in needed],
+        }
+    )

@@ -49,7 +49,9 @@ def is_npy(file: Path) -> bool:
 
 
 def read_npy(file: Path) -> np.ndarray:
-    """Return the array of numbers in a ``.npy`` file, or the masks in a ``_seg.npy`` of Cellpose.
+    """Return the numbers in a ``.npy`` file, or the masks (H, W) in a ``_seg.npy`` of Cellpose.
+
+    A plain array keeps its own shape and dtype.
 
     Raises
     ------

@@ -17,16 +17,11 @@ from particle_nb.core.workbooks import read_sheet, write_sheets
 
 # where a spreadsheet begins a cell, whichever separator it takes, and what begins a formula
 _CELL, _FORMULA = r"(?:^|(?<=[,;|\t\r\n\"]))", r"(?=[=+\-@\t\r\n＝＋－＠])"
-
 _UNGUARDED = re.compile(f"{_CELL}('*){_FORMULA}")
-
 _GUARDED = re.compile(f"{_CELL}'('*){_FORMULA}")
-
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-
 #: Columns that are text whatever stands in them: an image may be called 000.
 TEXTS = ("image", "class_name", "flag", "path", "name", "note", "notes", "message", "status")
-
 _LARGEST_CSV = 2**31
 
 

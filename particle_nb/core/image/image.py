@@ -33,7 +33,7 @@ _SPELLINGS = {
 }
 
 _LENGTH = re.compile(
-    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
+    r"^\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
     r"(?:\s*(?:/|per\b)\s*(?:px|pixels?))?\s*$"
 )
 
@@ -163,7 +163,7 @@ def _unchangeable(pixels: np.ndarray) -> bool:
 
 
 def freeze(pixels: np.ndarray) -> None:
-    """Make an array read-only, with what it is a view of; only for arrays that nobody else has."""
+    """Make an array of any shape read-only, with what it is a view of; only one of your own."""
     array: Any = pixels
     while isinstance(array, np.ndarray):
         array.flags.writeable = False

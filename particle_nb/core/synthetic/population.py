@@ -14,7 +14,7 @@ from particle_nb.core.synthetic._kernels import (
     ELLIPSOID,
     POLYHEDRON,
     VOXELS_PER_CORRELATION,
-    _stick,
+    _touching_centres,
     corners,
     hull_area,
     raster_smooth,
@@ -204,7 +204,7 @@ def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.n
     return np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ turn
 
 
-def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
+def _primaries(population: Population, rng: np.random.Generator) -> list[Part]:
     """Primaries stuck together one by one."""
     low, high = population.primaries
     low_ratio, high_ratio = population.aspect
@@ -213,7 +213,7 @@ def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
     tries = 4 + int(150 * population.compactness**2)
     hosts = rng.random((count, tries))
     directions = rng.standard_normal((count, tries, 3))
-    centres = _stick(radii, hosts, directions, population.compactness)
+    centres = _touching_centres(radii, hosts, directions, population.compactness)
     centres -= centres.mean(axis=0)
     squash = low_ratio + (high_ratio - low_ratio) * rng.random((count, 3))
     semis = radii[:, None] * squash / squash.max(axis=1, keepdims=True)
@@ -244,7 +244,7 @@ def _part(
     )
 
 
-def _crystal(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
+def _polyhedron(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
     vertices = corners(planes)
     reach = float(np.sqrt((vertices**2).sum(axis=1).max()))
     semi = np.array([0.0, 0.0, reach])
@@ -277,11 +277,11 @@ def build(
         half = 1.0 / ratio
         turn = rotation(rng, flat, False)
         if kind == CYLINDER and rng.random() < 0.5:
-            parts = [_crystal(prism(6, half), turn, rounding)]
+            parts = [_polyhedron(prism(6, half), turn, rounding)]
         else:
             parts = [_part(kind, turn, np.array([1.0, 1.0, half]), rounding=rounding)]
     elif shape == "agglomerate":
-        parts = _aggregate(population, rng)
+        parts = _primaries(population, rng)
     else:
         if shape == "cube":
             edges = np.array([1.0, ratio + (1 - ratio) * float(rng.random()), ratio])
@@ -295,7 +295,7 @@ def build(
                 cut[:, :2] *= -1
                 cut[:, 3] = 1.35 + 0.6 * float(rng.random())
                 planes = np.vstack([planes, cut])
-        parts = [_crystal(planes, rotation(rng, flat and shape != "polyhedron"), rounding)]
+        parts = [_polyhedron(planes, rotation(rng, flat and shape != "polyhedron"), rounding)]
     irregular = population.irregularity
     if shape == "blob":
         irregular = max(irregular, 0.08)
@@ -304,7 +304,7 @@ def build(
             radius = float(part.semi.max()) if part.kind != POLYHEDRON else 1.0
             part.fields[0] = irregular * radius, (0.45 + 0.5 * rng.random()) * radius, 0, 0, 0
             part.fields[0, 2:] = rng.random(3) * 64
-    factor = _scale(parts, size, volume)
+    factor = _scale_to_size(parts, size, volume)
     parts = [part.scaled(factor) for part in parts]
     if population.sq_nm:
         for part in parts:
@@ -341,7 +341,7 @@ def outline_areas(parts: list[Part], volume: np.ndarray) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
+def _scale_to_size(parts: list[Part], size: float, volume: np.ndarray) -> float:
     """Factor that gives the outline x_A = `size`."""
     if len(parts) == 1 and parts[0].kind == ELLIPSOID:
         return size / math.sqrt(4 * outline_areas(parts, volume)[0] / math.pi)

@@ -34,7 +34,7 @@ class Placed:
     primaries: tuple[float, ...] = ()
 
 
-def _mass(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
+def _optical_depth(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
     """Optical depth of everything on the way through the specimen."""
     mass = np.zeros(bed.ground.shape, np.float32)
     for item in placed:
@@ -115,14 +115,14 @@ def record(
     grain = random_field(shape, float(np.clip(median / 12, 1.2, 12)), rng)
     on = bed.labels > 0
     albedos = np.array([1.0, *(item.albedo for item in placed)], np.float32)[bed.labels]
-    atomic = _by_label(bed.labels, ground, placed, "atomic")
+    atomic = _property_map(bed.labels, ground, placed, "atomic")
     lit_through = any(d.kind in ("STEM", "brightfield") for d in settings.detectors)
-    mass = _mass(bed, placed, median) if lit_through else np.zeros(shape, np.float32)
+    mass = _optical_depth(bed, placed, median) if lit_through else np.zeros(shape, np.float32)
     names: dict[str, np.ndarray] = {}
     for detector in settings.detectors:
         own = np.random.default_rng(int(rng.integers(0, 2**63 - 1)))
         attribute = "se" if detector.kind == "SE" else "tone"
-        albedo = _by_label(bed.labels, ground, placed, attribute) * albedos
+        albedo = _property_map(bed.labels, ground, placed, attribute) * albedos
         film = mass
         if detector.kind == "STEM":
             film = mass + np.maximum(0.0, 0.25 + texture)
@@ -155,7 +155,7 @@ def record(
     return names
 
 
-def _by_label(
+def _property_map(
     labels: np.ndarray, ground: Ground, placed: list[Placed], attribute: str
 ) -> np.ndarray:
     values = [getattr(MATERIALS[ground.material], attribute)]

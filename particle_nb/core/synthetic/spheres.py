@@ -13,7 +13,7 @@ from particle_nb.core.synthetic.population import Population, Sizes
 from particle_nb.core.synthetic.scenes import Scene, scene
 from particle_nb.core.synthetic.settings import SceneSettings
 
-_TRIES = 40
+_MOST_PICTURES = 40
 
 
 class TrueHeights:
@@ -108,12 +108,14 @@ def rough_spheres(
         gap_px=8,
         name="synthetic spheres",
     )
-    for _ in range(_TRIES):  # which kinds come is drawn at random: until there is one of each
+    for _ in range(
+        _MOST_PICTURES
+    ):  # which kinds come is drawn at random: until there is one of each
         made = scene(settings, rng)
         if sorted(made.truth["sq_nm"]) == asked:
             return made
     raise DataError(
-        f"the spheres found no room in {_TRIES} pictures; make them smaller or smoother."
+        f"the spheres found no room in {_MOST_PICTURES} pictures; make them smaller or smoother."
     )
 
 

@@ -128,7 +128,7 @@ class Encoder(nn.Module):
         )
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
-        """Return the maps of every level on the way down, finest (stride 2) first."""
+        """Return the maps (B, C, h, w) of every level on the way down, finest (stride 2) first."""
         x = self.stem(F.pixel_unshuffle(image, 2))
         kept = []
         for index, level in enumerate(self.levels):
