@@ -23,6 +23,9 @@ from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import DESCRIPTORS, Region
 from particle_nb.core.shape.contour import KEPT, measured_masks, outline
 
+#: Total variance of a network's columns beside that of our own, which is 1. Measured on rendered
+#: particles of eight shapes: macro-F1 at 10 labels a class .817 (ours alone), .816 (at 1), .832.
+_NETWORK = 0.5
 #: Between the tag of a model and the number of its column: ``"dinov2.17"``.
 TAG = "."
 
@@ -189,6 +192,75 @@ class FeatureTable:
         return f"<FeatureTable of {len(self)} particles, {len(self.names)} columns{model}>"
 
 
+def plain_table(features: Any) -> FeatureTable:
+    """Return features as a table; columns of an array get numbers for names.
+
+    Raises
+    ------
+    DataError
+        If they are no numbers (N, D).
+
+    Examples
+    --------
+    >>> plain_table([[1, 2]]).names
+    ('column 0', 'column 1')
+    """
+    if isinstance(features, FeatureTable):
+        return features
+    try:
+        values = np.asarray(features, np.float32)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"features are a FeatureTable or numbers (N, D), not {type(features).__name__}."
+        ) from None
+    if values.ndim != 2 or not values.shape[1]:
+        raise DataError(f"features are numbers (N, D), one row a particle, not {values.shape}.")
+    return FeatureTable(values, tuple(f"column {i}" for i in range(values.shape[1])))
+
+
+def standard(table: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return centre and factor (D,) that bring columns to mean 0 and the variance they count with.
+
+    The columns of our own numbers have a total variance of 1, those of each network 0.25 (half the
+    length), however many they are. Columns that do not vary get the factor 0.
+
+    Raises
+    ------
+    DataError
+        If no particle can be measured.
+
+    Examples
+    --------
+    >>> centre, factor = standard(FeatureTable([[1, 5], [3, 5]], ("a", "b")))
+    >>> centre.tolist(), factor.round(3).tolist()
+    ([2.0, 5.0], [0.707, 0.0])
+    """
+    values = table.values.astype(float)
+    usable = values[np.isfinite(values).all(axis=1)]
+    if not len(usable):
+        raise DataError("none of these particles can be measured; there is nothing to compare.")
+    centre, spread = usable.mean(axis=0), usable.std(axis=0)
+    blocks = np.array(table.blocks)
+    weights = np.zeros(len(blocks))
+    for block in set(table.blocks):
+        total = _NETWORK if block else 1.0
+        weights[blocks == block] = total / math.sqrt(np.count_nonzero(blocks == block))
+    varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
+    return centre, np.where(varies, weights / np.where(varies, spread, 1), 0.0)
+
+
+def shape_columns(names: tuple[str, ...]) -> list[int]:
+    """Return the places of the columns that speak of the outline alone, whatever its size.
+
+    Examples
+    --------
+    >>> shape_columns(("elongation", "log_x_A_nm", "symmetry_3", "dinov2.0"))
+    [0, 2]
+    """
+    known = {name for name, entry in DESCRIPTORS.items() if entry.dimension == 0} | set(_OUTLINE)
+    return [place for place, name in enumerate(names) if name in known]
+
+
 def difference(wanted: FeatureTable, given: FeatureTable) -> str:
     """Say in a sentence what keeps two tables from being of one kind."""
     if wanted.names != given.names:
@@ -237,8 +309,8 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     --------
     >>> labels = np.zeros((60, 60), int); labels[10:40, 10:40] = 1
     >>> table = particle_numbers(Image(np.eye(60)), MaskSet.from_labels(labels))
-    >>> float(table["elongation"][0].round(2)), bool(table["symmetry_4"] > table["symmetry_3"])
-    (0.0, True)
+    >>> bool(table["symmetry_4"] > table["symmetry_3"]), round(float(table["roundness"][0]), 1)
+    (True, 0.7)
     """
     if not isinstance(masks, MaskSet) or masks.shape != image.shape:
         raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")

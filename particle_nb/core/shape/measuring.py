@@ -171,7 +171,7 @@ class MeasureSettings:
         object.__setattr__(self, "descriptors", MappingProxyType(given))
 
 
-def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
+def choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
     """Return the unit of the columns and the pixel size in it."""
     if calibration is None:
         if unit not in (None, "px"):
@@ -330,7 +330,7 @@ def measure(
         raise DataError(
             f"no such setting of measure among {sorted(changes)}; it has {known}."
         ) from None
-    unit, pixel = _choose_unit(calibration, settings.unit)
+    unit, pixel = choose_unit(calibration, settings.unit)
     shape = masks.shape
     assert shape is not None  # MaskSet guarantees it; this is for the type checker
     boxes = masks.boxes

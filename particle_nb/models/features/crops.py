@@ -94,8 +94,8 @@ def pooled(maps: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     Examples
     --------
     >>> maps = torch.arange(4.0).reshape(1, 1, 2, 2)
-    >>> pooled(maps, torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])).tolist()
-    [[0.5, 0.5]]
+    >>> [round(v, 3) for v in pooled(maps, torch.tensor([[[[1.0, 1.0], [0, 0]]]]))[0].tolist()]
+    [0.5, 0.5]
     """
     weights = F.interpolate(shares, size=maps.shape[2:], mode="area") + 1e-6
     weights = weights / weights.sum((2, 3), keepdim=True)
