@@ -190,7 +190,7 @@ def _outline_svg(mask: Any) -> str:
 
     parts = []
     for line in mask_outline(mask):
-        # corners of pixels need not all be there: a quarter of a pixel is seen by nobody
+        # not every corner of a pixel is needed: a quarter of a pixel cannot be seen
         points = approximate_polygon(line, 0.25)[:-1]
         parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
     return "".join(parts)

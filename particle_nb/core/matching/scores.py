@@ -336,7 +336,7 @@ def _boundary_matches(
     first, second = _boundary_pixels(predicted), _boundary_pixels(truth)
     if not len(first) or not len(second):
         return 0, len(first), 0, len(second)
-    # a hair above the tolerance, as a distance of exactly 2 px must count at tolerance 2
+    # just above the tolerance, as a distance of exactly 2 px must count at tolerance 2
     reach = tolerance * (1 + 1e-9) + 1e-9
     to_second, _ = spatial.cKDTree(second).query(first, distance_upper_bound=reach)
     to_first, _ = spatial.cKDTree(first).query(second, distance_upper_bound=reach)

@@ -390,22 +390,22 @@ def _share_taken_by_form(levelled: Levelled, sq: float, error: float) -> float:
 
     A form can follow as many long waves as it has parameters besides the mean, and takes them. Of
     the fourteen that a surface of degree four can follow, the others are still there, and
-    `form_error` is their root mean square: those that are gone held as much each. A polynomial
+    `form_error` is their root mean square: those taken along held as much each. A polynomial
     leaves none of its own; the waves up to two degrees above it then stand for them. (One of degree
     2 or 3 leaves more of a sphere's form than roughness there, and tells nothing.)
     """
     form, extent = levelled.form, levelled.form.radius
-    gone, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
+    followed, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
     if form.name == "polynomial" and form.parameters["degree"] >= degree:
         own = int(form.parameters["degree"])
-        gone, degree = own * (own + 3) / 2, own + 2
+        followed, degree = own * (own + 3) / 2, own + 2
         error = form_error(levelled, degree)
         extent = float(np.ptp(levelled.cloud.xyz[levelled.cloud.sample(1000)], axis=0).max()) / 2
-    left = degree * (degree + 3) / 2 - gone
+    left = degree * (degree + 3) / 2 - followed
     # where there is next to no roughness, what is left of the form is not told from its long waves
     if not (sq > 0 and error > 1e-3 * extent):
         return math.nan
-    return 1 - 1 / math.sqrt(1 + gone / left * (error / sq) ** 2)
+    return 1 - 1 / math.sqrt(1 + followed / left * (error / sq) ** 2)
 
 
 def _form_included(cloud: PointCloud) -> Roughness:

@@ -6,7 +6,7 @@ Every form gives the same numbers for a point: its residual along the form's out
 
 The start is a least-median-of-squares search (P. J. Rousseeuw, 1984,
 doi:10.1080/01621459.1984.10477105) for the sphere; refinement is iteratively reweighted least
-squares with Tukey's biweight, so that a tenth of wild points, and more, moves nothing.
+squares with Tukey's biweight, so that a tenth of outliers, and more, moves nothing.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ def _fit_ellipsoid(
         of_steep = gradient[:, rows] * u[:, cols] + d[:, rows] * turned[:, cols]
         of_steep = np.concatenate([-turned @ form.lower.T, of_steep], axis=1) / steep
         # the distance's own derivative: with that of its first order, which leaves the gradient's
-        # change out, rough caps got stuck in the valley along which their semi-axes hardly matter
+        # change out, rough caps got stuck where the cost hardly changes with their semi-axes
         jacobian = ((2 * size - 1) * of_size - residual[:, None] * of_steep) / steep
         weighted = jacobian * weight[:, None]
         matrix, target = jacobian.T @ weighted, -(weighted.T @ residual)

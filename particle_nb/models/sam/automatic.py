@@ -2,7 +2,7 @@
 
 The steps and thresholds are those of ``segment_anything.SamAutomaticMaskGenerator`` and of the
 ``mask-generation`` pipeline of transformers, and so are the results. What is left out is work on
-masks that are thrown away: predicted IoU is looked at before masks are upscaled, stability is
+masks that are dropped: predicted IoU is looked at before masks are upscaled, stability is
 computed on the mask's own crop, and only what survives non-maximum suppression becomes a mask.
 """
 
@@ -249,7 +249,8 @@ def _decode_grid(
     batch, chunk = model.batch()
     batch = settings.points_per_batch or batch
     height, width = frame.size
-    # the peers' own order of operations: to the crop's pixels, then to the padded square
+    # in the order of the original packages, for equal rounding: to the crop's pixels, then to the
+    # padded square
     places = grid * np.array([[width, height]])
     places = places * np.array([[frame.resized[1] / width, frame.resized[0] / height]])
     first = decoder.mask_tokens - int(decoder.decoder.num_multimask_outputs)

@@ -165,7 +165,7 @@ class Frame:
         row, col, logits = self.logits(low, threshold - abs(offset) - _ROUNDING)
         pixels = np.empty(logits.shape, bool)
         inner, outer = survey(logits, threshold, offset, pixels) if logits.size else (0, 0)
-        # the peers divide int32 tensors: a float32 quotient, NaN where nothing is above
+        # the original packages divide int32 tensors: a float32 quotient, NaN where nothing is above
         stability = float(np.float32(inner) / np.float32(outer)) if outer else float("nan")
         return MaskCrop(row, col, pixels, stability)
 

@@ -152,7 +152,7 @@ class FastDecoder:
         }
 
     def coordinates(self, places: np.ndarray) -> Tensor:
-        """Put coordinates (..., 2) in px on the device, float64 where it has it, as peers do."""
+        """Put coordinates (..., 2) in px on the device, float64 where it has it."""
         kind = torch.float32 if self.device.type == "mps" else torch.float64
         return torch.as_tensor(places, dtype=kind, device=self.device)
 
