@@ -12,11 +12,13 @@ import math
 import os
 import pickle
 import struct
+import sys
 import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import roifile
@@ -36,12 +38,14 @@ from particle_nb.core.exports import (
     read_geojson,
     read_labels,
     read_rois,
+    read_xlsx,
     write_coco,
     write_csv,
     write_geojson,
     write_labels,
     write_parquet,
     write_rois,
+    write_xlsx,
 )
 from particle_nb.core.exports.polygons import outlines, rasterise, union
 from particle_nb.core.files import atomic
@@ -999,3 +1003,68 @@ def test_bad_geojson_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "q.geojson").write_text(text or " ")
     with pytest.raises(DataError, match=r"q\.geojson"):
         read_geojson(tmp_path / "q.geojson", (9, 9))
+
+
+# --------------------------------------------------------------------------- arrays and workbooks
+
+
+@given(mask_sets())
+@quick
+def test_label_arrays_round_trip(tmp_path: Path, masks: MaskSet) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverlapWarning)
+        write_labels(masks, tmp_path / "m.npy")
+        write_labels(masks, tmp_path / "m.tif")
+    assert np.array_equal(np.load(tmp_path / "m.npy"), tifffile.imread(tmp_path / "m.tif"))
+    assert read_labels(tmp_path / "m.npy").digest == read_labels(tmp_path / "m.tif").digest
+
+
+def test_workbooks_keep_numbers_and_text(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "image": ["000", "=1+1", "@a"],
+            "x_A_um": [0.1 + 0.2, 1e-300, np.nan],
+            "n": [1, -2, 3],
+            "flag": ["", "µ\x07", "+5"],
+            "whole": [True, False, True],
+        }
+    )
+    table.attrs["calibration"] = "0.31 um/px (typed)"
+    write_xlsx(table, tmp_path / "t.xlsx")
+    table.loc[1, "flag"] = "µ "  # a bell has no place in XML
+    # 16 digits stand in a workbook
+    back = read_xlsx(tmp_path / "t.xlsx")
+    pd.testing.assert_frame_equal(back, table, check_exact=False, rtol=1e-15, atol=0)
+    about = read_xlsx(tmp_path / "t.xlsx", "about")
+    assert about.to_numpy().tolist() == [["calibration", "0.31 um/px (typed)"]]
+    for cell in openpyxl.load_workbook(tmp_path / "t.xlsx")["table"]["A"]:
+        assert cell.data_type == "s"  # no formula is run when it is opened
+    named = pd.DataFrame({"n": [1]}, index=pd.Index(["a"], name="image"))
+    write_xlsx(named, tmp_path / "i.xlsx")
+    assert read_xlsx(tmp_path / "i.xlsx").columns.tolist() == ["image", "n"]
+
+
+def test_bad_workbooks_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04 broken")
+    write_xlsx(pd.DataFrame({"n": [1]}), tmp_path / "b.xlsx")
+    whole = (tmp_path / "b.xlsx").read_bytes()
+    (tmp_path / "c.xlsx").write_bytes(whole[:-200])
+    for name, words in (("a.xlsx", "no Excel"), ("c.xlsx", "no Excel"), ("d.xlsx", "d.xlsx")):
+        with pytest.raises((DataError, ImageError), match=words):
+            read_xlsx(tmp_path / name)
+    with pytest.raises(DataError, match="no sheet 'x'"):
+        read_xlsx(tmp_path / "b.xlsx", "x")
+    for bad in (None, 3, b"x"):
+        with pytest.raises(DataError, match="named by"):
+            read_xlsx(bad)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="DataFrame"):
+        write_xlsx({"a": [1]}, tmp_path / "t.xlsx")  # type: ignore[arg-type]
+
+
+def test_a_workbook_without_openpyxl_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match="pip install openpyxl"):
+        write_xlsx(pd.DataFrame({"n": [1]}), tmp_path / "t.xlsx")
+    assert os.listdir(tmp_path) == []

@@ -29,7 +29,7 @@ CORE_FLOORS = {
     "errors": 0,
     "compiled": 0,
     "files": 1,
-    "workbooks": 1,
+    "workbooks": 2,
     "image": 2,
     "masks": 2,
     "agreement": 2,

@@ -162,7 +162,7 @@ def _known(
     job: Job, key: str, store: Store, owner: dict[str, str]
 ) -> tuple[dict[str, Any] | None, str]:
     """The record of a job that needs no work or None, and the name of the part that it fills."""
-    base = {"image": job.name, "path": str(job.path)}
+    base = {"image": job.name, "path": _text(job.path)}
     try:
         part = _part(store.inputs(job.path), job, key)
     except (OSError, ImageError) as error:
@@ -172,6 +172,11 @@ def _known(
     owner[part] = job.name
     record = store.read(part)
     return None if record is None else record | base, part
+
+
+def _text(path: Path) -> str:
+    """A path for tables; it need not be text."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _part(inputs: str, job: Job, key: str) -> str:
@@ -187,7 +192,7 @@ def _duplicate(other: str) -> dict[str, Any]:
 def _outcome(
     job: Job, key: str, outcome: futures.Future, store: Store, owner: dict[str, str]
 ) -> dict[str, Any]:
-    base = {"image": job.name, "path": str(job.path)}
+    base = {"image": job.name, "path": _text(job.path)}
     if outcome.cancelled():
         return base | _failure(futures.CancelledError("the cluster cancelled this image"))
     # whatever one image raises is that image's failure: the others go on
@@ -205,7 +210,7 @@ def _outcome(
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    message = str(error) or type(error).__name__
+    message = str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
     if isinstance(error, BrokenProcessPool):
         message = "the worker process died on this image; is there enough memory?"
     where = traceback.extract_tb(error.__traceback__)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from particle_nb.core.errors import DataError, ImageError
-from particle_nb.core.image import Image
+from particle_nb.core.errors import CalibrationError, DataError, ImageError
+from particle_nb.core.image import METRES, Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import measure
 
@@ -27,12 +28,16 @@ class FilterSettings:
     ----------
     min_predicted_iou, min_stability : float or None
         The model's own confidence, 0 to 1. A mask without a score passes.
-    min_area, max_area : float or None
-        Pixels.
+    min_area, max_area : float, str or None
+        A number counts pixels; a text is an area in physical units, ``"0.05 um2"`` or
+        ``"800 nm2"``, which takes an image with a pixel size.
+    min_size, max_size : float, str or None
+        The same as a diameter, x_A: pixels, or a length such as ``"250 nm"``.
     min_contrast : float or None
         Grey-value step across the contour, as a share of the image's grey range (0 to 1).
     min_form_factor : float or None
-        4 pi A / P^2 of the smoothed sub-pixel contour (the paper's "circularity").
+        4 pi A / P^2 of the smoothed sub-pixel contour (the paper's "circularity"). A mask that has
+        none, because it has no contour or is several parts, does not pass.
     duplicate_iou : float or None
         Of two masks that overlap more than this, the less confident goes.
     nested : {"resolve", "keep"}
@@ -54,13 +59,15 @@ class FilterSettings:
 
     min_predicted_iou: float | None = 0.5
     min_stability: float | None = None
-    min_area: float | None = 30
-    max_area: float | None = None
+    min_area: float | str | None = 30
+    max_area: float | str | None = None
     min_contrast: float | None = 0.02
     min_form_factor: float | None = None
     duplicate_iou: float | None = 0.6
     nested: str = "resolve"
     edge: str = "exclude"
+    min_size: float | str | None = None
+    max_size: float | str | None = None
 
     def __post_init__(self) -> None:
         for name, top in (
@@ -68,6 +75,8 @@ class FilterSettings:
             ("min_stability", 1.0),
             ("min_area", math.inf),
             ("max_area", math.inf),
+            ("min_size", math.inf),
+            ("max_size", math.inf),
             ("min_contrast", 1.0),
             ("min_form_factor", 1.0),
             ("duplicate_iou", 1.0),
@@ -75,18 +84,71 @@ class FilterSettings:
             value = getattr(self, name)
             if value is None:
                 continue
+            if isinstance(value, str) and name.endswith(("_area", "_size")):
+                _physical(name, value)
+                continue
             try:
                 number = math.nan if isinstance(value, bool) else float(value)
             except (TypeError, ValueError):
                 number = math.nan
             if not 0 <= number <= top:
                 raise DataError(f"{name} must lie in 0 .. {top:g} or be None, not {value!r}.")
-        if None not in (self.min_area, self.max_area) and self.min_area > self.max_area:  # type: ignore[operator]
-            raise DataError(f"min_area {self.min_area} exceeds max_area {self.max_area}.")
+        for what in ("area", "size"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low is None or high is None or isinstance(low, str) != isinstance(high, str):
+                continue
+            limits = [_physical(what, v) if isinstance(v, str) else v for v in (low, high)]
+            if limits[0] > limits[1]:
+                raise DataError(f"min_{what} {low} exceeds max_{what} {high}.")
         if self.nested not in ("resolve", "keep"):
             raise DataError(f"nested is 'resolve' or 'keep', not {self.nested!r}.")
         if self.edge not in ("exclude", "keep"):
             raise DataError(f"edge is 'exclude' or 'keep', not {self.edge!r}.")
+
+    def in_pixels(self, calibration: Calibration | None) -> FilterSettings:
+        """Return the same thresholds with areas in pixels and diameters as areas.
+
+        Raises
+        ------
+        CalibrationError
+            If one is in physical units and there is no pixel size.
+        DataError
+            If a least one exceeds a greatest one.
+
+        Examples
+        --------
+        >>> scale = Calibration(10, "nm")
+        >>> FilterSettings(min_area="0.05 um2").in_pixels(scale).min_area
+        500.0
+        >>> round(FilterSettings(min_area=None, min_size="200 nm").in_pixels(scale).min_area, 1)
+        314.2
+        """
+        lows = [self._in_pixels(name, calibration) for name in ("min_area", "min_size")]
+        highs = [self._in_pixels(name, calibration) for name in ("max_area", "max_size")]
+        low = max((v for v in lows if v is not None), default=None)
+        high = min((v for v in highs if v is not None), default=None)
+        if low is not None and high is not None and low > high:
+            raise DataError(
+                f"no area lies above {low:g} px and below {high:g} px; min_area, min_size, "
+                "max_area and max_size contradict each other."
+            )
+        return dataclasses.replace(self, min_area=low, max_area=high, min_size=None, max_size=None)
+
+    def _in_pixels(self, name: str, calibration: Calibration | None) -> float | None:
+        value = getattr(self, name)
+        if isinstance(value, str):
+            if calibration is None:
+                raise CalibrationError(
+                    f"{name} = {value!r} needs a pixel size and the image has none: read it with "
+                    "pixel_size=, or give the threshold in pixels."
+                )
+            pixel = calibration.to("nm") ** (2 if "area" in name else 1)
+            size = float(f"{_physical(name, value) / pixel:.12g}")
+        elif value is None:
+            return None
+        else:
+            size = value
+        return math.pi / 4 * float(size) ** 2 if "size" in name else size
 
     @classmethod
     def paper(cls) -> FilterSettings:
@@ -119,6 +181,24 @@ class FilterSettings:
         if unknown:
             raise DataError(f"FilterSettings has no {', '.join(sorted(unknown))}.")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def _physical(name: str, value: str) -> float:
+    """Return an area in nm2, or a length in nm where `name` is that of a size."""
+    power = 1 if "size" in name else 2
+    units = "|".join(METRES)
+    text = value.strip().replace("µ", "u").replace("μ", "u").replace("²", "2").replace("^2", "2")
+    found = re.fullmatch(
+        rf"([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*({units}){'2' if power == 2 else ''}", text
+    )
+    try:
+        number = float(found[1]) if found else math.nan
+    except ValueError:
+        number = math.nan
+    if found is None or not number >= 0:
+        like = "'0.05 um2' or '800 nm2'" if power == 2 else "'250 nm' or '1.5 um'"
+        raise DataError(f"{name} is a number of pixels or a text like {like}, not {value!r}.")
+    return number * (METRES[found[2]] / METRES["nm"]) ** power
 
 
 def mask_values(proposals: MaskSet, image: Image) -> pd.DataFrame:
@@ -264,6 +344,7 @@ def cascade(
         if on:
             np.logical_and(alive, keep, out=alive)
 
+    given, settings = settings, settings.in_pixels(image.calibration)
     for stage, low, high in (
         ("confidence", settings.min_predicted_iou, None),
         ("stability", settings.min_stability, None),
@@ -272,8 +353,9 @@ def cascade(
         ("form_factor", settings.min_form_factor, None),
     ):
         value = values[stage].to_numpy(float)
-        # a score that the model did not give cannot be held against a mask
-        keep = np.isnan(value)
+        # a score that the model did not give cannot be held against a mask; a value that could
+        # not be measured passes no threshold
+        keep = np.isnan(value) & (stage in ("confidence", "stability"))
         keep |= (value >= (-math.inf if low is None else low)) & (
             value <= (math.inf if high is None else high)
         )
@@ -289,7 +371,7 @@ def cascade(
 
     audit = pd.concat(rows, ignore_index=True).sort_values(["mask", "stage"], key=_order)
     audit = audit.reset_index(drop=True)
-    audit.attrs["settings"] = dataclasses.asdict(settings)
+    audit.attrs["settings"] = dataclasses.asdict(given)
     audit.attrs["proposals"] = len(proposals)
     return proposals[alive], audit
 

@@ -239,7 +239,8 @@ def read_regular(path: str | os.PathLike[str], most: int) -> tuple[bytes, Stamp]
             raise
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {str(path)[:300]!r}: {reason}; try again later.") from None
-    if len(data) != before.st_size or Stamp.of(before) != Stamp.of(after):
+    # (that another file took its place meanwhile is no change of what was read)
+    if len(data) != before.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise DataError(f"{path} could not be read whole or is being written; try again.")
     return data, Stamp.of(after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,17 @@ from particle_nb.core.files import atomic
 
 #: What Markdown of a notebook may use of HTML.
 _TAGS = re.compile(r"<(?!/?(?:sub|sup|b|i|em|strong|code|br|small)\s*/?>)(?=[a-zA-Z/!?])")
+
+
+_LINK = re.compile(r'(<a\s[^<>"]{0,200}\bhref=")([^"]*)')
+
+
+def _safe_link(found: re.Match[str]) -> str:
+    """A link of the page that leads to a page, not to a script."""
+    address = "".join(c for c in html.unescape(found[2]) if c.isprintable() and c != " ")
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", address)
+    safe = scheme is None or scheme[1].lower() in ("http", "https", "mailto", "file")
+    return found[0] if safe else f"{found[1]}#"
 
 
 def literal(text: Any) -> str:
@@ -62,6 +74,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": path.stem}})
     body = re.sub(r"<script[^>]*\ssrc=\"(?:https?:)?//[^>]*></script>", "", body)
     body = re.sub(r"<script[^>]*\ssrc=\"\"[^>]*></script>", "", body)
+    body = _LINK.sub(_safe_link, body)
     target = path.with_suffix(".html")
     with atomic(target) as stream:
         stream.write(body.encode("utf-8"))

@@ -355,3 +355,88 @@ def test_history_strip_and_progress_after_reload_and_restart(
     go(4)
     assert nb.python("len(editor.masks)") == 2
     nb.wait("count", 2)
+
+
+def test_screen_readers_hear_roles_names_and_what_happened(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(PROPOSED)
+    page = nb.page
+    tree = nb.root.aria_snapshot()
+    for part in (
+        'toolbar "Annotation tools"',
+        'group "tools"',
+        'button "Segment by points" [pressed]',
+        'button "Redo" [disabled]',
+        'combobox "Which candidate is offered first"',
+        'application "Micrograph with particle masks. Press question mark for the keys."',
+        'group "Histogram of particle sizes; pick a bar to select its particles"',
+        'searchbox "Filter the list of particles"',
+        'combobox "Sort the list by"',
+        'button "Descending"',
+        'listbox "Particles"',
+        "option",
+        'combobox "Class of the selected particles" [disabled]',
+    ):
+        assert part in tree, f"{part} is not in\n{tree}"
+    live = page.locator(".pnb-live")
+    nb.canvas.focus()
+    page.keyboard.press("a")
+    nb.click(*FIRST)
+    nb.wait("selected", 1)
+    assert live.inner_text() == "particle 1 selected"
+    assert 'option "1' in nb.root.aria_snapshot()
+    # the list names the row that was selected last, while it has one
+    active = (
+        "node => document.getElementById(node.getAttribute('aria-activedescendant'))?.innerText"
+    )
+    rows = page.locator(".pnb-rows")
+    assert rows.evaluate(active).startswith("1\n")
+    page.get_by_label("Filter the list of particles").fill("id > 3")
+    assert rows.get_attribute("aria-activedescendant") is None
+    page.get_by_label("Filter the list of particles").fill("")
+    assert rows.evaluate(active).startswith("1\n")
+    nb.canvas.focus()
+    page.keyboard.press("ArrowRight")
+    assert live.inner_text().startswith("x ")
+    # the menu and the keys take the focus and give it back
+    page.keyboard.press("Shift+F10")
+    tree = nb.root.aria_snapshot()
+    assert 'menu "What can be done here"' in tree
+    assert 'menuitem "Select all"' in tree
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "dialog"
+    assert 'button "Keys" [expanded]' in nb.root.aria_snapshot()
+    page.keyboard.press("?")
+    assert page.evaluate("document.activeElement.className") == "pnb-top"
+    # errors are alerts
+    page.keyboard.press("Escape")
+    nb.wait("selected", "")
+    page.keyboard.press("g")
+    assert "No particle is selected" in page.locator("[role=alert]:visible").inner_text()
+    page.keyboard.press("Escape")
+    # the way by Tab: the chosen tool, the picture, then the panel from above to below
+    page.locator("[data-action=select]").focus()
+    stops = []
+    for _ in range(10):
+        stops.append(
+            page.evaluate(
+                """() => { const node = document.activeElement;
+                    return node.getAttribute('aria-label') || node.textContent.trim(); }"""
+            )
+        )
+        page.keyboard.press("Tab")
+    bar = stops.pop(4)
+    assert "particles, " in bar
+    assert stops == [
+        "Select",
+        "Micrograph with particle masks. Press question mark for the keys.",
+        "Size",
+        "Weighting of the size distribution",
+        "Particles",
+        "Filter the list of particles",
+        "Sort the list by",
+        "Descending",
+        "Particles",
+    ]
+    page.keyboard.press("s")

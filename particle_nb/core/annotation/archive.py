@@ -407,10 +407,10 @@ def _read_members(archive: zipfile.ZipFile, path: Path, stored: int | None) -> d
             raise DataError(f"{path} is refused: {name} is encrypted.")
         with archive.open(info) as file:
             # piece by piece: one large read copies what it has again and again
-            pieces = []
-            while piece := file.read(_CHUNK):
-                pieces.append(piece)
-        data = b"".join(pieces)
+            chunks = []
+            while chunk := file.read(_CHUNK):
+                chunks.append(chunk)
+            data = b"".join(chunks)
         if len(data) != info.file_size:
             raise DamagedArchiveError(f"{path} is damaged: {name} is not as long as it claims.")
         members[name] = data

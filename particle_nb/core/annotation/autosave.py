@@ -217,7 +217,7 @@ def _real(path: Any) -> Path:
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{str(found)[:200]!r} is no usable file name: {error}.") from None
+        raise DataError(f"cannot read {str(found)[:200]!r}: {error}.") from None
     return found
 
 

@@ -26,10 +26,11 @@ class OverlapWarning(UserWarning):
 def write_labels(
     masks: MaskSet, path: str | os.PathLike[str], calibration: Calibration | None = None
 ) -> None:
-    """Write masks as a label TIFF: 0 is background, mask i has label i + 1.
+    """Write masks as a label TIFF, or as an array of NumPy where the name ends with ``.npy``.
 
-    uint16, or uint32 above 65,535 masks; with a calibration Fiji shows the scale. Scores and
-    classes are not in it: use COCO or the ROI zip where they matter.
+    0 is background, mask i has label i + 1. uint16, or uint32 above 65,535 masks; in a TIFF with a
+    calibration Fiji shows the scale. Scores and classes are not in it: use COCO or the ROI zip
+    where they matter.
 
     Parameters
     ----------
@@ -70,6 +71,10 @@ def write_labels(
         )
     deep = len(masks) > np.iinfo(np.uint16).max
     image = labels.astype(np.uint32 if deep else np.uint16)
+    if str(path).lower().endswith(".npy"):
+        with atomic(path) as stream:
+            np.save(stream, image, allow_pickle=False)
+        return
     unit = calibration.unit if calibration is not None else "pixel"
     edge = calibration.pixel_size if calibration is not None else 1.0
     # a rational of two uint32 keeps 6 digits only for moderate values, so pick a unit near 1

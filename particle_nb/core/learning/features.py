@@ -21,7 +21,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import DESCRIPTORS, Region
-from particle_nb.core.shape.contour import QUANTITIES, measure_crops, outline
+from particle_nb.core.shape.contour import QUANTITIES, measure_particles, outline
 
 #: Between the tag of a model and the number of its column: ``"dinov2.17"``.
 TAG = "."
@@ -242,10 +242,10 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     """
     if not isinstance(masks, MaskSet) or masks.shape != image.shape:
         raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
-    quantities = measure_crops([mask.crop for mask in masks])
+    quantities, own_area, _ = measure_particles([mask.crop for mask in masks])
     kept = quantities[:, QUANTITIES.index("kept")]
     unmeasured = ~(np.abs(kept - 1) <= _UNMEASURABLE)
-    regions = Region.columns(quantities)
+    regions = Region.columns(quantities, own_area)
     columns: dict[str, np.ndarray] = {}
     single: list[Region] | None = None
     for name, entry in DESCRIPTORS.items():
@@ -254,7 +254,7 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
         if entry.columnar:
             columns[name] = np.asarray(entry.function(regions), float)
         else:
-            single = Region.rows(quantities, masks) if single is None else single
+            single = Region.rows(quantities, own_area, masks) if single is None else single
             columns[name] = np.array([entry.function(region) for region in single], float)
     pixel, unit = (image.calibration.to("nm"), "nm") if image.calibration else (1.0, "px")
     columns[f"log_x_A_{unit}"] = np.log10(np.sqrt(4 * regions.area / math.pi) * pixel)

@@ -80,6 +80,10 @@ export class ParticleList {
     for (let i = first; i < last; i++) box.append(this.#row(all[i], i, all.length, colours(all[i])));
     if (!all.length) box.append(element("p", { class: "pnb-empty" }, this.#whyNone(unknown)));
     this.rows.replaceChildren(box);
+    // what was selected last is named to screen readers, if its row is in the document
+    const active = `${this.prefix}-row-${this.store.chosen.pop()}`;
+    if (box.children.namedItem(active)) this.rows.setAttribute("aria-activedescendant", active);
+    else this.rows.removeAttribute("aria-activedescendant");
   }
 
   #whyNone(unknown) {
@@ -112,14 +116,13 @@ export class ParticleList {
     element("span", { class: "pnb-iou", title: "predicted IoU" }, p.iou == null ? "" : p.iou.toFixed(2)));
   }
 
-  /** Scroll to what was selected last, and name it to screen readers. */
+  /** Scroll to what was selected last. */
   showSelection() {
     const last = this.store.chosen.pop();
     if (last != null) {
       const at = this.#listed().all.findIndex((p) => p.id === last), { scrollTop, clientHeight } = this.rows;
       if (at >= 0 && (at * TALL < scrollTop || (at + 1) * TALL > scrollTop + clientHeight))
         this.rows.scrollTop = at * TALL - clientHeight / 2;
-      this.rows.setAttribute("aria-activedescendant", `${this.prefix}-row-${last}`);
     }
     if (this.store.summary) this.show();
   }
