@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "particle_nb"
 FLOORS = {
     "core": 0,
+    "progress": 0,
     "models": 1,
     "session": 2,
     "figures": 3,

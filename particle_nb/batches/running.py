@@ -18,6 +18,7 @@ from typing import Any
 from particle_nb.batches.store import Store
 from particle_nb.batches.work import BatchSettings, Job, model_key, start_worker, work
 from particle_nb.core.errors import DataError, ImageError, ModelError
+from particle_nb.progress import progress_bar
 
 
 @dataclass
@@ -84,15 +85,13 @@ def run(
     jobs: list[Job], settings: BatchSettings, store: Store, pool: Pool, progress: bool
 ) -> list[dict[str, Any]]:
     """Do what is not done yet; returns one record per job, in their order."""
-    from tqdm.auto import tqdm
-
     key = settings.result_key(pool.model)
     rows: dict[int, dict[str, Any]] = {}
     owner: dict[str, str] = {}
     running: dict[futures.Future, _Task] = {}
     suspects: list[_Task] = []
 
-    with tqdm(total=len(jobs), desc="images", disable=not progress) as bar:
+    with progress_bar("images", len(jobs), show=progress, keep=True) as bar:
 
         def settle(task: _Task, outcome: futures.Future) -> None:
             rows[task.index] = _outcome(jobs[task.index], key, outcome, store, owner)

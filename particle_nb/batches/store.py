@@ -58,6 +58,7 @@ class Store:
                 self._files[record["path"]] = (stamps, record["inputs"])
 
     def parquet(self, part: str) -> Path:
+        """Return where the table of an image lies, by the part's name in its record."""
         return self.parts / f"{part}.parquet"
 
     def read(self, part: str) -> dict[str, Any] | None:
@@ -75,6 +76,7 @@ class Store:
         return record if rows == record["n"] else None
 
     def write(self, part: str, record: dict[str, Any], data: bytes, path: Path) -> None:
+        """Write an image's table (Parquet bytes) and then its record, each whole or not at all."""
         digest = hashlib.sha256(data).hexdigest()
         whole = record | {"bytes": len(data), "table_digest": digest}
         stamps, inputs = self._files.get(str(path), (None, ""))

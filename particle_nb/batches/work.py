@@ -110,17 +110,43 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class Job:
+    """One image of a batch: its file, its name in the tables, and its pixel size if given."""
+
     path: Path
     name: str
     pixel_size: str | None
 
 
 def scale_text(size: Any) -> str:
+    """Return a pixel size as text that reads back to the bit, e.g. ``"0.31 um"``.
+
+    Raises
+    ------
+    CalibrationError
+        If it is no length.
+
+    Examples
+    --------
+    >>> scale_text("310 nm")
+    '310.0 nm'
+    """
     scale = size if isinstance(size, Calibration) else Calibration.parse(size)
     return f"{scale.pixel_size!r} {scale.unit}"
 
 
 def whole(value: Any, name: str) -> int:
+    """Return a count as int.
+
+    Raises
+    ------
+    DataError
+        If it is no whole number of at least 1; `name` stands in the message.
+
+    Examples
+    --------
+    >>> whole(np.int64(3), "workers")
+    3
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise DataError(f"{name} must be a whole number of at least 1, not {value!r}.")
     return int(value)
@@ -160,6 +186,7 @@ def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
 
 
 def model_key(settings: BatchSettings) -> str:
+    """Return name, weights digest and settings of the segmenter: what of it changes a result."""
     model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
     return f"{model.name} {model.digest} {settings_key(model)}"
 

@@ -191,6 +191,7 @@ class Stamp:
 
     @classmethod
     def of(cls, about: os.stat_result) -> Stamp:
+        """Return the stamp in what `os.stat` says of a file."""
         return cls(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
 
 
@@ -297,6 +298,11 @@ class Allowance:
         share = max(1.0, self.stored / _TEN_MB)
         self.pixels = int(_PIXELS * share) if self.pixels < 0 else self.pixels
         self.crossings = int(_CROSSINGS * share) if self.crossings < 0 else self.crossings
+
+    @property
+    def spent(self) -> bool:
+        """Whether the file has unfolded to more than it may; what follows is not read."""
+        return self.pixels < 0 or self.crossings < 0
 
     def take_pixels(self, count: int) -> None:
         """Use up the pixels of a mask's bounding box.

@@ -97,6 +97,13 @@ def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; empty where it is missing, damaged or no mapping.
+
+    Examples
+    --------
+    >>> read_json(Path("none.json"))
+    {}
+    """
     try:
         found = parse_json(read_regular(path, _LARGEST_RESULTS)[0], path.name)
     except DataError:
@@ -136,6 +143,13 @@ def plain(value: Any) -> Any:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots, without figures' data and lists.
+
+    Examples
+    --------
+    >>> flatten({"size": {"D50": 2.0, "all": [1, 2]}, "unit": "um"})
+    {'size.D50': 2.0, 'unit': 'um'}
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and depth < _DEEPEST:

@@ -250,6 +250,45 @@ def subtract(mask: Mask, other: Mask) -> Mask | None:
     return Mask(mask.origin, crop, mask.shape, label=mask.label)
 
 
+def moved(mask: Mask, shift: Any, shape: tuple[int, int]) -> Mask | None:
+    """Return a mask moved by whole pixels into a frame; None if nothing of it lies there.
+
+    What reaches out of the frame is cut off. The class stays; the model's scores are dropped: it
+    never saw the particle there.
+
+    Parameters
+    ----------
+    mask : Mask
+    shift : (dx, dy)
+        Columns and rows, rounded to whole pixels.
+    shape : (H, W)
+        The frame.
+
+    Raises
+    ------
+    PromptError
+        If the shift is no pair of finite numbers.
+
+    Examples
+    --------
+    >>> square = Mask((2, 3), np.ones((4, 4), bool), (10, 10), predicted_iou=0.9)
+    >>> moved(square, (5, 0), (10, 10)).bbox
+    (2, 8, 6, 10)
+    >>> moved(square, (20, 0), (10, 10)) is None
+    True
+    """
+    try:
+        dx, dy = (round(float(v)) for v in shift)
+    except (TypeError, ValueError, OverflowError):
+        raise PromptError(f"a shift is (dx, dy) in pixels, not {shift!r:.60}.") from None
+    row, col = mask.origin[0] + dy, mask.origin[1] + dx
+    top, left = max(0, -row), max(0, -col)
+    crop = mask.crop[top : max(0, shape[0] - row), left : max(0, shape[1] - col)]
+    if not crop.any():
+        return None
+    return Mask((row + top, col + left), crop, shape, label=mask.label, grid_px=mask.grid_px)
+
+
 def fill_holes(mask: Mask) -> Mask:
     """Return a mask whose holes (background not 4-connected to the outside) are filled.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,14 +18,22 @@ import numpy as np
 from scipy import ndimage
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.files import Allowance, atomic
+from particle_nb.core.files import Allowance, atomic, parse_json, read_regular
 from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
+from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.masks.masks import checked_masks
 
 #: An exterior ring and its holes, each int64 (N, 2) of (x, y), not closed.
 Polygon = list[np.ndarray]
+
+_LARGEST_FILE = 2**31
+
+
+class AnnotationWarning(UserWarning):
+    """Annotations of a file that are no masks were left out; the others were read."""
+
 
 # what is this small is drawn without arrays, which takes a fifth of the time
 _FEW_POINTS, _FEW_ROWS = 64, 64
@@ -347,3 +356,139 @@ def _feature(mask: Mask, index: int) -> dict[str, Any]:
         },
         "properties": properties,
     }
+
+
+def left_out(name: str, bad: list[str], partly: list[str], count: int) -> None:
+    """Warn about annotations that were left out, in the place of the caller of a reader."""
+    said = []
+    if bad:
+        said.append(f"{len(bad)} of {count} annotations were left out, the first because {bad[0]}")
+    if partly:
+        said.append(f"parts of {len(partly)} were left out: {partly[0]}")
+    if said:
+        warnings.warn(f"{name}: {'; '.join(said)}.", AnnotationWarning, stacklevel=3)
+
+
+def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> MaskSet:
+    """Read polygons of GeoJSON as masks, as `write_geojson` and QuPath write them.
+
+    Coordinates are pixels of the image from its top left corner. Pixels are those whose centres a
+    polygon holds; scores and classes come from the properties. Points and lines are left out.
+
+    Parameters
+    ----------
+    path : str or path
+    shape : (H, W) or None
+        Size of the image; needed for files that particle_nb did not write.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file.
+    DataError
+        If it is no GeoJSON, the shape is missing, or none of its objects is an area.
+
+    Warns
+    -----
+    AnnotationWarning
+        If objects that are no areas inside the image were left out; says how many, and why the
+        first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     masks = MaskSet.from_labels(np.array([[0, 1], [2, 2]]))
+    ...     write_geojson(masks, f"{folder}/a.geojson")
+    ...     read_geojson(f"{folder}/a.geojson").digest == masks.digest
+    True
+    """
+    file = checked_path(path)
+    data, _ = read_regular(file, _LARGEST_FILE)
+    document, allowance = parse_json(data, file.name), Allowance(len(data))
+    features = document.get("features", [document]) if isinstance(document, dict) else document
+    about = document.get("particle_nb") if isinstance(document, dict) else None
+    frame = _frame_of(shape, about, file.name)
+    if not isinstance(features, list):
+        raise DataError(f"{file.name} has no list of 'features'; GeoJSON is needed.")
+    masks: list[Mask] = []
+    bad: list[str] = []
+    for number, feature in enumerate(features):
+        try:
+            masks.append(_feature_mask(feature, frame, allowance))
+        except DataError as error:
+            if allowance.spent:
+                raise DataError(f"{file.name}: {error}") from None
+            bad.append(f"object {number}: {str(error).rstrip('.')}")
+    if bad and not masks:
+        raise DataError(f"{file.name}, {bad[0]}.")
+    left_out(file.name, bad, [], len(features))
+    return MaskSet(tuple(masks), frame)
+
+
+def _frame_of(shape: Any, about: Any, name: str) -> tuple[int, int]:
+    """Rows and columns by the caller, or by the member that `write_geojson` leaves."""
+    if shape is None and isinstance(about, dict):
+        shape = (about.get("height"), about.get("width"))
+    if shape is None:
+        raise DataError(f"{name} does not say how large its image is; give shape=(rows, columns).")
+    try:
+        height, width = (int(v) for v in shape)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"shape is (rows, columns), not {shape!r}.") from None
+    if not (0 < height < 2**31 and 0 < width < 2**31):
+        raise DataError(f"shape is (rows, columns), both positive, not {shape!r}.")
+    return height, width
+
+
+def _feature_mask(feature: Any, frame: tuple[int, int], allowance: Allowance) -> Mask:
+    geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
+    if not isinstance(geometry, dict):
+        raise DataError("it has no geometry.")
+    parts = []
+    for polygon in _polygons_of(geometry, 0):
+        if not isinstance(polygon, list):
+            raise DataError("a polygon is a list of rings.")
+        try:
+            rings = [np.array([[p[0], p[1]] for p in ring], float) for ring in polygon]
+        except (TypeError, ValueError, IndexError, KeyError, OverflowError):
+            raise DataError("a ring is a list of [x, y] numbers.") from None
+        part = rasterise(rings, frame, allowance)
+        if part is not None:
+            parts.append(part)
+    if not parts:
+        raise DataError("it holds no pixel centre of the image.")
+    return union(parts, allowance).replace(**_properties(feature.get("properties")))
+
+
+def _polygons_of(geometry: dict[str, Any], depth: int) -> list[Any]:
+    """Polygons, each a list of rings, of a geometry; collections are opened."""
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    if kind == "GeometryCollection" and depth < 8:
+        inner = geometry.get("geometries")
+        inner = [g for g in inner if isinstance(g, dict)] if isinstance(inner, list) else []
+        return [polygon for g in inner for polygon in _polygons_of(g, depth + 1)]
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise DataError(f"a {str(kind)[:40]!r} is no area.")
+    if not isinstance(coordinates, list):
+        raise DataError("it has no coordinates.")
+    return [coordinates] if kind == "Polygon" else coordinates
+
+
+def _properties(found: Any) -> dict[str, Any]:
+    """Scores and class of a feature; QuPath has measurements as a dict, older ones as a list."""
+    found = found if isinstance(found, dict) else {}
+    measured = found.get("measurements")
+    if isinstance(measured, list):
+        measured = {str(m.get("name")): m.get("value") for m in measured if isinstance(m, dict)}
+    measured = measured if isinstance(measured, dict) else {}
+    scores: dict[str, Any] = {}
+    for key in ("predicted_iou", "stability_score", "grid_px"):
+        value = measured.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            scores[key] = float(value) if abs(value) < 1e300 else math.nan
+    kind = found.get("classification")
+    names = kind.get("name") or kind.get("names") if isinstance(kind, dict) else kind
+    if isinstance(names, list):
+        names = ": ".join(map(str, names))  # as QuPath writes a class derived from another
+    return {**scores, "label": "" if names is None else str(names)}

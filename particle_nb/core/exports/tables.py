@@ -1,10 +1,11 @@
-"""Tables as CSV and Parquet, and CSV back."""
+"""Tables as CSV, Parquet and Excel workbooks, and the texts back."""
 
 from __future__ import annotations
 
 import io
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import atomic, read_regular
+from particle_nb.core.workbooks import read_sheet, write_sheets
 
 # where a spreadsheet begins a cell, whichever separator it takes, and what begins a formula
 _CELL, _FORMULA = r"(?:^|(?<=[,;|\t\r\n\"]))", r"(?=[=+\-@\t\r\n＝＋－＠])"
@@ -81,6 +83,87 @@ def read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
             found = cells.map(lambda text: _GUARDED.sub(r"\1", text))
         table.isetitem(place, found.array)
     return table.rename(columns=lambda name: _GUARDED.sub(r"\1", name))
+
+
+def write_xlsx(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as an Excel workbook with one sheet; needs openpyxl (the extra ``excel``).
+
+    Numbers (of 16 digits) stay numbers whatever the decimal sign of the reader's Excel; text stays
+    text, also ``000`` and what begins like a formula. A second sheet holds what ``table.attrs``
+    says.
+
+    Raises
+    ------
+    DataError
+        If it is no DataFrame, openpyxl is missing, or it does not fit into a sheet.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_xlsx(pd.DataFrame({"image": ["000"], "x_A_um": [0.1]}), f"{folder}/a.xlsx")
+    ...     read_xlsx(f"{folder}/a.xlsx").to_numpy().tolist()
+    [['000', 0.1]]
+    """
+    table = _checked_table(table)
+    if _named(table):
+        table = table.reset_index()
+    heads = [str(name) for name in table.columns]
+    rows = [[_plain_value(value) for value in row] for row in table.itertuples(index=False)]
+    about = [[str(key), str(value)] for key, value in table.attrs.items()]
+    with atomic(path) as stream:
+        write_sheets(stream, {"table": (heads, rows), "about": (["key", "value"], about)})
+
+
+def _plain_value(value: Any) -> Any:
+    """A cell as a spreadsheet has it: numbers and truth values, text, nothing for NaN."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        # a spreadsheet counts in float64: longer numbers are kept as text
+        return int(value) if abs(int(value)) < 2**53 else str(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None if np.isnan(value) else str(value)
+    return "" if value is None or value is pd.NA or value is pd.NaT else str(value)
+
+
+def read_xlsx(path: str | os.PathLike[str], sheet: str | None = None) -> pd.DataFrame:
+    """Read a sheet of an Excel workbook as a table; its first row holds the names of the columns.
+
+    A column whose cells are all numbers is one of numbers, an empty cell in it NaN; all others are
+    text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or sheet, it is no workbook, or openpyxl is missing.
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise DataError(f"a file is named by a str or a path, not {type(path).__name__}.")
+    rows = read_sheet(Path(path), sheet)
+    if not rows:
+        raise DataError(f"{path} has no row with something in it.")
+    width = max(len(row) for row in rows)
+    rows = [row + [None] * (width - len(row)) for row in rows]
+    columns: dict[str, Any] = {}
+    for place, name in enumerate(rows[0]):
+        cells = [row[place] for row in rows[1:]]
+        if name is None and all(cell is None for cell in cells):
+            continue
+        text = "" if name is None else str(name)
+        if text in columns:
+            raise DataError(f"{path} has two columns {text!r}; rename one of them.")
+        known = [cell for cell in cells if cell is not None]
+        if known and all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in known):
+            whole = len(known) == len(cells) and all(isinstance(c, int) for c in known)
+            columns[text] = np.array(
+                [np.nan if cell is None else cell for cell in cells], np.int64 if whole else float
+            )
+        elif known and len(known) == len(cells) and all(isinstance(c, bool) for c in known):
+            columns[text] = np.array(cells)
+        else:
+            columns[text] = ["" if cell is None else str(cell) for cell in cells]
+    return pd.DataFrame(columns)
 
 
 def write_parquet(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -316,6 +316,11 @@ def _unfolded(runs: _Runs) -> np.ndarray:
 def compress(counts: Sequence[int] | np.ndarray) -> str:
     """Return run lengths as the text of pycocotools: 5 bits a character, differences of two apart.
 
+    Parameters
+    ----------
+    counts : int (N,)
+        Lengths in px, down the columns, background first.
+
     Raises
     ------
     DataError

@@ -31,6 +31,8 @@ NAME = "pnb-depth-1"
 
 WEIGHTS = Path(__file__).with_name("depth.safetensors")
 
+#: What the model makes of spheres of known roughness (training.depth.roughness_error).
+ERRORS = Path(__file__).with_name("depth_errors.json")
 SIDE = 256  # pixels of the network's input, as trained
 
 LARGEST = 640  # windows up to this are looked at as one square
