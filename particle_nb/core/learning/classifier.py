@@ -156,7 +156,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         self._plain = not isinstance(features, FeatureTable)
         self._rows = table[rows]
         self._targets = targets
-        self._all = table
+        self._all: FeatureTable | None = table
         self._standardise(table)
         inside = self._space(self._rows.values)
         self._groups = _groups(groups, table, rows)

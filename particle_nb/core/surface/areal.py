@@ -384,7 +384,7 @@ def _uncertainty(
     scatter = max(sq_uncertainty(*points), sq_correlated(*points), key=_or_zero)
     if not (math.isfinite(scatter) and sq > 0):
         return scatter
-    gone = _or_zero(_swallowed(levelled, sq, error))
+    gone = _or_zero(_share_taken_by_form(levelled, sq, error))
     return scatter * (1 + 2 * scatter / sq) + gone * sq
 
 

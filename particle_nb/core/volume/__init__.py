@@ -1,0 +1,1 @@
+"""Materials of several phases in space: a volume of labels and what is measured on it."""
