@@ -298,7 +298,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return self._judge(self._checked(features))[1]
 
     def sets(self, features: FeatureTable | np.ndarray) -> list[tuple[str, ...]]:
-        """Return for each row (N, D) the classes that hold the true one with probability 1 - `alpha`.
+        """Return for rows (N, D) the classes that hold the true one with probability 1 - `alpha`.
 
         True on average over particles like the labelled ones; those of another image are not.
 
