@@ -6,6 +6,7 @@ from particle_nb.core.exports.polygons import write_geojson
 from particle_nb.core.exports.roi import RoiWarning, read_rois, write_rois
 from particle_nb.core.exports.surfaces import write_cloud, write_surface
 from particle_nb.core.exports.tables import write_csv, write_parquet
+from particle_nb.core.exports.volumes import read_volume, write_volume
 
 __all__ = [
     "OverlapWarning",
@@ -13,6 +14,7 @@ __all__ = [
     "read_coco",
     "read_labels",
     "read_rois",
+    "read_volume",
     "write_cloud",
     "write_coco",
     "write_csv",
@@ -21,4 +23,5 @@ __all__ = [
     "write_parquet",
     "write_rois",
     "write_surface",
+    "write_volume",
 ]
