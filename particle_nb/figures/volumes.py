@@ -29,7 +29,7 @@ def _colours(volume: Volume) -> list[str]:
     """One colour a phase."""
     if len(volume.phases) <= len(PALETTE):
         return list(PALETTE[: len(volume.phases)])
-    return ["#%02x%02x%02x" % tuple(c) for c in instance_colours(len(volume.phases))]
+    return ["#" + bytes(c).hex() for c in instance_colours(len(volume.phases))]
 
 
 def _rgb(colour: str) -> tuple[int, ...]:

@@ -231,8 +231,8 @@ def _stack(file: Path) -> tuple[np.ndarray, float | None, str]:
             rows = int(np.prod(series.shape[:-1]))
             refuse_bomb(file, int(series.shape[-1]), rows, int(series.nbytes), stored)
             labels = np.asarray(series.asarray())
-            last = {axis: n for axis, n in zip(series.axes, series.shape, strict=True)}
-            flat = (last.get("Y", labels.shape[-2]), last.get("X", labels.shape[-1]))
+            last = dict(zip(series.axes, series.shape, strict=True))
+            flat = int(last.get("Y", labels.shape[-2])), int(last.get("X", labels.shape[-1]))
             labels = labels.reshape(-1, *flat)
             imagej = tif.imagej_metadata or {}
             spacing = _spacing(imagej, tif.ome_metadata or "")
