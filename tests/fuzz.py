@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import functools
 import hashlib
 import io
@@ -652,7 +653,9 @@ def main() -> int:
             found.setdefault(str(error).split("\n")[0], (name, seed, changes))
 
     start = time.process_time()
-    run()
+    # interrupted, it says what was found until then
+    with contextlib.suppress(KeyboardInterrupt):
+        run()
     for text, (name, seed, changes) in found.items():
         print(f"{text}\n    check({name!r}, {seed!r}, {changes!r})")
     print(

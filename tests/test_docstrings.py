@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "particle_nb"
 #: "(N,)", "(H, W)", "(..., 2)", "(x0, y0, x1, y1)", or words for any shape.
 SHAPE = re.compile(r"\((?:\.\.\.|[^(),]{1,14}),[^()]*\)|\bshape\b")
 #: What a kernel's docstring names: a unit, or that there is none.
-UNIT = re.compile(r"\bpx\b|\bnm\b|\bcells?\b|\bvoxels?\b|\bno unit\b")
+UNIT = re.compile(r"\bpx\b|\bnm\b|\bcells?\b|\bvoxels?\b|\bno unit\b", re.IGNORECASE)
 ARRAYS = ("np.ndarray", "Tensor", "torch.Tensor", "tuple[np.ndarray", "tuple[Tensor")
 
 Documented = ast.FunctionDef | ast.ClassDef | ast.Module

@@ -14,7 +14,9 @@ from typing import Any, BinaryIO
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import read_regular
 
-_LARGEST, _MOST_CELLS = 2**28, 5_000_000
+_LARGEST = 2**28
+# up to 10 MB of file these are read within seconds; a larger workbook gets more in proportion
+_UNFOLDED, _MOST_CELLS, _TEN_MB = 2**26, 1_000_000, 10 * 2**20
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -73,8 +75,8 @@ def read_sheet(path: Path, sheet: str | None = None) -> list[list[Any]]:
         count = 0
         for row in page.iter_rows(values_only=True):
             count += len(row)
-            if count > _MOST_CELLS:
-                raise DataError(f"{path} has more than {_MOST_CELLS:,} cells; split it.")
+            if count > _MOST_CELLS * _share(path):
+                raise DataError(f"{path} has {count:,} cells and more; split it, or write CSV.")
             if any(value is not None for value in row):
                 rows.append(list(row))
         return rows
@@ -88,8 +90,9 @@ def _opened(path: Path) -> Iterator[Any]:
         data, _ = read_regular(path, _LARGEST)
         stream = io.BytesIO(data)
         with zipfile.ZipFile(stream) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                raise DataError(f"{path} unfolds to more than {_LARGEST >> 20} MB; split it.")
+            most = _UNFOLDED * _share(path)
+            if sum(entry.file_size for entry in archive.infolist()) > most:
+                raise DataError(f"{path} unfolds to more than {int(most) >> 20} MB; split it.")
         book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
         try:
             yield book
@@ -104,6 +107,11 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
 
 
+def _share(path: Path) -> float:
+    """How much more than a file of 10 MB this one may hold."""
+    return max(1.0, path.stat().st_size / _TEN_MB)
+
+
 def _rows(sheet: Any, path: Path) -> list[list[str]]:
     rows: list[list[str]] = []
     count = 0
@@ -112,8 +120,8 @@ def _rows(sheet: Any, path: Path) -> list[list[str]]:
         while cells and not cells[-1]:
             del cells[-1]
         count += len(cells)
-        if count > _MOST_CELLS:
-            raise DataError(f"{path} has more than {_MOST_CELLS:,} cells; split it.")
+        if count > _MOST_CELLS * _share(path):
+            raise DataError(f"{path} has {count:,} cells and more; split it, or write CSV.")
         if cells:
             rows.append(cells)
     return rows

@@ -133,7 +133,11 @@ def feature_map(
         raise DataError("thumbnails need both the image and its masks; give both or none.")
     if masks is not None and (not isinstance(masks, MaskSet) or len(masks) != count):
         raise DataError(f"{count} rows of features need as many masks; give those of the rows.")
-    if image is not None and (not isinstance(image, Image) or image.shape != masks.shape):
+    if (
+        image is not None
+        and masks is not None
+        and (not isinstance(image, Image) or image.shape != masks.shape)
+    ):
         raise DataError("the masks lie on another frame than the image; give those of the image.")
     fig = FeatureMap()
     shown = np.isfinite(points).all(axis=1)

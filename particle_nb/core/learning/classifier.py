@@ -157,7 +157,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         self._plain = not isinstance(features, FeatureTable)
         self._rows = table[rows]
         self._targets = targets
-        self._all = table
+        self._all: FeatureTable | None = table
         self._standardise(table)
         inside = self._space(self._rows.values)
         self._groups = _groups(groups, table, rows)
@@ -286,7 +286,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return self._probable(self._checked(features))
 
     def reasons(self, features: FeatureTable | np.ndarray) -> list[str]:
-        """Return why each row is unknown, "" where it is not.
+        """Return why each row of (N, D) features is unknown, "" where it is not.
 
         ``"not measurable"``, ``"novel"`` (of no labelled form), ``"low probability"``, or with
         ``"conformal"`` ``"ambiguous"`` (several classes) and ``"no class"``.
@@ -299,7 +299,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return self._judge(self._checked(features))[1]
 
     def sets(self, features: FeatureTable | np.ndarray) -> list[tuple[str, ...]]:
-        """Return for each row the classes that hold the true one with probability 1 - `alpha`.
+        """Return for rows (N, D) the classes that hold the true one with probability 1 - `alpha`.
 
         True on average over particles like the labelled ones; those of another image are not.
 

@@ -58,6 +58,7 @@ def read_shapes(path: str | os.PathLike[str]) -> pd.DataFrame:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> file = Path(tempfile.mkdtemp()) / "shapes.csv"
     >>> _ = file.write_text("parameter;D10;D50;D90\\nSphericity;0,82;0,87;0,92\\n")
     >>> read_shapes(file)[["parameter", "D50"]].to_numpy().tolist()

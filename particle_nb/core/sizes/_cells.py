@@ -251,12 +251,16 @@ def read_grid(path: Path) -> tuple[list[list[str]], str]:
 
         sheets = read_sheets(path)
         return max(sheets.values(), key=lambda rows: sum(map(len, rows)), default=[]), ""
-    return _separated(decoded(data, path))
+    text = decoded(data, path)
+    cells, separator = _separated(text)
+    # where no separator cuts values apart, a line is one cell
+    return cells or [[line.strip()] for line in text.splitlines() if line.strip()], separator
 
 
 PERCENTILE = re.compile(
     r"(?:[dx]\s?[_\[(]?\s?(?:[vnx]|[vn],|v\s?,)?\s?|[dx][vnx]\s?[_(\[]?|percentile\s|perzentil\s)"
-    r"(?P<p>0?[.,]\d+|\d{1,2}(?:[.,]\d+)?)\s?%?\s?[\])]?(?:,[0-3])?"
+    # x10,3 is the tenth percentile of Q3; a comma before another digit is a decimal sign
+    r"(?P<p>0?[.,]\d+|\d{1,2}(?:\.\d+|,[4-9]\d*|,\d{2,})?)\s?%?\s?[\])]?(?:,\s?(?P<r>[0-3]))?"
     r"(?:\s?[\[(/]?\s?(?P<unit>nm|µm|μm|um|mm)[\])]?)?",
     re.IGNORECASE,
 )
@@ -279,6 +283,9 @@ TYLER = {
 }  # fmt: skip
 
 
+_BETWEEN = re.compile(r"[-−]\s?\d{1,3}\s?/?\s?\+\s?(\d{1,3})(?:\s?mesh)?", re.IGNORECASE)
+
+
 def opening(
     cell: str, decimal: str, heading: str, role: str, numbers: dict[int, int], path: Path
 ) -> float:
@@ -292,6 +299,9 @@ def opening(
         if number not in numbers:
             raise DataError(f"{path}: there is no sieve number {number} in {heading!r}.")
         return float(numbers[number])
+    if role == "mesh" and (match := _BETWEEN.fullmatch(cell)):
+        # -18+35 passes 18 and lies on 35, which is the size that what lies on it is named by
+        return opening(match[1], decimal, heading, role, numbers, path)
     if match := FRACTION.fullmatch(cell):
         if int(match["bottom"]) == 0:
             return math.nan

@@ -566,6 +566,15 @@ def _results_across(cells: list[list[str]], path: Path, layout: Layout) -> Table
     return None
 
 
+def _named_percentile(line: str) -> tuple[str, str] | None:
+    """Label and value of a line such as ``D10: 105.3 um`` or ``d(0.5) = 0.4 mm``."""
+    label, sign, value = line[:200].partition("=" if "=" in line else ":")
+    label, value = label.strip(), value.strip()
+    if sign and PERCENTILE.fullmatch(label) and is_number_cell(value):
+        return label, value
+    return None
+
+
 def _percentiles(cells: list[list[str]], path: Path, layout: Layout) -> Table | None:
     """A table of D10, D50, D90 ..., in lines or across, where that is all the numbers there are."""
     if layout.columns is not None:
@@ -586,6 +595,8 @@ def _percentiles(cells: list[list[str]], path: Path, layout: Layout) -> Table | 
         if labels == [0] and len(row) > 1 and is_number_cell(row[1]):
             pairs.append((row[0], row[1]))
     lines = sum(sum(map(is_value_cell, row)) >= 2 for row in cells)
+    if len(pairs) < 2:
+        pairs = [pair for row in cells if (pair := _named_percentile(" ".join(row)))]
     if len(pairs) < 2 or lines > 1:
         return None
     values = [value for _, value in pairs]
@@ -602,7 +613,10 @@ def _percentiles(cells: list[list[str]], path: Path, layout: Layout) -> Table | 
     sizes = np.array([_checked(value, decimal, path, "percentiles") for value in values])
     letters = {m[1].lower() for label, _ in pairs if (m := re.match(r"[dx]\W?([vn])", label, re.I))}
     kind = {"v": "volume ", "n": "number "}.get("".join(letters), "")
-    heading = f"{kind}percentile (%)".capitalize()
+    types = {m["r"] for label, _ in pairs if (m := PERCENTILE.fullmatch(label))} - {None}
+    kind = f"Q{types.pop()} " if len(types) == 1 else kind
+    heading = f"{kind}percentile (%)"
+    heading = heading[0].upper() + heading[1:]
     text = "\n".join(" ".join(row) for row in cells)
     return Table(
         path,

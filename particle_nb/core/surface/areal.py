@@ -19,7 +19,15 @@ from particle_nb.core.surface.cloud import PointCloud
 from particle_nb.core.surface.forms import fit_form, parse_form
 from particle_nb.core.surface.levelling import Levelled, level, require_nm
 from particle_nb.core.surface.texture import check_cutoff, texture_map
-from particle_nb.core.surface.uncertainty import cap_angle, form_error, sampled_area, sq_uncertainty
+from particle_nb.core.surface.uncertainty import (
+    cap_angle,
+    form_error,
+    form_left,
+    radius_spread,
+    sampled_area,
+    sq_correlated,
+    sq_uncertainty,
+)
 
 
 def areal_parameters(
@@ -108,13 +116,15 @@ class Roughness:
     n_points, n_rejected : int
         Points used, and spikes left out.
     Sq_uncertainty : float
-        Standard uncertainty of Sq from sampling a finite area (`sampling.sq_uncertainty`); errors
-        of the heights, the scale or a depth model come on top.
+        Standard uncertainty of Sq as that of the process which made the surface: from sampling a
+        finite area of it (the larger of `uncertainty.sq_uncertainty` and `sq_correlated`) and from
+        the long waves that the fit took along. Errors of the heights, the scale or a depth model
+        come on top.
     sampled_area : float
         Area of the form's surface under the points.
     radius, cap_angle : float
         Fitted radius (geometric mean of the semi-axes of an ellipsoid, which a rough cap barely
-        fixes), and how far from the pole the points reach.
+        fixes: a flag says how far), and how far from the pole the points reach.
     form_error : float
         Root mean square of what a fourth-degree surface still finds in the residuals: how badly
         the form describes the particle, counted into Sq unless an L-filter takes it out.
@@ -348,7 +358,7 @@ def roughness(
         **values,
         n_points=len(cloud) - levelled.rejected,
         n_rejected=levelled.rejected,
-        Sq_uncertainty=sq_uncertainty(heights, area, rows, cols),
+        Sq_uncertainty=_uncertainty((heights, area, rows, cols), levelled, values["Sq"], error),
         sampled_area=sampled_area(levelled),
         radius=radius,
         cap_angle=angle,
@@ -359,6 +369,27 @@ def roughness(
         form_parameters=levelled.form.parameters,
         flags=_flags(levelled, values["Sq"], error, angle),
     )
+
+
+def _uncertainty(
+    points: tuple[np.ndarray, ...], levelled: Levelled, sq: float, error: float
+) -> float:
+    """Scatter of Sq over a finite area, and the long waves that went with the form.
+
+    A particle whose Sq came out low states a small scatter as well, and what the form took along
+    is missing in all of them; so the scatter is that at the upper end (Sq is multiplied, not
+    shifted) and what is missing is added to it, not squared. Sq +- twice this then holds the
+    roughness of the process in 95 of 100.
+    """
+    scatter = max(sq_uncertainty(*points), sq_correlated(*points), key=_or_zero)
+    if not (math.isfinite(scatter) and sq > 0):
+        return scatter
+    gone = _or_zero(_share_taken_by_form(levelled, sq, error))
+    return scatter * (1 + 2 * scatter / sq) + gone * sq
+
+
+def _or_zero(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[str, ...]:
@@ -377,6 +408,16 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
     elif (loss := 100 * _share_taken_by_form(levelled, sq, error)) > 5:
         flags.append(
             f"long waves: taking the {levelled.form.name} off takes about {loss:.0f} % of Sq along"
+        )
+    if (extra := form_left(levelled)) > 0.05:
+        flags.append(
+            f"no sphere: Sq holds about {100 * extra:.0f} % that is the form of an ellipsoid; "
+            "use form='ellipsoid'"
+        )
+    if (loose := radius_spread(levelled)) > 0.05:
+        flags.append(
+            f"radius: the cap fixes it to {100 * min(loose, 9.99):.0f} % only (one standard "
+            "deviation); Sq does not need it"
         )
     if angle < 20:
         flags.append(f"shallow cap: {angle:.0f} degrees do not fix a radius")

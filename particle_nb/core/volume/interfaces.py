@@ -100,14 +100,14 @@ def faces(found: Crossings) -> np.ndarray:
 
 
 def spread(values: np.ndarray, level: float) -> np.ndarray:
-    """Half-width of the interval of a mean over blocks, by Student's t; NaN for one block."""
+    """Half-width of the interval of a mean over blocks (N, ...), by Student's t; NaN for one."""
     n = len(values)
     if n < 2:
         return np.full(values.shape[1:], np.nan)
     return stats.t.ppf(0.5 + level / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
 
 
-def interfaces(volume: Any, *, periodic: bool = False, level: float = 0.95) -> pd.DataFrame:
+def interface_areas(volume: Any, *, periodic: bool = False, level: float = 0.95) -> pd.DataFrame:
     """Return the area between every two phases per volume of the material.
 
     Crofton's formula over thirteen directions of voxel neighbours. For surfaces in all directions
@@ -142,7 +142,7 @@ def interfaces(volume: Any, *, periodic: bool = False, level: float = 0.95) -> p
     Examples
     --------
     >>> layers = np.zeros((8, 8, 8), int); layers[4:] = 1
-    >>> table = interfaces(layers)
+    >>> table = interface_areas(layers)
     >>> table["voxel_faces_per_px"].round(3).tolist()
     [0.143]
     """

@@ -42,10 +42,10 @@ class Preprocessing:
     """How pixels become the encoder's input.
 
     segment-anything and transformers resize with Pillow's antialiased bilinear filter to a long
-    side of 1024 and pad with zeros on the right and below; they differ in the rounding of the normalisation only
-    (below 1e-6): transformers scales to 0..1 first, the original package does not. With
-    torchvision installed, transformers resizes by torchvision instead of Pillow, which moves
-    single grey values by 1; that is not imitated.
+    side of 1024 and pad with zeros on the right and below; they differ in the rounding of the
+    normalisation only (below 1e-6): transformers scales to 0..1 first, the original package does
+    not. With torchvision installed, transformers resizes by torchvision instead of Pillow, which
+    moves single grey values by 1; that is not imitated.
 
     Parameters
     ----------

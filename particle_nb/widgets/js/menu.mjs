@@ -20,7 +20,7 @@ export function menuRows({ chosen, draft, hidden, locked, spot }) {
     ["Duplicate", "Ctrl+D", "duplicate"],
     [hidden ? "Show" : "Hide", "V", "toggle", "visible"],
     [locked ? "Unlock" : "Lock", "L", "toggle", "locked"],
-    ["Accept", "Y", "judge", "accept"],
+    ["Accept, and next doubtful", "Y", "judge", "accept"],
     [`Delete ${what}`, "Del", "onSelected", "delete"],
     null,
   ];
@@ -88,6 +88,13 @@ export class Menu {
     if (this.node.hidden) return;
     this.node.hidden = true;
     if (back) this.top.focus({ preventScroll: true });
+  }
+
+  /** A click beside the menu closes it and does nothing else; whether it was open. */
+  dismiss() {
+    const open = !this.node.hidden;
+    this.close();
+    return open;
   }
 
   #key(event) {

@@ -36,7 +36,7 @@ export class Pointer {
 
   down(event) {
     const { hand, foresight } = this;
-    if (!this.store.picture) return;
+    if (!this.store.picture || this.commands.context.dismiss()) return event.preventDefault();
     this.top.focus({ preventScroll: true });
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();

@@ -57,7 +57,10 @@ class Widget {
     this.commands = new Commands(this);
     this.menu = new Menu(this);
     this.toolbar = new Toolbar(this);
-    this.sizes = new Sizes({ root: this.root, store: this.store, commands: this.commands, changed: () => this.inbox.panel() });
+    this.sizes = new Sizes({
+      root: this.root, store: this.store, commands: this.commands, changed: () => this.inbox.panel(),
+      leave: () => this.list.rows.focus({ preventScroll: true }),
+    });
     this.list = new ParticleList(this);
     this.texts = new Texts(this);
     this.filters = new Filters(this);
