@@ -28,6 +28,7 @@ _NAMES = {
         "PromptError",
     ),
     "core.image": ("Calibration", "Image", "read_image"),
+    "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.shape": ("DESCRIPTORS", "measure"),
@@ -40,6 +41,7 @@ _NAMES = {
         "point_cloud",
         "roughness",
     ),
+    "core.volume": ("Volume", "microstructure"),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
@@ -52,6 +54,7 @@ _MODULES = {
     "figures": "figures",
     "matching": "core.matching",
     "synthetic": "core.synthetic",
+    "volume": "core.volume",
 }
 
 __all__ = ["__version__", *sorted([*_WHERE, *_MODULES])]

@@ -15,6 +15,7 @@ from particle_nb.core.surface import DepthErrors, DepthMap, RoughnessSettings
 from particle_nb.core.surface import roughness_table as table_of
 from particle_nb.core.surface.table import check_table
 from particle_nb.models.tiles import particle_window
+from particle_nb.progress import progress_bar
 from particle_nb.session import Session
 
 
@@ -170,10 +171,10 @@ def _as_measured(settings: RoughnessSettings) -> bool:
 
 def _depths(session: Session, image: Image, masks: MaskSet, show: bool) -> Iterator[DepthMap]:
     """One depth map after the other, so that only the session's cache holds them all."""
-    from tqdm.auto import tqdm
-
-    for mask in tqdm(masks, desc="depth and roughness", leave=False, delay=1.0, disable=not show):
-        yield particle_depth(session, image, mask)
+    with progress_bar("depth and roughness", len(masks), show=show) as bar:
+        for mask in masks:
+            yield particle_depth(session, image, mask)
+            bar.update()
 
 
 def _session(session: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from scipy import ndimage
 from particle_nb.core.errors import CalibrationError, DataError, ImageError
 from particle_nb.core.image import METRES, Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.shape import measure
+from particle_nb.core.shape import DESCRIPTORS, Region
+from particle_nb.core.shape.contour import measured_masks
 
 #: The stages in the order in which they are applied.
 STAGES = ("confidence", "stability", "area", "contrast", "form_factor", "duplicates", "edge")
@@ -222,23 +224,17 @@ def mask_values(proposals: MaskSet, image: Image) -> pd.DataFrame:
     >>> float(mask_values(masks, Image(picture)).contrast[0]) > 0.5
     True
     """
+    _check_pair(proposals, image)
+    return pd.DataFrame({name: values(proposals, image) for name, values in _VALUES.items()})
+
+
+def _check_pair(proposals: MaskSet, image: Image) -> None:
     if not isinstance(image, Image):
         raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
     if not isinstance(proposals, MaskSet):
         raise DataError(f"expected a MaskSet, not {type(proposals).__name__}.")
     if proposals.shape != image.shape:
         raise DataError(f"masks of a frame {proposals.shape} on an image of {image.shape}.")
-    step = edge_step(image)
-    return pd.DataFrame(
-        {
-            "confidence": proposals.predicted_iou,
-            "stability": proposals.stability_score,
-            "area": proposals.areas,
-            "contrast": [_contrast(mask, step) for mask in proposals],
-            "form_factor": measure(proposals)["form_factor"].to_numpy(float),
-            "touches_edge": [mask.touches_edge for mask in proposals],
-        }
-    )
 
 
 def edge_step(image: Image) -> np.ndarray:
@@ -259,6 +255,27 @@ def edge_step(image: Image) -> np.ndarray:
     smooth = ndimage.gaussian_filter(grey, 1.0)
     step = ndimage.maximum_filter(smooth, 5) - ndimage.minimum_filter(smooth, 5)
     return (step / np.float32(high - low)).astype(np.float32)
+
+
+def _contrasts(masks: MaskSet, image: Image) -> np.ndarray:
+    step = edge_step(image)
+    return np.array([_contrast(mask, step) for mask in masks], float)
+
+
+def _form_factors(masks: MaskSet, image: Image) -> np.ndarray:
+    quantities, own, _ = measured_masks(masks)
+    return np.asarray(DESCRIPTORS["form_factor"].function(Region.columns(quantities, own)), float)
+
+
+#: What the stages look at, by column of `mask_values`.
+_VALUES: dict[str, Callable[[MaskSet, Image], np.ndarray]] = {
+    "confidence": lambda masks, image: masks.predicted_iou,
+    "stability": lambda masks, image: masks.stability_score,
+    "area": lambda masks, image: masks.areas,
+    "contrast": _contrasts,
+    "form_factor": _form_factors,
+    "touches_edge": lambda masks, image: np.array([m.touches_edge for m in masks], bool),
+}
 
 
 def _contrast(mask: Mask, step: np.ndarray) -> float:
@@ -299,7 +316,8 @@ def cascade(
         What was kept, in the order of the proposals.
     audit : DataFrame
         One row per mask and stage it reached: ``mask`` (index into the proposals), ``stage``,
-        ``value``, ``threshold`` (text), ``verdict`` (``"kept"``, ``"removed"`` or ``"off"``).
+        ``value`` (NaN for a stage that is off: nothing is measured for it), ``threshold`` (text),
+        ``verdict`` (``"kept"``, ``"removed"`` or ``"off"``).
 
     Raises
     ------
@@ -318,11 +336,20 @@ def cascade(
     if not isinstance(settings, FilterSettings):
         raise DataError(f"settings must be FilterSettings, not {type(settings).__name__}.")
     if values is None:
-        values = mask_values(proposals, image)
+        _check_pair(proposals, image)
     elif len(values) != len(proposals):
         raise DataError(f"values of {len(values)} masks do not fit {len(proposals)} proposals.")
     alive = np.ones(len(proposals), bool)
     rows: list[pd.DataFrame] = []
+
+    def look(column: str) -> np.ndarray:
+        """Values of the masks that are still there; nothing else is measured."""
+        if values is not None:
+            return values[column].to_numpy(float)
+        found = np.full(len(proposals), math.nan)
+        if alive.any():
+            found[alive] = _VALUES[column](proposals[alive], image)
+        return found
 
     def record(
         stage: str, value: np.ndarray, threshold: str | list[str], keep: np.ndarray, on: bool
@@ -352,7 +379,8 @@ def cascade(
         ("contrast", settings.min_contrast, None),
         ("form_factor", settings.min_form_factor, None),
     ):
-        value = values[stage].to_numpy(float)
+        on = low is not None or high is not None
+        value = look(stage) if on else np.full(len(proposals), math.nan)
         # a score that the model did not give cannot be held against a mask; a value that could
         # not be measured passes no threshold
         keep = np.isnan(value) & (stage in ("confidence", "stability"))
@@ -361,12 +389,12 @@ def cascade(
         )
         bounds = [f">= {low:g}"] if low is not None else []
         bounds += [f"<= {high:g}"] if high is not None else []
-        record(stage, value, " and ".join(bounds), keep, bool(bounds))
+        record(stage, value, " and ".join(bounds), keep, on)
 
-    overlap, reason = _resolve(proposals, values["confidence"].to_numpy(float), alive, settings)
+    overlap, reason = _resolve(proposals, look("confidence"), alive, settings)
     on = settings.duplicate_iou is not None or settings.nested == "resolve"
     record("duplicates", overlap, reason, np.array([not text for text in reason], bool), on)
-    edge = values["touches_edge"].to_numpy(bool)
+    edge = look("touches_edge") == 1
     record("edge", edge, "inside the frame", ~edge, settings.edge == "exclude")
 
     audit = pd.concat(rows, ignore_index=True).sort_values(["mask", "stage"], key=_order)

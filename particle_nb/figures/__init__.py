@@ -2,6 +2,7 @@
 
 from particle_nb.figures.agreement import bland_altman, correlation
 from particle_nb.figures.depth_maps import depth, gallery
+from particle_nb.figures.learning import feature_map
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
 from particle_nb.figures.picking import linked_depth
@@ -14,14 +15,17 @@ from particle_nb.figures.roughness import (
 from particle_nb.figures.sizes import psd, rrsb
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
+from particle_nb.figures.volumes import chords, slices, solids, two_point
 
 __all__ = [
     "bland_altman",
     "calibration_law",
+    "chords",
     "correlation",
     "cross_section",
     "depth",
     "f1_curve",
+    "feature_map",
     "funnel",
     "gallery",
     "heights",
@@ -33,6 +37,9 @@ __all__ = [
     "roughness_comparison",
     "rrsb",
     "shapes",
+    "slices",
+    "solids",
     "surface",
     "triptych",
+    "two_point",
 ]

@@ -64,7 +64,7 @@ def psd(
     >>> fig.layout.xaxis.type
     'log'
     """
-    _check(distribution)
+    _check_distribution(distribution)
     unit, r = distribution.unit, distribution.r
     density = distribution.q(bins)
     edges = np.asarray(density.edges, float)
@@ -97,7 +97,7 @@ def psd(
     )
     drawn = [edges[0], edges[-1]]
     if reference is not None:
-        other = _in_unit(reference, unit, r)
+        other = _reference_in_unit(reference, unit, r)
         percents = np.linspace(0.5, 99.5, 200)
         sizes = np.asarray(other.percentile(percents), float)
         known = np.isfinite(sizes)
@@ -269,7 +269,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
     >>> len(rrsb(size_distribution(x, unit="um")).data)
     2
     """
-    _check(distribution)
+    _check_distribution(distribution)
     if distribution.n < 5:
         raise DataError(f"an RRSB fit needs at least 5 particles, not {distribution.n}.")
     unit, r = distribution.unit, distribution.r
@@ -351,7 +351,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
     return fig
 
 
-def _check(distribution: Any) -> None:
+def _check_distribution(distribution: Any) -> None:
     if not isinstance(distribution, SizeDistribution):
         raise DataError(
             f"expected a SizeDistribution, not {type(distribution).__name__}; "
@@ -366,7 +366,7 @@ def _sum_curve(distribution: SizeDistribution, points: int = 1500) -> tuple[np.n
     return x, np.asarray(distribution.Q(x), float)
 
 
-def _in_unit(reference: Any, unit: str, r: int) -> Any:
+def _reference_in_unit(reference: Any, unit: str, r: int) -> Any:
     if not hasattr(reference, "percentile") or not hasattr(reference, "unit"):
         raise DataError(
             f"a reference is what read_distribution returns, not {type(reference).__name__}."
@@ -441,7 +441,7 @@ def sums(
     >>> [trace.name for trace in sums({"fine": fine, "coarse": coarse}).data][:2]
     ['fine, n = 3', 'coarse, n = 3']
     """
-    items = _checked(distributions)
+    items = _checked_curves(distributions)
     first = next(iter(items.values()))
     unit, r = first.unit, first.r
     fig = go.Figure()
@@ -454,7 +454,7 @@ def sums(
         if not reference and name not in dashed:
             number_of += 1
         colour = INK if reference else _COLOURS[max(number_of, 0) % len(_COLOURS)]
-        x, share = _curve(one)
+        x, share = _thinned_sum(one)
         low, high = min(low, float(x[0])), max(high, float(x[-1]))
         fig.add_trace(
             go.Scatter(
@@ -506,7 +506,7 @@ def sums(
     return fig
 
 
-def _checked(
+def _checked_curves(
     distributions: Any,
 ) -> dict[str, SizeDistribution | ReferenceDistribution]:
     if not isinstance(distributions, Mapping) or not distributions:
@@ -528,7 +528,7 @@ def _checked(
     return items
 
 
-def _curve(one: SizeDistribution | ReferenceDistribution) -> tuple[np.ndarray, np.ndarray]:
+def _thinned_sum(one: SizeDistribution | ReferenceDistribution) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and Q there; many particles are thinned out, the ends stay."""
     if isinstance(one, ReferenceDistribution):
         percents = np.linspace(0.5, 99.5, 200)

@@ -1,7 +1,8 @@
 """The estimator of `contour` in compiled loops, mask by mask.
 
-All compiled functions stand in this one file: numba keeps machine code as long as the file of the
-outermost function does not change, whatever happens to the files of those it calls.
+Lengths are in px of the crop and areas in px^2. All compiled functions stand in this one file:
+numba keeps machine code as long as the file of the outermost function does not change, whatever
+happens to the files of those it calls.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _NEAR, _ROUNDED, _SHORTEST, _BENT, _TILTED = 1.3, 2.0, 2.5, 0.25, 0.15
 
 @compiled
 def _scan(pixels, h, w, grid, out):
-    """Copy a crop into `grid` with a rim of one pixel; fill area and centroid."""
+    """Copy a crop into `grid` with a rim of 1 px; fill area in px^2 and centroid (x, y) in px."""
     stride = w + 2
     for p in range(stride * (h + 2)):
         grid[p] = 0
@@ -75,7 +76,10 @@ def _scan(pixels, h, w, grid, out):
 
 @compiled
 def _count_points(grid, h, w):
-    """Return the number of pixel edges between inside and outside: of points of all loops."""
+    """Return the number of px edges between inside and outside: of points of all loops (no unit).
+
+    `grid` is the crop of h x w px with a rim of 1 px.
+    """
     stride = w + 2
     count = 0
     for i in range(h + 1):
@@ -89,9 +93,9 @@ def _count_points(grid, h, w):
 
 @compiled
 def _follow(grid, stride, start, entries, steps, ways, x, y, n):
-    """Write the loop to the left of pixel `start`; return its end and twice its area.
+    """Write the loop to the left of pixel `start`; return its end and twice its area in px^2.
 
-    Points lie in the middle of pixel edges; coordinates are of the crop, one less than of the
+    Points lie in the middle of pixel edges; coordinates are px of the crop, one less than of the
     grid. The inside lies to the right, so outer loops run clockwise on the screen and have a
     positive area, loops around holes a negative one. Pixels entered from the left become 3. There
     is no branch but the last: where a contour turns nobody can foretell.
@@ -120,9 +124,9 @@ def _follow(grid, stride, start, entries, steps, ways, x, y, n):
 
 @compiled
 def _largest_loop(grid, h, w, entries, steps, ways, x, y, out):
-    """Leave the largest outer loop at the front of x and y; count parts and holes.
+    """Leave the largest outer loop at the front of x and y, px; count parts and holes.
 
-    Returns its number of points and its area.
+    Returns its number of points and its area in px^2.
     """
     n, best = 0, 0.0
     stride = w + 2
@@ -157,7 +161,7 @@ def _largest_loop(grid, h, w, entries, steps, ways, x, y, out):
 
 @compiled
 def _blur(source, target, n, t):
-    """Write the Gaussian of n values that are preceded by 8 and followed by 8 more."""
+    """Write the Gaussian of n coordinates in px that are preceded by 8 and followed by 8 more."""
     t0, t1, t2, t3, t4, t5, t6, t7, t8 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]
     s = source
     for j in range(n):
@@ -176,7 +180,7 @@ def _blur(source, target, n, t):
 
 @compiled
 def _smooth(values, n, taps, room):
-    """Smooth the first n values of a closed loop in place."""
+    """Smooth the first n coordinates in px of a closed loop in place; `taps` has no unit."""
     # g*(2v - g*v): twice the reach of values from the other end stand before and behind
     for j in range(16):
         room[j], room[n + 16 + j] = values[(j - 16) % n], values[j % n]
@@ -193,7 +197,7 @@ def _smooth(values, n, taps, room):
 
 @compiled
 def _sorted_along(key, side, most, begin, n, order):
-    """Order the points of one side of a loop by their key; return how many they are.
+    """Order the points of one side of a loop by their key in px; return how many they are.
 
     From point `begin`, which has the least key, the keys run up but for small detours: insertion
     sorts them in linear time. A loop with long detours takes a Shell sort. (Numba's argsort would
@@ -230,8 +234,9 @@ def _sorted_along(key, side, most, begin, n, order):
 def _hull(x, y, n, hx, hy):
     """Write the convex hull (Andrew's monotone chain), the first point also last; return its size.
 
-    The points are sorted along a direction that no pixel grid has, so that none tie. The smoothed
-    contour of a thin mask may cross itself, which rules out the methods for simple polygons.
+    Points are in px, the size is their number. They are sorted along a direction that no pixel grid
+    has, so that none tie. The smoothed contour of a thin mask may cross itself, which rules out the
+    methods for simple polygons.
     """
     key, side, order = np.empty(n), np.empty(n), np.empty(n, np.int64)
     low, high, least, most = 0, 0, np.inf, -np.inf
@@ -270,7 +275,7 @@ def _hull(x, y, n, hx, hy):
 
 @compiled
 def _calipers(hx, hy, n, out):
-    """Fill perimeter, area, least and greatest Feret diameter of a hull of n points.
+    """Fill perimeter, area, least and greatest Feret diameter of a hull of n points; px and px^2.
 
     Returns the side along which the least one was found. Point n repeats point 0. For every side
     the farthest vertex is found by going on from that of the side before; whatever is passed on the
@@ -301,7 +306,7 @@ def _calipers(hx, hy, n, out):
 
 @compiled
 def _light_length(x, y, n):
-    """Length of the contour after binomial weights 1 4 6 4 1 alone: less than half as smooth."""
+    """Length, px, of the contour after binomial weights 1 4 6 4 1: less than half as smooth."""
     length, x0, y0 = 0.0, 0.0, 0.0
     for j in range(n + 1):
         a, b, c = (j - 2) % n, (j - 1) % n, j % n
@@ -316,7 +321,7 @@ def _light_length(x, y, n):
 
 @compiled
 def _edge_depth(x, y, n, hx, hy, narrow, least):
-    """How far, together, straight edges lie behind the two tangents of the least Feret diameter.
+    """How far, px, straight edges lie together behind the tangents of the least Feret diameter.
 
     An oblique straight edge keeps ripples of its staircase, and a tangent touches their crests.
     The points within `_NEAR` of a tangent are taken for an edge where they run along it without a
@@ -395,7 +400,10 @@ def _edge_depth(x, y, n, hx, hy, narrow, least):
 
 @compiled
 def _measure_loop(x, y, n, raw_area, room, out, more):
-    """Fill perimeter, hull, Feret and the share of area that the smoothing has left; and MORE."""
+    """Fill perimeter, hull and Feret diameters, px and px^2, the share of area left; and MORE.
+
+    `raw_area` in px^2 is that before smoothing, of which the share (no unit) is left.
+    """
     area, length = 0.0, 0.0
     x0, y0 = x[n - 1], y[n - 1]
     for m in range(n):
@@ -413,9 +421,10 @@ def _measure_loop(x, y, n, raw_area, room, out, more):
 
 @compiled
 def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out, more):
-    """Fill one row of QUANTITIES and of MORE per mask; crops lie one behind the other in `pixels`.
+    """Fill one row of QUANTITIES and of MORE per mask, px and px^2; crops one behind the other.
 
-    Returns the smoothed contour of the last mask.
+    `offsets`, `heights` and `widths` are px. Returns the smoothed contour (x, y) of the last
+    mask, px.
     """
     largest = 0
     for m in range(len(offsets)):

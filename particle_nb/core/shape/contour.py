@@ -15,11 +15,12 @@ removes as much of the staircase it rounds the corners of a square half as much 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
 
+from particle_nb.core.masks import Mask
 from particle_nb.core.shape import _kernels
 
 #: Standard deviation of the smoothing, in points of the contour.
@@ -45,6 +46,11 @@ QUANTITIES = (
     "kept",
     "n_parts",
     "n_holes",
+)
+
+#: Places of the quantities in a row, by name.
+AREA, X, Y, PERIMETER, HULL_PERIMETER, HULL_AREA, FERET_MIN, FERET_MAX, KEPT, N_PARTS, N_HOLES = (
+    range(len(QUANTITIES))
 )
 
 #: What one row of the second array of `measure_contours` holds.
@@ -129,19 +135,43 @@ def measure_particles(crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     """
     quantities, more = measure_contours(crops)
     detail, contour_area, depth = more.T
-    own = quantities[:, 0].copy()
-    for row in np.flatnonzero(quantities[:, 9] > 1).tolist():
+    own = quantities[:, AREA].copy()
+    for row in np.flatnonzero(quantities[:, N_PARTS] > 1).tolist():
         own[row] = _outlined_part(crops[row])
-    blank = ~(np.abs(quantities[:, 8] - 1) <= UNMEASURABLE)
-    blank |= own < LARGEST_PART * quantities[:, 0]
-    quantities[blank, 3:8] = math.nan
+    blank = ~(np.abs(quantities[:, KEPT] - 1) <= UNMEASURABLE)
+    blank |= own < LARGEST_PART * quantities[:, AREA]
+    quantities[blank, PERIMETER : FERET_MAX + 1] = math.nan
     own[blank] = math.nan
-    quantities[:, 6] -= depth
-    perimeter, hull, longest = quantities[:, 3], quantities[:, 5], quantities[:, 7]
+    quantities[:, FERET_MIN] -= depth
+    perimeter, hull, longest = quantities[:, [PERIMETER, HULL_AREA, FERET_MAX]].T
     least = np.minimum(np.minimum(hull, perimeter**2 / (4 * math.pi)), math.pi / 4 * longest**2)
     beyond = own > least
     own[beyond] = np.minimum(contour_area, least)[beyond]
     return quantities, own, detail
+
+
+def measured_masks(masks: Iterable[Mask]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return `measure_particles` of masks; no mask is traced twice.
+
+    A mask cannot change, so what was measured of it stays with it: the cascade's form factor and
+    the table of those that passed come from one pass.
+
+    Examples
+    --------
+    >>> mask = Mask((0, 0), np.ones((20, 30), bool), (40, 40))
+    >>> measured_masks([mask])[0][0, AREA], "_measured" in vars(mask)
+    (np.float64(600.0), True)
+    """
+    masks = tuple(masks)
+    fresh = [mask for mask in masks if "_measured" not in vars(mask)]
+    if fresh:
+        quantities, own, detail = measure_particles([mask.crop for mask in fresh])
+        for mask, row in zip(fresh, np.column_stack([quantities, own, detail]), strict=True):
+            vars(mask)["_measured"] = row
+    if not masks:
+        return np.zeros((0, len(QUANTITIES))), np.zeros(0), np.zeros(0)
+    rows = np.array([vars(mask)["_measured"] for mask in masks])
+    return rows[:, : len(QUANTITIES)], rows[:, -2], rows[:, -1]
 
 
 def _outlined_part(crop: np.ndarray) -> int:

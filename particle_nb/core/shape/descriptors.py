@@ -70,7 +70,7 @@ class Region:
 
     @classmethod
     def rows(cls, quantities: np.ndarray, own: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
-        """Make one Region for each row of what `measure_particles` returns."""
+        """Make one Region for each row of what `measure_particles` returns, float (N, 11) in px."""
         chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
         return [
             cls(**row, mask=mask, own_area=area)

@@ -16,7 +16,18 @@ import pandas as pd
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import MaskSet
-from particle_nb.core.shape.contour import ESTIMATOR, UNMEASURABLE, measure_particles
+from particle_nb.core.shape.contour import (
+    AREA,
+    ESTIMATOR,
+    FERET_MIN,
+    KEPT,
+    N_HOLES,
+    N_PARTS,
+    UNMEASURABLE,
+    X,
+    Y,
+    measured_masks,
+)
 from particle_nb.core.shape.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
 
 try:  # pandas 3; older ones take the usual way
@@ -160,7 +171,7 @@ class MeasureSettings:
         object.__setattr__(self, "descriptors", MappingProxyType(given))
 
 
-def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
+def choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str, float]:
     """Return the unit of the columns and the pixel size in it."""
     if calibration is None:
         if unit not in (None, "px"):
@@ -181,15 +192,15 @@ def _choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str
 
 def _flags(quantities: np.ndarray, detail: np.ndarray, grid_px: np.ndarray) -> list[str]:
     """Name what keeps each particle from being measured as the estimator promises."""
-    area, lost = quantities[:, 0], np.abs(quantities[:, 8] - 1)
+    area, lost = quantities[:, AREA], np.abs(quantities[:, KEPT] - 1)
     small = np.sqrt(4 * area / math.pi) < _CELLS_ACROSS * grid_px
     found = {
         "no_contour": ~(lost <= UNMEASURABLE),
         "too_small": small,
-        "narrow": ~small & (quantities[:, 6] < _CELLS_WIDE * grid_px),
+        "narrow": ~small & (quantities[:, FERET_MIN] < _CELLS_WIDE * grid_px),
         "fine_detail": (lost > _FINE_DETAIL) | (detail > 1 + _FINE_LENGTH),
-        "parts": quantities[:, 9] > 1,
-        "holes": quantities[:, 10] > 0,
+        "parts": quantities[:, N_PARTS] > 1,
+        "holes": quantities[:, N_HOLES] > 0,
     }
     flags = [""] * len(quantities)
     for name, rows in found.items():
@@ -257,7 +268,7 @@ def measure(
     particles under one mask, the contour's numbers and the ratios are NaN and the flag is
     ``parts``. Where pixel count and contour contradict each other, so that a ratio would pass 1
     (round outlines up to 20 px), the area within the contour stands in all ratios of that particle
-    (`particle_nb.core.shape.contour.measure_particles`). x_Fmin is measured to the middle of the
+    (`particle_nb.core.shape.contour.measured_masks`). x_Fmin is measured to the middle of the
     ripples that smoothing leaves of a straight oblique edge, not to their crests: without that it
     is 0.35 to 0.5 px too large there, at any size.
 
@@ -319,11 +330,11 @@ def measure(
         raise DataError(
             f"no such setting of measure among {sorted(changes)}; it has {known}."
         ) from None
-    unit, pixel = _choose_unit(calibration, settings.unit)
+    unit, pixel = choose_unit(calibration, settings.unit)
     shape = masks.shape
     assert shape is not None  # MaskSet guarantees it; this is for the type checker
     boxes = masks.boxes
-    quantities, own, detail = measure_particles([mask.crop for mask in masks])
+    quantities, own, detail = measured_masks(masks)
     everything = Region.columns(quantities, own)
 
     grid = np.array([mask.grid_px for mask in masks], float)
@@ -332,8 +343,8 @@ def measure(
     columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
     if image:
         columns["image"] = [str(image)] * len(masks)
-    columns["x_px"] = quantities[:, 1] + boxes[:, 1]
-    columns["y_px"] = quantities[:, 2] + boxes[:, 0]
+    columns["x_px"] = quantities[:, X] + boxes[:, 1]
+    columns["y_px"] = quantities[:, Y] + boxes[:, 0]
 
     ratios = [name for name in DESCRIPTORS if DESCRIPTORS[name].dimension == 0]
     wanted = {name: DESCRIPTORS[name] for name in DESCRIPTORS if name not in ratios}
@@ -355,8 +366,8 @@ def measure(
 
     columns |= {
         "touches_edge": _touches(boxes, shape),
-        "n_parts": quantities[:, 9].astype(np.int64),
-        "n_holes": quantities[:, 10].astype(np.int64),
+        "n_parts": quantities[:, N_PARTS].astype(np.int64),
+        "n_holes": quantities[:, N_HOLES].astype(np.int64),
         "edge_weight": edge_weights(boxes, shape),
         "predicted_iou": masks.predicted_iou,
         "stability_score": masks.stability_score,

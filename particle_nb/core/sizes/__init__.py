@@ -3,7 +3,11 @@
 from particle_nb.core.sizes.distribution import SizeDistribution, size_distribution
 from particle_nb.core.sizes.intervals import ConfidenceInterval
 from particle_nb.core.sizes.laws import RRSB, Interval, LogNormal, fit_lognormal, fit_rrsb
-from particle_nb.core.sizes.reference import ReferenceDistribution, read_distribution
+from particle_nb.core.sizes.reference import (
+    ReferenceDistribution,
+    ReferenceWarning,
+    read_distribution,
+)
 from particle_nb.core.sizes.uncertainty import percentile_count
 from particle_nb.core.sizes.variation import ImageVariation, image_variation, shape_means
 
@@ -14,6 +18,7 @@ __all__ = [
     "Interval",
     "LogNormal",
     "ReferenceDistribution",
+    "ReferenceWarning",
     "SizeDistribution",
     "fit_lognormal",
     "fit_rrsb",

@@ -168,7 +168,7 @@ class SizeDistribution:
         Parameters
         ----------
         p : float or sequence of float
-            In per cent, 0 to 100. A number gives a float, a sequence an array.
+            In per cent, 0 to 100. A number gives a float, a sequence of (K,) an array (K,).
 
         Examples
         --------
@@ -181,6 +181,8 @@ class SizeDistribution:
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
         """Return the cumulative share Q_r below x, 0 to 1: the inverse of `percentile`.
+
+        A number gives a float, sizes in the distribution's unit an array of their shape.
 
         Examples
         --------

@@ -236,7 +236,7 @@ def roughness_table(
     if next(maps, None) is not None:
         raise DataError(f"more depth maps than the {len(masks)} masks; give one or one each.")
     nothing = Roughness(settings.form, *_NOTHING, 0)
-    columns = ["particle", "x_A_px", *_row(nothing, nothing, settings), "flags"]
+    columns = ["particle", "x_A_px", *_columns_of(nothing, nothing, settings), "flags"]
     table = pd.DataFrame(rows, columns=columns)
     table.attrs |= {
         "form": settings.form,
@@ -326,14 +326,15 @@ def _measured(
         found = roughness(
             cloud, settings.form, settings.s_filter, settings.l_filter, settings.outliers
         )
-        paper = _paper(cloud, found, settings)
+        paper = _paper_roughness(cloud, found, settings)
     except DataError as error:
         flags.append(str(error))
         return {"form": settings.form}
     flags += [flag for flag in found.flags if not flag.startswith("form included")]
     if settings.height == "hemisphere" and cloud.info.get("relief") == "99.8 % range":
         flags.append("no dome: the height is the range of the depth")
-    row = _row(found, paper, settings, (math.sqrt(mask.area / math.pi), calibration.to("nm")))
+    seen = (math.sqrt(mask.area / math.pi), calibration.to("nm"))
+    row = _columns_of(found, paper, settings, seen)
     floor = row["floor_Sq_nm"]
     if isinstance(floor, float) and found.Sq <= floor:
         flags.append(f"not above the depth model's floor: a smooth sphere gives {floor:.3g} nm")
@@ -343,13 +344,15 @@ def _measured(
     return row
 
 
-def _paper(cloud: PointCloud, found: Roughness, settings: RoughnessSettings) -> Roughness | None:
+def _paper_roughness(
+    cloud: PointCloud, found: Roughness, settings: RoughnessSettings
+) -> Roughness | None:
     if found.form == "none":
         return found
     return roughness(cloud, "none") if settings.paper else None
 
 
-def _row(
+def _columns_of(
     found: Roughness,
     paper: Roughness | None,
     settings: RoughnessSettings,

@@ -32,8 +32,8 @@ export function stepBin(bins, i, key) {
 }
 
 export class Sizes {
-  constructor({ root, store, commands, changed }) {
-    Object.assign(this, { root, store, commands });
+  constructor({ root, store, commands, changed, leave }) {
+    Object.assign(this, { root, store, commands, leave });
     this.weight = 3; // 3: by volume, 0: by number
     this.at = 0; // the bar that is a stop of the Tab key
     this.numbers = element("div", { class: "pnb-numbers" });
@@ -71,6 +71,7 @@ export class Sizes {
   showPlot() {
     const { summary, columns, particles } = this.store, heights = summary.sizes[this.weight]?.heights;
     if (!heights?.length) {
+      if (this.plot.contains(document.activeElement)) this.leave();
       const text = svg("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle", class: "pnb-axis" }, "no particle yet");
       return this.plot.replaceChildren(text);
     }
@@ -81,7 +82,9 @@ export class Sizes {
     this.at = nearestFull(this.bins, focused ? Number(document.activeElement.dataset.bin) : this.at);
     const bars = heights.map((_, i) => this.#bar(i, heights));
     this.plot.replaceChildren(...bars, ...this.#curve(heights), ...this.#axis(heights.length));
-    if (focused) (this.plot.querySelector(`[data-bin="${this.at}"]`) || this.plot).focus({ preventScroll: true });
+    const bar = focused && this.plot.querySelector(`[data-bin="${this.at}"]`);
+    if (bar) bar.focus({ preventScroll: true });
+    else if (focused) this.leave();
   }
 
   #bar(i, heights) {
