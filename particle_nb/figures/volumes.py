@@ -29,7 +29,7 @@ def _colours(volume: Volume) -> list[str]:
     """One colour a phase."""
     if len(volume.phases) <= len(PALETTE):
         return list(PALETTE[: len(volume.phases)])
-    return ["#%02x%02x%02x" % tuple(c) for c in instance_colours(len(volume.phases))]
+    return ["#" + bytes(c).hex() for c in instance_colours(len(volume.phases))]
 
 
 def _rgb(colour: str) -> tuple[int, ...]:
@@ -89,7 +89,9 @@ def slices(volume: Any, *, title: str | None = None) -> go.Figure:
     sliders = []
     for column, (across, right, down) in enumerate(_PLANES, 1):
         where = {"row": 1, "col": column}
-        fig.add_trace(go.Scatter(x=[0], y=[0], opacity=0, showlegend=False, hoverinfo="skip"), **where)
+        fig.add_trace(
+            go.Scatter(x=[0], y=[0], opacity=0, showlegend=False, hoverinfo="skip"), **where
+        )
         width, height = sizes[right] * edge, sizes[down] * edge
         fig.add_layout_image(
             {
@@ -120,7 +122,12 @@ def slices(volume: Any, *, title: str | None = None) -> go.Figure:
             lines[axis].append((len(fig.layout.shapes), side))
             fig.add_shape(
                 type="line",
-                **{f"{side}0": place, f"{side}1": place, f"{other}0": ends[0], f"{other}1": ends[1]},
+                **{
+                    f"{side}0": place,
+                    f"{side}1": place,
+                    f"{other}0": ends[0],
+                    f"{other}1": ends[1],
+                },
                 line={"color": "white", "width": 1, "dash": "dot"},
                 **where,
             )
@@ -246,7 +253,10 @@ def solids(volume: Any, style: str = "voxels", *, title: str | None = None) -> g
         words += f", every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } voxel drawn"
     layout(fig, words)
     unit = unit_text(volume.unit)
-    scene: dict[str, Any] = {"aspectmode": "data", "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.9}}}
+    scene: dict[str, Any] = {
+        "aspectmode": "data",
+        "camera": {"eye": {"x": 1.4, "y": -1.6, "z": 0.9}},
+    }
     for axis, n in zip(volume.axes, volume.shape, strict=True):
         limits = [0, n * volume.voxel]
         # z runs down, as the slices do

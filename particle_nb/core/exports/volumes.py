@@ -97,7 +97,9 @@ def _write_tiff(volume: Volume, stream: BinaryIO, name: str) -> None:
 
 
 def _write_npy(volume: Volume, stream: BinaryIO, name: str) -> None:
-    lost = [] if volume.calibration is None else [f"the voxel size ({volume.voxel:g} {volume.unit})"]
+    lost = (
+        [] if volume.calibration is None else [f"the voxel size ({volume.voxel:g} {volume.unit})"]
+    )
     if any(volume.name(label) != f"phase {label}" for label in volume.phases):
         lost.append("the names of the phases")
     if lost:
@@ -217,7 +219,9 @@ def _stack(file: Path) -> tuple[np.ndarray, float | None, str]:
                 )
             shape = tuple(n for axis, n in zip(series.axes, series.shape, strict=True) if n > 1)
             if len(shape) > 3:
-                raise ImageError(f"{file.name} has the axes {series.axes} {series.shape}, not z y x.")
+                raise ImageError(
+                    f"{file.name} has the axes {series.axes} {series.shape}, not z y x."
+                )
             if len(tif.series) > 1 and len(tif.pages) > len(series.pages):
                 raise ImageError(
                     f"the {len(tif.pages)} pages of {file.name} differ in size or type; a volume "
@@ -227,7 +231,7 @@ def _stack(file: Path) -> tuple[np.ndarray, float | None, str]:
             rows = int(np.prod(series.shape[:-1]))
             refuse_bomb(file, int(series.shape[-1]), rows, int(series.nbytes), stored)
             labels = np.asarray(series.asarray())
-            last = {axis: n for axis, n in zip(series.axes, series.shape, strict=True)}
+            last = dict(zip(series.axes, series.shape, strict=True))
             flat = (last.get("Y", labels.shape[-2]), last.get("X", labels.shape[-1]))
             labels = labels.reshape(-1, *flat)
             imagej = tif.imagej_metadata or {}
@@ -290,4 +294,3 @@ def _ours(info: str, labels: np.ndarray) -> dict[str, Any] | None:
     if not all(label.isdecimal() for label in names):
         return None
     return notes
-

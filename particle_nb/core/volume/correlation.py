@@ -139,7 +139,9 @@ def radial(volume: Volume, periodic: bool, longest: int) -> Radial:
         values = hits / pairs
         probability[place] = np.bincount(shell, weight * values[inside]) / total
         for axis in range(len(shape)):
-            along[axis].append(values[tuple(slice(None) if a == axis else 0 for a in range(len(shape)))])
+            along[axis].append(
+                values[tuple(slice(None) if a == axis else 0 for a in range(len(shape)))]
+            )
     return Radial(
         radius,
         np.bincount(shell, copies[inside]),

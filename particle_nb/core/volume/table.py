@@ -56,9 +56,7 @@ class MicrostructureSettings:
         if not isinstance(axes, str) or set(axes) - set("zyx") or len(set(axes)) < len(axes):
             raise DataError(f"transport_axes is made of z, y and x, or empty, not {axes!r}.")
         if not isinstance(self.transport, TransportSettings):
-            raise DataError(
-                f"transport is TransportSettings, not {type(self.transport).__name__}."
-            )
+            raise DataError(f"transport is TransportSettings, not {type(self.transport).__name__}.")
         check_number("error", self.error, 1e-4, 1)
         confidence(self.level)
 
@@ -85,9 +83,10 @@ def microstructure(
         ``phase``, ``name``, then (``_um`` is the unit of the calibration, ``_px`` without one):
         the columns of `representativity`; ``specific_surface_per_um`` (area of the phase's surface
         over the volume of the material) with ``_low`` and ``_high`` and, beside it,
-        ``voxel_faces_per_um`` (see `interface_areas`); ``mean_chord_um`` with ``_low`` and ``_high``
-        (four times the fraction over the surface) and along each axis ``mean_chord_z_um`` (the
-        fraction over its chords per length of test line); the columns of `connectivity`;
+        ``voxel_faces_per_um`` (see `interface_areas`); ``mean_chord_um`` with ``_low`` and
+        ``_high`` (four times the fraction over the surface) and along each axis
+        ``mean_chord_z_um`` (the fraction over its chords per length of test line); the columns of
+        `connectivity`;
         ``effective_diffusivity_z`` (relative to that of the phase) and ``tortuosity_factor_z`` of
         the phase conducting alone (see `diffusivity`). A phase that does not percolate has a
         diffusivity of 0, an infinite tortuosity, and says so in ``flag``. ``attrs`` holds voxel
@@ -132,7 +131,9 @@ def microstructure(
         "periodic": bool(periodic),
         "level": settings.level,
         "error": settings.error,
-        "surface": "Crofton, 13 directions" if volume.labels.ndim == 3 else "4 directions, isotropic",
+        "surface": "Crofton, 13 directions"
+        if volume.labels.ndim == 3
+        else "4 directions, isotropic",
         "connectivity": "6 (voxel faces)",
     }
     if volume.labels.ndim == 3:
@@ -219,7 +220,9 @@ def _joined(
             row[f"effective_diffusivity_{axis}"] = one.effective
             row[f"tortuosity_factor_{axis}"] = one.tortuosity_factor
             if one.flag:
-                flags[place].append("absent" if one.flag == "absent" else f"{one.flag} along {axis}")
+                flags[place].append(
+                    "absent" if one.flag == "absent" else f"{one.flag} along {axis}"
+                )
             if one.percolates:
                 ended[f"{row['name']} {axis}"] = {
                     "imbalance": one.imbalance,

@@ -345,7 +345,11 @@ class _Multigrid:
             self.x[level][...] = 0
             self._relax(level, (False, True, False))
             kernels.restrict_residual(
-                self.faces[level], self.total[level], self.b[level], self.x[level], self.b[level + 1]
+                self.faces[level],
+                self.total[level],
+                self.b[level],
+                self.x[level],
+                self.b[level + 1],
             )
         self.x[last][...] = 0
         self._relax(last, (False, True) * 4)
