@@ -28,6 +28,7 @@ _NAMES = {
         "PromptError",
     ),
     "core.image": ("Calibration", "Image", "read_image"),
+    "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.shape": ("DESCRIPTORS", "measure"),

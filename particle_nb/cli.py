@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from particle_nb.core.errors import DataError, ParticleError
+from particle_nb.core.errors import DataError, ImageError, ParticleError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,20 +82,68 @@ def _parser() -> argparse.ArgumentParser:
 def _report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel-size", metavar="'0.31 um'", help="overrides the file's scale")
     parser.add_argument("--segmenter", default="embedded", help="see `particle-nb models`")
-    parser.add_argument("--reference", metavar="CSV", help="reference size distribution")
+    parser.add_argument("--reference", metavar="FILE", help="reference size distribution")
+    parser.add_argument(
+        "--reference-unit", metavar="UNIT", help="of its sizes, where the file names none"
+    )
+    parser.add_argument(
+        "--reference-r", type=int, choices=(0, 1, 2, 3), help="0 number, 3 volume or mass"
+    )
+    parser.add_argument(
+        "--classes",
+        choices=("upper", "lower", "centre"),
+        help="which size of its class a row of the reference names",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs=2,
+        metavar=("SIZE", "VALUE"),
+        help="columns of the reference, by heading or by number from 0",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("undersize", "oversize", "share", "density"),
+        help="what the values of the reference are",
+    )
+    parser.add_argument(
+        "--decimal", choices=(".", ","), help="decimal sign of the reference, where nothing tells"
+    )
     parser.add_argument("--out", help="folder of the report (default: a new one below runs/)")
+
+
+def _expanded(paths: Sequence[str]) -> list[str]:
+    """Paths with wildcards as the files that they match, for shells that leave them alone."""
+    found: list[str] = []
+    for path in paths:
+        if Path(path).exists() or not glob.has_magic(path):
+            found.append(path)
+            continue
+        matched = sorted(glob.glob(path, recursive=True))
+        if not matched:
+            raise ImageError(f"no file matches {path!r} in {Path.cwd()}; check name and folder.")
+        found += [name for name in matched if name not in found]
+    return found
 
 
 def _report(given: argparse.Namespace) -> int:
     from particle_nb.validation.running import report
 
     reference = str(Path(given.reference).resolve()) if given.reference else None
+    options = {
+        "r": given.reference_r,
+        "classes": given.classes,
+        "columns": given.columns,
+        "kind": given.kind,
+        "decimal": given.decimal,
+    }
     run = report(
-        given.images,
+        _expanded(given.images),
         folder=given.out,
         pixel_size=given.pixel_size,
         segmenter=given.segmenter,
         reference=reference,
+        reference_unit=given.reference_unit,
+        reference_options={key: value for key, value in options.items() if value is not None},
     )
     return _say(run)
 
@@ -114,7 +163,9 @@ def _demo(given: argparse.Namespace) -> int:
 def _batch(given: argparse.Namespace) -> int:
     from particle_nb.batches import BatchSettings, batch, summarise
 
-    images = given.images[0] if len(given.images) == 1 else given.images
+    images: str | list[str] = _expanded(given.images)
+    # one folder or file goes by its own name; what a wildcard matched is a list
+    images = images[0] if given.images == images and len(images) == 1 else images
     settings = BatchSettings(
         pixel_size=given.pixel_size,
         segmenter=given.segmenter,
@@ -197,6 +248,9 @@ def _value(text: str) -> Any:
 
 
 def _say(run: Any) -> int:
+    problem = run.results.get("reference_problem")
+    if problem:
+        print(f"particle-nb: the reference is left out: {problem}", file=sys.stderr)
     if not run.ok:
         print(f"particle-nb: a cell failed: {run.error}", file=sys.stderr)
     print(f"report  {run.html}")

@@ -10,7 +10,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,10 @@ from particle_nb.models import (
     load_model,
 )
 from particle_nb.models.protocols import missing_members, settings_key
+from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
+    from particle_nb.core.learning import FeatureTable
     from particle_nb.core.surface import DepthMap
 
 Key = tuple[str, ...]
@@ -61,6 +63,8 @@ class Session:
     Nothing is loaded until it is used. Embeddings, proposals and depth maps are kept on the
     model's device under (model, weights digest, image digest, window) and dropped least recently
     used first when `cache_bytes` is exceeded. There is no current image: every call names its own.
+    A session can be copied and pickled: the copy has the same models and settings and an empty
+    cache; a pickled one loads its models anew.
 
     Parameters
     ----------
@@ -70,7 +74,9 @@ class Session:
         `particle_nb.models.Segmenter`.
     depth, features : str or object
         Likewise for depth maps (``"embedded"``, the package's own; any transformers depth model
-        by hub id or folder, such as ``"Intel/dpt-large"``) and particle features.
+        by hub id or folder, such as ``"Intel/dpt-large"``) and particle features
+        (``"embedded"``, the encoder of the package's own segmenter; ``"efficientnet-lite0"``,
+        ``"vgg-hed"``, or a DINOv2 by hub id or folder).
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     cache_bytes : int
@@ -95,7 +101,7 @@ class Session:
         self,
         segmenter: str | Segmenter = "embedded",
         depth: str | DepthEstimator = "embedded",
-        features: str | FeatureExtractor = "facebook/dinov2-base",
+        features: str | FeatureExtractor = "embedded",
         *,
         device: str = "auto",
         cache_bytes: int = 2 << 30,
@@ -235,20 +241,44 @@ class Session:
 
         return self._cached(key, compute, lambda depth: depth.relative.nbytes)
 
-    def features(self, image: Image, masks: MaskSet) -> np.ndarray:
-        """Return one feature vector per mask, float32 (N, D).
+    def features(self, image: Image, masks: MaskSet) -> FeatureTable:
+        """Return numbers of every mask that tell its class: ours, and beside them the model's.
+
+        Parameters
+        ----------
+        image : Image
+        masks : MaskSet
+            On the image's frame.
+
+        Returns
+        -------
+        FeatureTable
+            One row a mask: first the columns of `particle_nb.core.learning.particle_numbers`, then
+            those of the feature model; ``numpy.asarray`` gives float32 (N, D). Names of columns,
+            model, digest and licence of its weights go with it.
 
         Raises
         ------
         DataError
             If the masks are of another frame.
+        ModelError
+            If the model cannot be loaded, or does not answer with one row a mask.
         """
+        from particle_nb.core.learning import particle_numbers
+
         image = _image(image)
         if not isinstance(masks, MaskSet) or masks.shape != image.shape:
             raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
         model = self.feature_model
-        key = ("features", model.name, model.digest, image.digest, masks.digest)
-        return self._cached(key, lambda: model.extract(image, masks), lambda rows: rows.nbytes)
+        # the size in nm is one of the features, so the scale is part of the key
+        scale = str(image.calibration and image.calibration.to("nm"))
+        key = ("features", model.name, model.digest, image.digest, scale, masks.digest)
+
+        def compute() -> FeatureTable:
+            rows = np.asarray(model.extract(image, masks), np.float32)
+            return _beside(particle_numbers(image, masks), rows, model)
+
+        return self._cached(key, compute, lambda table: table.nbytes)
 
     def cache_info(self) -> CacheInfo:
         """Return counts of hits, misses, entries and bytes."""
@@ -266,6 +296,29 @@ class Session:
         with self._lock:
             self._cache.clear()
             self._counts = {"hits": 0, "misses": 0, "disk_hits": 0}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what was computed stays here, and named models are loaded anew where they are used
+        return {
+            "sources": self._sources,
+            "device": self.device,
+            "cache_bytes": self._max_bytes,
+            "cache_dir": self.cache_dir,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        sources = state.pop("sources")
+        self.__init__(**sources, **state)  # type: ignore[misc]
+
+    def __copy__(self) -> Session:
+        other = Session.__new__(Session)
+        other.__setstate__(self.__getstate__())
+        with self._lock:
+            other._models = dict(self._models)  # nothing changes a loaded model
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self.__copy__()
 
     def __repr__(self) -> str:
         names = {kind: getattr(source, "name", source) for kind, source in self._sources.items()}
@@ -313,6 +366,25 @@ class Session:
         return self.cache_dir / f"{name}.safetensors"
 
 
+def _beside(ours: FeatureTable, rows: np.ndarray, model: FeatureExtractor) -> FeatureTable:
+    """Put a model's rows beside our own numbers, with their names and their origin."""
+    if rows.ndim != 2 or len(rows) != len(ours):
+        raise ModelError(
+            f"{model.name!r} answered with an array of {rows.shape} for {len(ours)} masks; "
+            "a feature model gives one row a mask."
+        )
+    tag = model.name.rpartition("/")[2].replace(".", "_")
+    names = getattr(model, "names", None) or [f"{tag}.{i}" for i in range(rows.shape[1])]
+    return replace(
+        ours,
+        values=np.hstack([ours.values, rows]),
+        names=(*ours.names, *names),
+        model=model.name,
+        digest=model.digest,
+        licence=getattr(model, "licence", ""),
+    )
+
+
 def _image(image: Any) -> Image:
     if not isinstance(image, Image):
         raise ImageError(
@@ -327,9 +399,7 @@ def _bar(text: str, show: bool) -> Iterator[Progress | None]:
     if not show:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=text, leave=False, delay=1.0) as bar:
+    with progress_bar(text) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total

@@ -128,6 +128,31 @@ def _packed() -> list[dict[str, Any]]:
     return load_line(FakeSession().propose(IMAGE))["masks"]
 
 
+def test_a_copy_is_pasted_into_another_image(
+    front: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotator, "_CLIPBOARD", [])
+    assert "nothing was copied" in front.ask("paste", x=5, y=5)["message"]
+    assert "no particle is selected" in front.ask("copy", ids=[])["message"]
+    front.editor.do("polygon", path=[[1, 1], [9, 1], [9, 9], [1, 9]])
+    assert front.ask("copy", ids=[1]) == {"re": "r1", "kind": "copied", "count": 1}
+    front.editor.do("delete", ids=[1])  # what was copied stays as it was
+    made = annotator.Annotator(None, Image(np.zeros((40, 50), np.uint8)), autosave=False)
+    other = Browser(made, monkeypatch)
+    other.editor._canvas._received(None, {"id": "r2", "kind": "paste", "x": 30.2, "y": 20.4}, [])
+    delta, select = other.got
+    assert [p["id"] for p in delta["upserts"]] == [1]
+    assert delta["upserts"][0]["iou"] is None
+    assert select == {"re": None, "kind": "select", "ids": [1]}
+    assert made.selection == (1,)
+    r0, c0, r1, c1 = made.masks[0].bbox
+    assert (r1 - r0, c1 - c0) == (9, 9)
+    assert abs((c0 + c1 - 1) / 2 - 30.2) <= 0.5
+    assert abs((r0 + r1 - 1) / 2 - 20.4) <= 0.5
+    made.do("duplicate", ids=[1], shift=[3, 3])
+    assert len(made.masks) == 2
+
+
 def test_errors_go_back_to_their_request(front: Browser) -> None:
     for kind, content, text in (
         ("do", {"line": {"action": "point", "x": 3, "y": 3}}, "found nothing"),

@@ -226,6 +226,105 @@ def test_renamed_files_are_not_done_again(folder: Path, tmp_path: Path) -> None:
     assert result.particles()["image"].unique().tolist()[-1] == "zz.png"
 
 
+def sidecar(folder: Path, name: str, nm: float) -> None:
+    text = f"[SemImageFile]\nPixelSize={nm}\nDataSize=240x180\n"
+    (folder / f"{name}.txt").write_text(text)
+
+
+def test_a_changed_sidecar_is_a_changed_image(tmp_path: Path) -> None:
+    """Hitachi keeps the scale beside the picture: 500 nm, corrected to 50 nm, is a tenth."""
+    draw(tmp_path / "a.png", 1)
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    settings, out = BatchSettings(segmenter="classical"), tmp_path / "out"
+    sidecar(tmp_path, "a", 500)
+    sidecar(tmp_path, "b", 500)
+    first = batch([tmp_path / "a.png", tmp_path / "b.png"], settings, out, progress=False)
+    assert first.images["status"].tolist() == ["done", "duplicate"]
+    assert first.images["message"].tolist() == ["", "same as a.png"]
+    sidecar(tmp_path, "a", 50)
+    second = batch([tmp_path / "a.png", tmp_path / "b.png"], settings, out, progress=False)
+    assert second.images["status"].tolist() == ["done", "done"], "one picture at two scales"
+    assert [text.split(" (")[0] for text in second.images["scale"]] == ["50 nm/px", "0.5 um/px"]
+    largest = second.particles().groupby("image")["x_A_um"].max()
+    assert largest["b.png"] / largest["a.png"] == pytest.approx(10, rel=1e-6)
+    (tmp_path / "a.txt").unlink()
+    third = batch([tmp_path / "a.png"], settings, out, progress=False)
+    assert third.images["status"].tolist() == ["failed"], "a scale that is gone is no scale"
+
+
+def test_the_same_size_and_time_are_not_the_same_picture(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.bmp", tmp_path / "out"  # pictures of one size in pixels and bytes
+    draw(path, 1)
+    about = path.stat()
+    assert batch([path], SETTINGS, out, progress=False).images["n"].tolist() == [12]
+    draw(path, 7, radii=range(8, 14))
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert path.stat().st_size == about.st_size
+    assert batch([path], SETTINGS, out, progress=False).images["n"].tolist() == [6]
+
+
+def test_a_picture_that_changes_while_it_is_read_is_kept_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from particle_nb.batches import work as working
+
+    path, out, original = tmp_path / "a.bmp", tmp_path / "out", working.read_image
+    draw(path, 1)
+    whole = path.read_bytes()
+
+    def swapped(file: Path, *args: object, **options: object) -> object:
+        if path.read_bytes() == whole:
+            draw(path, 7, radii=range(8, 14))
+        return original(file, *args, **options)
+
+    monkeypatch.setattr(working, "read_image", swapped)
+    assert batch([path], SETTINGS, out, progress=False).images["n"].tolist() == [6]
+    monkeypatch.undo()
+    path.write_bytes(whole)
+    assert batch([path], SETTINGS, out, progress=False).images["n"].tolist() == [12]
+
+    rng = np.random.default_rng(0)
+
+    def restless(file: Path, *args: object, **options: object) -> object:
+        found = original(file, *args, **options)
+        path.write_bytes(path.read_bytes() + rng.bytes(1))
+        return found
+
+    monkeypatch.setattr(working, "read_image", restless)
+    path.write_bytes(whole)
+    failed = batch([path], SETTINGS, out / "2", progress=False).errors
+    assert failed["message"].str.contains("changed while it was read").all()
+    assert len(failed) == 1
+
+
+def test_damaged_records_are_done_again_and_damaged_tables_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    image, out = folder / "image_0.png", tmp_path
+    batch([image], SETTINGS, out, progress=False)
+    (record,) = (out / "parts").glob("*.json")
+    good = record.read_text()
+    about = json.loads(good)
+    for bad in (
+        "[]", "1", "[" * 5000, *(json.dumps({**about, **change}) for change in (
+            {"seconds": "abc"}, {"stamps": True}, {"stamps": [[1]]}, {"n": -1}, {"n": 10**30},
+            {"removed": []}, {"status": "x"}, {"bytes": None}, {"path": 3}, {"table_digest": 1},
+        ))
+    ):  # fmt: skip
+        record.write_text(bad)
+        assert batch([image], SETTINGS, out, progress=False).images["n"].tolist() == [12]
+    part = record.with_suffix(".parquet")
+    data = bytearray(part.read_bytes())
+    for place in range(4, len(data) - 4, len(data) // 12):
+        data[place] ^= 0xFF
+        part.write_bytes(data)
+        assert batch([image], SETTINGS, out, progress=False).images["n"].tolist() == [12]
+    table = (out / "images.parquet").read_bytes()
+    (out / "images.parquet").write_bytes(table[: len(table) // 2])
+    with pytest.raises(DataError, match="damaged"):
+        read_batch(out)
+
+
 # ---------------------------------------------------------------- deaths
 
 SCRIPT = """

@@ -12,7 +12,9 @@ from particle_nb import (
     MaskSet,
     cascade,
     mask_values,
+    measure,
 )
+from particle_nb.core.shape import contour
 
 SHAPE = (200, 300)
 ROWS, COLS = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -164,3 +166,26 @@ def test_bad_input_is_named() -> None:
         cascade(masks, np.zeros(SHAPE))
     with pytest.raises(DataError):
         cascade(masks, image, {"min_area": 3})
+
+
+def test_only_what_is_filtered_by_is_measured_and_no_mask_is_traced_twice(monkeypatch) -> None:
+    labels = np.zeros((60, 80), int)
+    labels[5:25, 5:25], labels[30:50, 20:60], labels[40:42, 70:72] = 1, 2, 3
+    image = Image(np.where(labels > 0, 200, 20).astype(np.uint8))
+    traced: list[int] = []
+    original = contour.measure_particles
+
+    def counted(crops):
+        traced.append(len(crops))
+        return original(crops)
+
+    monkeypatch.setattr(contour, "measure_particles", counted)
+    cascade(MaskSet.from_labels(labels), image)
+    assert traced == []  # no form factor was asked for
+    masks = MaskSet.from_labels(labels)
+    kept, audit = cascade(masks, image, FilterSettings(min_form_factor=0.1))
+    assert traced == [2]  # the speck of 4 px had gone before
+    assert len(measure(kept)) == 2
+    assert traced == [2]
+    by_form = audit[audit["stage"] == "form_factor"].set_index("mask")["value"]
+    assert by_form.tolist() == measure(masks)["form_factor"][by_form.index].tolist()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +142,51 @@ def test_a_batch_in_which_nothing_works_exits_1(tmp_path, capsys) -> None:
     arguments = ["batch", str(tmp_path / "a.png"), "--segmenter", "classical"]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
     assert "ImageError" in capsys.readouterr().err
+
+
+def test_wildcards_where_the_shell_has_none(tmp_path, monkeypatch, capsys) -> None:
+    """cmd and PowerShell hand on ``*.tif`` as it stands."""
+    from particle_nb import cli
+
+    for name in ("b.tif", "a.tif", "c[1].tif", "d.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.tif").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    assert cli._expanded(["*.tif"]) == ["a.tif", "b.tif", "c[1].tif"]
+    assert cli._expanded(["b.tif", "[ab].tif", "d.png"]) == ["b.tif", "a.tif", "d.png"]
+    assert cli._expanded(["c[1].tif", "missing.tif"]) == ["c[1].tif", "missing.tif"]
+    assert cli._expanded(["**/a.tif"]) == ["a.tif", str(Path("sub/a.tif"))]
+    for verb in ("report", "batch"):
+        assert main([verb, "*.jpg"]) == 2
+        assert "no file matches '*.jpg'" in capsys.readouterr().err
+
+
+def test_a_batch_of_a_wildcard(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(2):
+        io.imsave(folder / f"{k}.png", discs([19, 20, 21] * 3, k / 5), check_contrast=False)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["batch", "images/*.png", "--pixel-size", "0.5 um", "--segmenter", "classical"]
+    assert main([*arguments, "--out", "out"]) == 0
+    assert read_batch("out").images["status"].tolist() == ["done", "done"]
+
+
+def test_a_reference_that_cannot_be_read_costs_nothing_else(tmp_path, capsys) -> None:
+    """The particles are there, the report says what is missing and which option settles it."""
+    coins, out = tmp_path / "coins.png", tmp_path / "run"
+    io.imsave(coins, data.coins(), check_contrast=False)
+    table = "Channel Diameter (Lower)\tDiff. Volume\n5\t10\n10\t40\n20\t40\n40\t10\n80\t\n"
+    (tmp_path / "ls.csv").write_text(table)
+    arguments = ["report", str(coins), "--pixel-size", "0.5 um", "--segmenter", "classical"]
+    arguments += ["--reference", str(tmp_path / "ls.csv")]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "names no unit of size" in capsys.readouterr().err
+    assert (out / "particles.csv").is_file()
+    assert "names no unit" in (out / "report.html").read_text("utf-8")
+    options = ["--reference-unit", "um", "--classes", "lower", "--columns", "0", "1"]
+    options += ["--kind", "share", "--decimal", ".", "--reference-r", "3"]
+    assert main([*arguments, *options, "--out", str(tmp_path / "again")]) == 0
+    assert "reference" not in capsys.readouterr().err
+    assert "ls.csv" in (tmp_path / "again" / "report.html").read_text("utf-8")

@@ -10,10 +10,15 @@ import io
 import json
 import math
 import os
+import pickle
+import struct
+import sys
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import roifile
@@ -26,17 +31,21 @@ from pycocotools import mask as oracle
 
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.exports import (
+    AnnotationWarning,
     OverlapWarning,
     RoiWarning,
     read_coco,
+    read_geojson,
     read_labels,
     read_rois,
+    read_xlsx,
     write_coco,
     write_csv,
     write_geojson,
     write_labels,
     write_parquet,
     write_rois,
+    write_xlsx,
 )
 from particle_nb.core.exports.polygons import outlines, rasterise, union
 from particle_nb.core.files import atomic
@@ -611,3 +620,451 @@ def test_an_array_file_with_pickles_is_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ImageError, match="no TIFF"):
         read_labels(tmp_path / "m.npy")
+
+
+# ---------------------------------------------------------- label images by value, not by colour
+
+
+def five_labels() -> np.ndarray:
+    """Five particles of 90 to 130 px."""
+    labels = np.zeros((60, 80), np.uint8)
+    for k, (r, c) in enumerate([(5, 5), (5, 30), (30, 5), (30, 40), (45, 60)], 1):
+        labels[r : r + 10, c : c + 8 + k] = k
+    return labels
+
+
+def tables() -> dict[str, np.ndarray]:
+    colours = np.random.default_rng(1).integers(30, 255, (256, 3))
+    greys = np.repeat(np.arange(256)[:, None], 3, 1)
+    shared = greys.copy()
+    shared[1:6] = [[50] * 3, [50] * 3, [90] * 3, [90] * 3, [120] * 3]
+    black = np.zeros((256, 3), int)
+    return {"colours": colours, "two of one grey": shared, "inverse": greys[::-1], "black": black}
+
+
+@pytest.mark.parametrize("table", tables())
+@pytest.mark.parametrize("end", ["png", "tif", "bmp"])
+def test_the_index_is_the_label_whatever_its_colour(end: str, table: str, tmp_path: Path) -> None:
+    picture = Picture.fromarray(five_labels(), mode="P")
+    picture.putpalette(tables()[table].astype(np.uint8).ravel().tolist())
+    picture.save(tmp_path / f"m.{end}")
+    assert read_labels(tmp_path / f"m.{end}").areas.tolist() == [90, 100, 110, 120, 130]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_as_zero_does_not_turn_labels_over(dtype: type, tmp_path: Path) -> None:
+    labels = five_labels().astype(dtype)
+    tifffile.imwrite(tmp_path / "m.tif", labels, photometric="miniswhite", metadata=None)
+    assert read_labels(tmp_path / "m.tif").areas.tolist() == [90, 100, 110, 120, 130]
+    stack = np.stack([labels * 0, labels])
+    tifffile.imwrite(tmp_path / "s.tif", stack, imagej=True, photometric="miniswhite")
+    assert read_labels(tmp_path / "s.tif", page=1).areas.tolist() == [90, 100, 110, 120, 130]
+
+
+def test_a_channel_of_labels(tmp_path: Path) -> None:
+    both = np.stack([five_labels() * 40, five_labels()])
+    tifffile.imwrite(tmp_path / "m.tif", both, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(ImageError, match=r"2 channels.*channel="):
+        read_labels(tmp_path / "m.tif")
+    assert len(read_labels(tmp_path / "m.tif", channel=1)) == 5
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i4", "u8", "f4", ">u2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_numpy(dtype: str, order: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", five_labels().astype(dtype, order=order))  # type: ignore[call-overload]
+    assert read_labels(tmp_path / "m.npy").areas.tolist() == [90, 100, 110, 120, 130]
+    np.save(tmp_path / "s.npy", np.stack([five_labels()] * 3).astype(dtype))
+    with pytest.raises(ImageError, match=r"page=0 to page=2"):
+        read_labels(tmp_path / "s.npy")
+    assert len(read_labels(tmp_path / "s.npy", page=2)) == 5
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_cellpose(protocol: int, tmp_path: Path) -> None:
+    """Its dictionary of arrays, pickled as `numpy.save` does and by newer protocols."""
+    found = {
+        "outlines": five_labels() * 0,
+        "masks": five_labels().astype(np.uint16),
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(5, bool),
+        "filename": "C:/images/µ.tif",
+        "flows": [np.ones((60, 80, 3), np.uint8), np.float32(1.5), [0, np.zeros((2, 60, 80))]],
+        "diameter": np.float64(11.2),
+        "model_path": 0,
+    }
+    np.save(tmp_path / "a_seg.npy", found)  # type: ignore[arg-type]
+    assert read_labels(tmp_path / "a_seg.npy").areas.tolist() == [90, 100, 110, 120, 130]
+    held = np.empty((), object)
+    held[()] = found
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    pickle.dump(held, stream, protocol=protocol)
+    (tmp_path / "b_seg.npy").write_bytes(stream.getvalue())
+    assert read_labels(tmp_path / "b_seg.npy").areas.tolist() == [90, 100, 110, 120, 130]
+
+
+class Harmful:
+    def __init__(self, call: object, *given: object) -> None:
+        self.call, self.given = call, given
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.call, self.given
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        (os.system, ("touch pwned",)),
+        (eval, ("open('pwned', 'w')",)),
+        (np.load, ("x.npy",)),
+        (np.ndarray, ((10**12,),)),
+        (np.fromfile, ("/etc/hostname",)),
+        (io.open, ("pwned", "w")),
+    ],
+)
+def test_nothing_of_a_pickle_is_run(
+    call: object, given: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    pickle.dump({"masks": Harmful(call, *given)}, stream, protocol=2)
+    Path("m_seg.npy").write_bytes(stream.getvalue())
+    with pytest.raises(ImageError, match="no TIFF"):
+        read_labels("m_seg.npy")
+    assert os.listdir() == ["m_seg.npy"]
+
+
+def test_damaged_arrays_of_numpy_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", five_labels())
+    whole = (tmp_path / "m.npy").read_bytes()
+    huge = whole.replace(b"(60, 80)", b"(9**99,)")
+    for data in (whole[:200], whole[:9], whole[:40] + b"x" * 60, huge):
+        (tmp_path / "d.npy").write_bytes(data)
+        with pytest.raises(ImageError, match=r"d\.npy"):
+            read_labels(tmp_path / "d.npy")
+    for bad in (np.zeros(4), np.zeros((2, 2), complex), np.array("text"), np.zeros((2, 2, 2, 2))):
+        np.save(tmp_path / "b.npy", bad)
+        with pytest.raises(ImageError, match=r"b\.npy"):
+            read_labels(tmp_path / "b.npy")
+
+
+# ------------------------------------------------------------------- every area type of ImageJ
+
+KIND, SUB = roifile.ROI_TYPE, roifile.ROI_SUBTYPE
+TURN = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+#: Half axes of 20 and 10 px, turned.
+ELLIPSE = np.c_[
+    50 + 16 * np.cos(TURN) - 6 * np.sin(TURN), 50 + 12 * np.cos(TURN) + 8 * np.sin(TURN)
+]
+SLANTED = np.array([[20, 30], [50, 20], [56, 38], [26, 48]], float)  # 600 px
+
+
+def drawn(points: np.ndarray, kind: object, sub: object = SUB.UNDEFINED) -> bytes:
+    roi = roifile.ImagejRoi.frompoints(points)
+    roi.roitype, roi.subtype, roi.version = kind, sub, 228
+    if sub != SUB.UNDEFINED:
+        roi.x1, roi.y1, roi.x2, roi.y2 = 34, 38, 66, 62
+    return roi.tobytes()
+
+
+def boxed(
+    kind: object,
+    bounds: tuple[int, int, int, int] = (10, 20, 40, 60),
+    arc: int = 0,
+    exact: tuple[float, float, float, float] | None = None,
+) -> bytes:
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.version = kind, 228
+    roi.top, roi.left, roi.bottom, roi.right = bounds
+    roi.rounded_rect_arc_size = arc
+    if exact:
+        roi.options |= roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+        roi.xd, roi.yd, roi.widthd, roi.heightd = exact
+    return roi.tobytes()
+
+
+def axis_only(sub: object, ratio: float) -> bytes:
+    """What the tool stores beside its polygon: an axis of 40 px, and a ratio or a width."""
+    data = bytearray(drawn(ELLIPSE, KIND.FREEHAND, sub))
+    struct.pack_into(">H", data, 16, 0)  # without the polygon
+    struct.pack_into(">f", data, 52, ratio)
+    struct.pack_into(">i", data, 60, 0)
+    return bytes(data[:64])
+
+
+def composite(path: list[float]) -> bytes:
+    roi = roifile.ImagejRoi()
+    roi.roitype, roi.version = KIND.RECT, 228
+    roi.multi_coordinates, roi.shape_roi_size = np.array(path, np.float32), len(path)
+    roi.top, roi.left, roi.bottom, roi.right = 0, 0, 90, 90
+    return roi.tobytes()
+
+
+def circle(x: float, y: float, r: float) -> list[float]:
+    """Four cubic curves, as Java draws an ellipse."""
+    k = 0.5522847498 * r
+    return [0, x + r, y, 3, x + r, y + k, x + k, y + r, x, y + r,
+            3, x - k, y + r, x - r, y + k, x - r, y, 3, x - r, y - k, x - k, y - r, x, y - r,
+            3, x + k, y - r, x + r, y - k, x + r, y, 4]  # fmt: skip
+
+
+AREAS = {
+    "polygon": (drawn(SLANTED, KIND.POLYGON), 600),
+    "freehand": (drawn(ELLIPSE, KIND.FREEHAND), 200 * np.pi),
+    "traced": (drawn(SLANTED, KIND.TRACED), 600),
+    "ellipse tool": (drawn(ELLIPSE, KIND.FREEHAND, SUB.ELLIPSE), 200 * np.pi),
+    "rotated rectangle tool": (drawn(SLANTED, KIND.FREEHAND, SUB.ROTATED_RECT), 600),
+    "ellipse by its axis": (axis_only(SUB.ELLIPSE, 0.5), 200 * np.pi),
+    "rectangle by its axis": (axis_only(SUB.ROTATED_RECT, 15.0), 600),
+    "rectangle": (boxed(KIND.RECT), 1200),
+    "oval": (boxed(KIND.OVAL), 300 * np.pi),
+    "round corners": (boxed(KIND.RECT, arc=20), 1200 - (4 - np.pi) * 100),
+    "corners as round as can be": (boxed(KIND.RECT, arc=300), 300 * np.pi),
+    "sub-pixel rectangle": (boxed(KIND.RECT, (10, 20, 32, 41), 0, (20.4, 10.6, 20, 20)), 400),
+    "sub-pixel oval": (
+        boxed(KIND.OVAL, (10, 20, 32, 41), 0, (20.4, 10.6, 20.5, 20.5)), 10.25**2 * np.pi,
+    ),
+    "composite of curves": (composite(circle(40, 40, 20) + circle(40, 40, 10)), 300 * np.pi),
+    "composite of quadratic curves": (
+        composite([0, 10, 40, 2, 40, -20, 70, 40, 4]), 2 / 3 * 60 * 30,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AREAS)
+def test_every_area_type_of_imagej(name: str, tmp_path: Path) -> None:
+    data, area = AREAS[name]
+    (tmp_path / "a.zip").write_bytes(zipped(**{"a.roi": data}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (found,) = read_rois(tmp_path / "a.zip", (100, 100))
+    # pixel centres on a grid tell the area of a smooth outline within about its length / 20
+    assert found.area == pytest.approx(area, abs=max(4, 0.015 * area))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        axis_only(SUB.ELLIPSE, float("nan")),
+        axis_only(SUB.ROTATED_RECT, -3.0),
+        composite([0, 1, 1, 7, 2, 2]),
+        composite([1, 1, 1, 1, 2, 2]),
+        composite([0, 1, 1, 3, 2, 2]),
+    ],
+)
+def test_areas_that_make_no_sense_are_damaged(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(**{"a.roi": data}))
+    with pytest.raises(DataError, match=r"a\.roi is damaged"):
+        read_rois(tmp_path / "a.zip", (100, 100))
+
+
+# ------------------------------------------------------------------- one bad among good ones
+
+SQUARE = [5, 5, 15, 5, 15, 15, 5, 15]
+CODE = {"size": [30, 40], "counts": [155, 10, 1035]}
+
+
+def coco_of(*segmentations: object) -> dict[str, object]:
+    picture = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}
+    items = [
+        {"id": k, "image_id": 1, "category_id": 3, "bbox": [5, 5, 10, 10], "segmentation": found}
+        for k, found in enumerate(segmentations)
+    ]
+    return {
+        "images": [picture],
+        "categories": [{"id": 3, "name": "p"}],
+        "annotations": items,
+    }
+
+
+BAD = {
+    "two points": ([[1, 1, 2, 2]], "three x, y pairs"),
+    "between pixel centres": ([[20.6, 20.6, 20.9, 20.6, 20.9, 20.9]], "no pixel centre"),
+    "a box alone": ([], "no 'segmentation'"),
+    "outside": ([[90, 90, 99, 90, 99, 99]], "no pixel centre"),
+    "words": ([["a", "b", "c", "d", "e", "f"]], "list of numbers"),
+    "another size": ({"size": [3, 3], "counts": [0, 9]}, "the image is"),
+    "a code too short": ({"size": [30, 40], "counts": [5]}, "add up to 5"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_annotation_among_good_ones(bad: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    found, words = BAD[bad]
+    path.write_text(json.dumps(coco_of(*[[SQUARE]] * 4, found, *[[SQUARE]] * 5)))
+    with pytest.warns(AnnotationWarning, match="1 of 10 annotations were left out.*annotation 4"):
+        masks = read_coco(path)
+    assert masks.areas.tolist() == [100] * 9
+    # alone it is no file of masks
+    path.write_text(json.dumps(coco_of(found)))
+    with pytest.raises(DataError, match=words):
+        read_coco(path)
+
+
+def test_a_bad_part_of_a_good_annotation(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(coco_of([SQUARE, [1, 1, 2, 2]], [SQUARE])))
+    with pytest.warns(AnnotationWarning, match="annotation 0 has 1 of 2 polygons without area"):
+        assert read_coco(path).areas.tolist() == [100, 100]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        coco_of(SQUARE),
+        {"image": {"image_id": 1, "width": 40, "height": 30}, "annotations": [
+            {"id": 9, "segmentation": CODE, "predicted_iou": 0.9, "stability_score": 0.8}]},
+        [{"image_id": "007", "category_id": 1, "segmentation": CODE, "score": 0.9}],
+    ],
+)  # fmt: skip
+def test_other_documents_with_annotations(document: object, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(document))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (mask,) = read_coco(path)
+    assert mask.area in (10, 100)
+    if mask.area == 10:
+        assert mask.predicted_iou == 0.9
+
+
+def test_results_of_several_images_and_codes_that_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    rows = [{"image_id": name, "segmentation": CODE} for name in ("007", "7", "7")]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="2 images"):
+        read_coco(path)
+    assert len(read_coco(path, "007")) == 1
+    assert len(read_coco(path, 7)) == 2
+    # an id that is a number in one place and text in the other is one id
+    document = coco_of([SQUARE])
+    document["annotations"][0]["image_id"] = "1"  # type: ignore[index]
+    path.write_text(json.dumps(document))
+    assert len(read_coco(path)) == 1
+
+
+@given(mask_sets())
+@quick
+def test_geojson_round_trip(tmp_path: Path, masks: MaskSet) -> None:
+    write_geojson(masks, tmp_path / "m.geojson")
+    assert same(read_geojson(tmp_path / "m.geojson"), masks)
+
+
+def test_geojson_of_qupath(tmp_path: Path) -> None:
+    """Features without a collection, classes by name, measurements as a list, a bad one between."""
+    ring = [[5, 5], [15, 5], [15, 15], [5, 15], [5, 5]]
+    hole = [[8, 8], [10, 8], [10, 10], [8, 10], [8, 8]]
+
+    def feature(geometry: object, **properties: object) -> dict[str, object]:
+        return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+    def polygon(*rings: object) -> dict[str, object]:
+        return {"type": "Polygon", "coordinates": rings}
+
+    shifted = [[x + 2, y] for x, y in ring]
+    features = [
+        feature(polygon(ring), objectType="annotation", classification={"name": "Al", "color": []}),
+        feature({"type": "Point", "coordinates": [3, 3]}),
+        feature(polygon(ring, hole), classification={"names": ["A", "b"]},
+                measurements=[{"name": "predicted_iou", "value": 0.5}]),
+        # parts that overlap are one area, not a hole
+        feature({"type": "MultiPolygon", "coordinates": [[ring], [shifted]]}),
+        feature({"type": "GeometryCollection", "geometries": [polygon(ring)]}),
+    ]  # fmt: skip
+    path = tmp_path / "q.geojson"
+    for document in (features, {"type": "FeatureCollection", "features": features}):
+        path.write_text(json.dumps(document))
+        with pytest.raises(DataError, match="shape="):
+            read_geojson(path)
+        with pytest.warns(AnnotationWarning, match="1 of 5.*object 1: a 'Point' is no area"):
+            masks = read_geojson(path, (30, 40))
+        assert masks.areas.tolist() == [100, 96, 120, 100]
+        assert [mask.label for mask in masks] == ["Al", "A: b", "", ""]
+        assert masks[1].predicted_iou == 0.5
+    path.write_text(json.dumps(features[0]))
+    assert read_geojson(path, (30, 40)).areas.tolist() == [100]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", "[[", '{"features": 3}', '[{"geometry": {"type": "Point"}}]',
+     '[{"geometry": {"type": "Polygon", "coordinates": [[[0]]]}}]',
+     '[{"geometry": {"type": "Polygon", "coordinates": [[["a", 1], [2, 3], [4, 5]]]}}]',
+     '[{"geometry": {"type": "MultiPolygon", "coordinates": [1]}}]'],
+)  # fmt: skip
+def test_bad_geojson_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "q.geojson").write_text(text or " ")
+    with pytest.raises(DataError, match=r"q\.geojson"):
+        read_geojson(tmp_path / "q.geojson", (9, 9))
+
+
+# --------------------------------------------------------------------------- arrays and workbooks
+
+
+@given(mask_sets())
+@quick
+def test_label_arrays_round_trip(tmp_path: Path, masks: MaskSet) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverlapWarning)
+        write_labels(masks, tmp_path / "m.npy")
+        write_labels(masks, tmp_path / "m.tif")
+    assert np.array_equal(np.load(tmp_path / "m.npy"), tifffile.imread(tmp_path / "m.tif"))
+    assert read_labels(tmp_path / "m.npy").digest == read_labels(tmp_path / "m.tif").digest
+
+
+def test_workbooks_keep_numbers_and_text(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "image": ["000", "=1+1", "@a"],
+            "x_A_um": [0.1 + 0.2, 1e-300, np.nan],
+            "n": [1, -2, 3],
+            "flag": ["", "µ\x07", "+5"],
+            "whole": [True, False, True],
+        }
+    )
+    table.attrs["calibration"] = "0.31 um/px (typed)"
+    write_xlsx(table, tmp_path / "t.xlsx")
+    table.loc[1, "flag"] = "µ "  # a bell has no place in XML
+    # 16 digits stand in a workbook
+    back = read_xlsx(tmp_path / "t.xlsx")
+    pd.testing.assert_frame_equal(back, table, check_exact=False, rtol=1e-15, atol=0)
+    about = read_xlsx(tmp_path / "t.xlsx", "about")
+    assert about.to_numpy().tolist() == [["calibration", "0.31 um/px (typed)"]]
+    for cell in openpyxl.load_workbook(tmp_path / "t.xlsx")["table"]["A"]:
+        assert cell.data_type == "s"  # no formula is run when it is opened
+    named = pd.DataFrame({"n": [1]}, index=pd.Index(["a"], name="image"))
+    write_xlsx(named, tmp_path / "i.xlsx")
+    assert read_xlsx(tmp_path / "i.xlsx").columns.tolist() == ["image", "n"]
+
+
+def test_bad_workbooks_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04 broken")
+    write_xlsx(pd.DataFrame({"n": [1]}), tmp_path / "b.xlsx")
+    whole = (tmp_path / "b.xlsx").read_bytes()
+    (tmp_path / "c.xlsx").write_bytes(whole[:-200])
+    for name, words in (("a.xlsx", "no Excel"), ("c.xlsx", "no Excel"), ("d.xlsx", "d.xlsx")):
+        with pytest.raises((DataError, ImageError), match=words):
+            read_xlsx(tmp_path / name)
+    with pytest.raises(DataError, match="no sheet 'x'"):
+        read_xlsx(tmp_path / "b.xlsx", "x")
+    for bad in (None, 3, b"x"):
+        with pytest.raises(DataError, match="named by"):
+            read_xlsx(bad)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="DataFrame"):
+        write_xlsx({"a": [1]}, tmp_path / "t.xlsx")  # type: ignore[arg-type]
+
+
+def test_a_workbook_without_openpyxl_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match="pip install openpyxl"):
+        write_xlsx(pd.DataFrame({"n": [1]}), tmp_path / "t.xlsx")
+    assert os.listdir(tmp_path) == []

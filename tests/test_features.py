@@ -11,6 +11,7 @@ import pytest
 
 from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
+from particle_nb.core.learning import particle_numbers
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.models import MODELS, FeatureExtractor, load_model
 from particle_nb.models.features import load
@@ -92,15 +93,19 @@ def test_through_the_session_and_cached(saved) -> None:
     session = Session("classical", features=folder, device="cpu")
     image, masks = scene()
     rows = session.features(image, masks)
-    assert rows.shape == (4, 24)
+    ours = particle_numbers(image, masks)
+    assert rows.shape == (4, 24 + ours.shape[1])
     assert rows.dtype == np.float32
-    assert np.isfinite(rows).all()
+    np.testing.assert_array_equal(np.asarray(rows)[:, : ours.shape[1]], ours.values)
+    assert rows.names[-1] == "dinov2.23"
+    assert np.isfinite(rows.columns("dinov2").values).all()
+    assert (rows.model, rows.licence) == (folder, "Apache-2.0")
     assert isinstance(session.feature_model, FeatureExtractor)
     assert re.fullmatch(r"[0-9a-f]{16}", session.feature_model.digest)
     before = session.cache_info().hits
     assert session.features(image, masks) is rows
     assert session.cache_info().hits == before + 1
-    assert session.features(image, MaskSet((), image.shape)).shape == (0, 24)
+    assert session.features(image, MaskSet((), image.shape)).shape == (0, 24 + ours.shape[1])
 
 
 def test_any_image_and_batch_gives_the_same_rows(saved) -> None:

@@ -93,6 +93,28 @@ def test_psd_draws_the_distribution_it_is_given() -> None:
     assert "q<sub>3</sub>" in fig.layout.yaxis.title.text
 
 
+def test_psd_draws_its_intervals_and_says_what_is_in_them() -> None:
+    """Error bars end where `interval` says; the text names the images."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"image": np.repeat(list("abcdef"), 80), "x_A_um": np.exp(0.2 * rng.standard_normal(480))}
+    )
+    q0 = pnb.size_distribution(table, r=0)
+    fig = pnb.figures.psd(q0)
+    bars = [trace for trace in fig.data if trace.type == "scatter" and trace.error_x.array]
+    limits = q0.interval([10, 50, 90])
+    assert [bar.y[0] for bar in bars] == [10, 50, 90]
+    for bar, (low, high) in zip(bars, limits, strict=True):
+        assert bar.x[0] + bar.error_x.array[0] == pytest.approx(high)
+        assert bar.x[0] - bar.error_x.arrayminus[0] == pytest.approx(low)
+    texts = " ".join(note.text for note in fig.layout.annotations)
+    assert "image to image (6 images)" in texts
+    alone = pnb.figures.psd(pnb.size_distribution(table["x_A_um"], r=0))
+    assert "Not in them: image-to-image" in " ".join(n.text for n in alone.layout.annotations)
+    bare = pnb.figures.psd(q0, level=None)
+    assert not [t for t in bare.data if t.type == "scatter" and t.error_x.array]
+
+
 def test_psd_refuses_a_reference_of_another_kind() -> None:
     q3 = pnb.size_distribution([1.0, 2.0, 3.0], r=3, unit="um")
     with pytest.raises(DataError, match="Q_0"):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from particle_nb.core.annotation import read_log, replay, strokes
-from particle_nb.core.annotation.actions import ACTIONS, load_line, perform
+from particle_nb.core.annotation.actions import ACTIONS, load_line, paste_line, perform
 from particle_nb.core.annotation.drafts import encoding_window
 from particle_nb.core.annotation.history import History, Particle, State
 from particle_nb.core.errors import DataError, PromptError
@@ -244,6 +244,67 @@ def test_every_action_is_refused_with_nonsense() -> None:
     for action in ACTIONS:
         with pytest.raises((DataError, PromptError)):
             run({"action": action, "nonsense": 1})
+
+
+# ---------------------------------------------------------------------------------------- copies
+
+
+def test_a_moved_mask_keeps_its_pixels_and_claims_no_score() -> None:
+    rng = np.random.default_rng(3)
+    shape = (30, 40)
+    for _ in range(60):
+        crop = rng.random((7, 9)) < 0.5
+        crop[3, 4] = True
+        mask = Mask((8, 12), crop, shape, 0.9, 0.8, "round", 2.0)
+        dx, dy = (int(v) for v in rng.integers(-30, 45, 2))
+        # the same by brute force: every pixel by itself
+        rows, cols = np.nonzero(mask.full())
+        inside = (rows + dy >= 0) & (rows + dy < 30) & (cols + dx >= 0) & (cols + dx < 40)
+        got = strokes.moved(mask, (dx, dy), shape)
+        if not inside.any():
+            assert got is None
+            continue
+        assert got is not None
+        want = np.zeros(shape, bool)
+        want[rows[inside] + dy, cols[inside] + dx] = True
+        assert np.array_equal(got.full(), want)
+        assert (got.label, got.grid_px) == ("round", 2.0)
+        assert math.isnan(got.predicted_iou)
+        assert math.isnan(got.stability_score)
+    for shift in ((1,), "ab", (math.nan, 0), (math.inf, 0), None):
+        with pytest.raises(PromptError, match="a shift is"):
+            strokes.moved(mask, shift, shape)
+
+
+def test_copies_lie_where_they_are_told_and_replay_without_what_was_copied() -> None:
+    made = run(BOX, {"action": "set", "ids": [1], "label": "round", "locked": True, "note": "n"})
+    made = run({"action": "duplicate", "ids": [1], "shift": [20, 5]}, history=made)
+    copy = made.state[2]
+    assert made.state[1].mask.bbox == (1, 1, 10, 10)
+    assert copy.mask.bbox == (6, 21, 15, 30)
+    assert (copy.mask.label, copy.note, copy.locked, copy.source) == ("round", "n", False, "hand")
+    # two together around a place; what lies beyond the rim is cut off or left out
+    pair = [made.state[1].mask, made.state[2].mask]
+    line = paste_line(pair, (IMAGE.shape[1] - 12, 100), IMAGE.shape)
+    made = run(line, history=made)
+    boxes = [made.state[n].mask.bbox for n in (3, 4)]
+    width = IMAGE.shape[1]
+    # the box around both is 29 columns and 14 rows: its middle is column 14 and row 6.5 of it
+    assert boxes[0][:2] == (93, width - 12 - 14)
+    assert boxes[1] == (boxes[0][0] + 5, boxes[0][1] + 20, boxes[0][2] + 5, width)
+    log = made.log(**FACTS)
+    assert replay(log, FakeSession(), IMAGE).identical
+    for masks, centre, said in (
+        ([], (5, 5), "nothing was copied"),
+        (pair, (-500, 5), "nothing of the copy"),
+        (pair, (math.nan, 5), "x and y"),
+    ):
+        with pytest.raises(PromptError, match=said):
+            paste_line(masks, centre, IMAGE.shape)
+    with pytest.raises(PromptError, match="nothing of the copy"):
+        run({"action": "duplicate", "ids": [1], "shift": [900, 0]}, history=made)
+    with pytest.raises(DataError):
+        run({"action": "duplicate", "ids": [77]}, history=made)
 
 
 # ------------------------------------------------------------------------------------------- log

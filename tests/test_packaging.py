@@ -96,6 +96,8 @@ def test_a_wheel_holds_notebooks_scripts_and_weights(wheel: Path) -> None:
         "particle_nb/core/masks/masks.py",
     ):
         assert needed in names, f"{needed} is not in the wheel"
+    outside = ("training/", "tests/", "oracles/", "benchmarks/")
+    assert not [name for name in names if name.startswith(outside)]
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
+import time
 import warnings
 from pathlib import Path
 
@@ -272,6 +274,12 @@ def test_sieves_by_number_inch_phi_and_with_their_unit(
     found(put(tmp_path, f"{heading};Retained (g)\n" + rows(cells, ON, sep=";") + pan))
 
 
+def test_fractions_between_two_sieves(tmp_path: Path) -> None:
+    between = ["+10", "-10+18", "-18+35", "-35 +60", "-60/+120", "-120+230", "-230"]
+    text = "Mesh;Wt %\n" + rows(between, [*ON[::-1], 4], sep=";")
+    found(put(tmp_path, text))
+
+
 def test_a_number_that_no_sieve_has_is_refused(tmp_path: Path) -> None:
     for heading in ("Mesh", "BS mesh"):
         file = put(tmp_path, f"{heading};Passing (%)\n" + rows([231, *US[1:]], BELOW, sep=";"))
@@ -461,6 +469,9 @@ def test_layouts_of_instruments(layout: str, comma: bool, encoding: str, tmp_pat
         "d(0.1)\t105.32 um\nd(0.5)\t407.17 um\nd(0.9)\t1219.01 um\n",
         "D[v,0.1] [µm];D[v,0.5] [µm];D[v,0.9] [µm]\n105.32;407.17;1219.01\n",
         "Sample,Dv10 (µm),Dv50 (µm),Dv90 (µm)\nA,105.32,407.17,1219.01\n",
+        "x10,3 [µm];x50,3 [µm];x90,3 [µm]\n105,32;407,17;1219,01\n",
+        "D10: 105.32 µm\nD50: 407.17 µm\nD90: 1219.01 µm\n",
+        "D(0.1) = 0,10532 mm\nD(0.5) = 0,40717 mm\nD(0.9) = 1,21901 mm\n",
         "Percentile,Size (um)\n10,105.32\n50,407.17\n90,1219.01\n",
         "Percentile,Size (um)\n0.1,105.32\n0.5,407.17\n0.9,1219.01\n",
         "Perzentil (%);Größe (mm)\n10;0,10532\n50;0,40717\n90;1,21901\n",
@@ -594,3 +605,13 @@ def test_tables_of_excel(tmp_path: Path) -> None:
         (tmp_path / "d.xlsx").write_bytes(data)
         with pytest.raises(DataError, match=r"no Excel workbook"):
             read_distribution(tmp_path / "d.xlsx")
+
+
+def test_long_headings_and_cells_take_linear_time(tmp_path: Path) -> None:
+    for heading in ("cum" * 60_000, "(" * 150_000, "D10" * 60_000, "1 " * 90_000):
+        file = put(tmp_path, f"Size (um);{heading}\n1;10\n2;60\n3;{heading}\n4;100\n")
+        start = time.process_time()
+        with warnings.catch_warnings(), contextlib.suppress(DataError):
+            warnings.simplefilter("ignore", ReferenceWarning)
+            read_distribution(file)
+        assert time.process_time() - start < 2

@@ -22,7 +22,7 @@ from PIL import ImageDraw
 from vendor_files import H, W, fei, noise, tescan, zeiss
 
 from particle_nb.core.errors import CalibrationError, ImageError
-from particle_nb.core.image import read_image, read_pixels
+from particle_nb.core.image import Image, read_image, read_pixels
 from particle_nb.core.image.infobar import find_info_bar
 
 # ------------------------------------------------------------------------------------- TIFF pixels
@@ -538,3 +538,209 @@ sys.stdout.write(str((peak() - before) / 1024))
     )
     above = float(done.stdout)  # MiB over the warm reader
     assert 95 <= above < 2 * 95, above  # the pixels alone are 95.4
+
+
+# ------------------------------------------------------------ channels, colours and inverted greys
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 8])
+@pytest.mark.parametrize("where", [0, -1])
+@pytest.mark.parametrize("layout", ["ome", "imagej", "samples", "planar"])
+def test_every_channel_reaches_the_grey(
+    layout: str, where: int, count: int, tmp_path: Path
+) -> None:
+    """A step of 120 in one of the detectors is 120 / count in their mean."""
+    stack = np.full((count, H, W), 60, np.uint8)
+    stack += np.arange(W, dtype=np.uint8) % 3  # no channel is the same everywhere
+    stack[where, 20:60, 30:80] += 120
+    path = tmp_path / ("a.ome.tif" if layout == "ome" else "a.tif")
+    options: dict[str, Any] = {
+        "ome": {"metadata": {"axes": "CYX"}},
+        "imagej": {"imagej": True, "metadata": {"axes": "CYX"}},
+        "samples": {"planarconfig": "contig", "metadata": None},
+        "planar": {"planarconfig": "separate", "metadata": None},
+    }[layout]
+    data = np.moveaxis(stack, 0, -1) if layout == "samples" else stack
+    tifffile.imwrite(path, data, photometric="minisblack", **options)
+    image = read_image(path, "1 um")
+    assert image.pixels.shape == (H, W, count)
+    step = image.grey[20:60, 30:80].mean() - image.grey[70:, 90:].mean()
+    assert step == pytest.approx(120 / count, abs=0.1)
+    for channel in (0, count - 1):
+        one = read_image(path, "1 um", channel=channel)
+        assert np.array_equal(one.pixels, stack[channel])
+        assert f"channel {channel} of {count}" in one.info["notes"]
+    for bad in (count, -1):
+        with pytest.raises(ImageError, match=f"{count} channels"):
+            read_image(path, channel=bad)
+    for odd in (1.5, "0", True):
+        with pytest.raises(ImageError, match="channel is"):
+            read_image(path, channel=odd)  # type: ignore[arg-type]
+
+
+def test_one_channel_of_a_colour_picture(tmp_path: Path) -> None:
+    pixels = noise((H, W, 3))
+    Picture.fromarray(pixels).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    for name in ("a.png", "a.tif"):
+        assert np.array_equal(read_image(tmp_path / name, channel=2).pixels, pixels[..., 2])
+        with pytest.raises(ImageError, match="3 channels"):
+            read_image(tmp_path / name, channel=3)
+    Picture.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
+    with pytest.raises(ImageError, match="1 channel, from 0 to 0"):
+        read_image(tmp_path / "g.png", channel=1)
+
+
+def test_a_fourth_sample_without_a_meaning(tmp_path: Path) -> None:
+    """Transparency where it is the same everywhere, a detector where it is not."""
+    pixels = noise((H, W, 4))
+    opaque = pixels.copy()
+    opaque[..., 3] = 255
+    for data, channels in ((pixels, 4), (opaque, 3)):
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            data,
+            photometric="rgb",
+            extrasamples=["unspecified"],
+            metadata=None,
+        )
+        assert np.array_equal(read_image(tmp_path / "a.tif").pixels, data[..., :channels])
+    rgb = opaque[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    assert np.allclose(Image(opaque).grey, rgb)
+    assert np.allclose(Image(pixels).grey, pixels.mean(axis=2))
+
+
+def test_colour_tables_of_either_depth(tmp_path: Path) -> None:
+    """Entries of 8 bits, which some programs write where 16 belong, are not all black."""
+    index = noise()
+    rng = np.random.default_rng(2)
+    colours = rng.integers(0, 256, (3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "e.tif", index, photometric="palette", colormap=colours)
+    assert np.array_equal(read_image(tmp_path / "e.tif").pixels, colours.astype(np.uint8).T[index])
+    grey = np.tile(np.arange(255, -1, -1, dtype=np.uint16), (3, 1))
+    tifffile.imwrite(tmp_path / "g.tif", index, photometric="palette", colormap=grey)
+    assert np.array_equal(read_image(tmp_path / "g.tif").pixels, 255 - index)
+    # 16-bit pixels with greys of their own depth keep it
+    deep = noise(dtype=np.uint16)
+    table = np.tile(np.arange(65_535, -1, -1, dtype=np.uint16), (3, 1))
+    tifffile.imwrite(tmp_path / "d.tif", deep, photometric="palette", colormap=table)
+    assert np.array_equal(read_image(tmp_path / "d.tif").pixels, 65_535 - deep)
+
+
+def test_ycbcr_and_cielab_become_rgb(tmp_path: Path) -> None:
+    """Truth: Pillow's conversion of YCbCr, scikit-image's of CIELAB."""
+    from skimage.color import rgb2lab
+
+    rgb = noise((H, W, 3))
+    ycbcr = np.asarray(Picture.fromarray(rgb).convert("YCbCr"))
+    tifffile.imwrite(
+        tmp_path / "y.tif", ycbcr, photometric="ycbcr", subsampling=(1, 1), metadata=None
+    )
+    image = read_image(tmp_path / "y.tif")
+    assert np.abs(image.pixels.astype(int) - rgb).max() <= 3
+    assert "YCbCr was converted to RGB" in image.info["notes"]
+    lab = rgb2lab(rgb)
+    for kind, bits in (("cielab", 8), ("icclab", 8), ("cielab", 16), ("icclab", 16)):
+        top, unit = 2**bits - 1, 1 if bits == 8 else 256
+        light = np.rint(lab[..., :1] * top / 100)
+        chroma = np.rint(lab[..., 1:] * unit)
+        chroma = chroma % (top + 1) if kind == "cielab" else chroma + (top + 1) // 2
+        stored = np.concatenate([light, chroma], -1).astype(f"u{bits // 8}")
+        tifffile.imwrite(tmp_path / "l.tif", stored, photometric=kind, metadata=None)
+        image = read_image(tmp_path / "l.tif")
+        assert np.abs(image.pixels.astype(int) - rgb).max() <= (12 if bits == 8 else 1)
+        assert "CIELAB was converted to RGB" in image.info["notes"]
+
+
+def test_jpeg_in_tiff_is_not_converted_twice(tmp_path: Path) -> None:
+    smooth = np.stack([np.add.outer(np.arange(H), np.arange(W))] * 3, -1).astype(np.uint8)
+    smooth[..., 1] //= 2
+    how = {"level": 95, "outcolorspace": "YCBCR"}
+    tifffile.imwrite(
+        tmp_path / "j.tif", smooth, photometric="rgb", compression="jpeg", compressionargs=how
+    )
+    with tifffile.TiffFile(tmp_path / "j.tif") as tif:
+        assert tif.pages[0].aspage().photometric == 6  # YCbCr
+    assert np.abs(read_image(tmp_path / "j.tif").pixels.astype(int) - smooth).max() <= 12
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
+def test_inverted_greys_of_every_kind(dtype: str, tmp_path: Path) -> None:
+    pixels = noise(dtype=np.dtype(dtype))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", metadata=None)
+    got = read_image(tmp_path / "a.tif").pixels
+    assert got.dtype == np.dtype(dtype)
+    order = np.argsort(pixels, axis=None, kind="stable")
+    assert (np.diff(got.ravel()[order].astype(float)) <= 0).all()
+    assert np.ptp(got.astype(float)) == pytest.approx(np.ptp(pixels.astype(float)), rel=1e-6)
+
+
+def test_an_inverted_stack_of_imagej(tmp_path: Path) -> None:
+    """Every plane is turned over, also where ImageJ wrote all behind one page."""
+    stack = noise((3, H, W))
+    with tifffile.TiffWriter(tmp_path / "a.tif", imagej=True) as tif:
+        tif.write(stack, photometric="miniswhite", metadata={"axes": "ZYX"})
+    assert np.array_equal(read_image(tmp_path / "a.tif", page=2).pixels, 255 - stack[2])
+
+
+def test_raw_sensor_images_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(), photometric="minisblack", metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        place = tif.pages[0].aspage().tags[262].valueoffset
+    struct.pack_into("<H", data, place, 32803)
+    (tmp_path / "a.tif").write_bytes(bytes(data))
+    with pytest.raises(ImageError, match="sensor mosaic"):
+        read_image(tmp_path / "a.tif")
+
+
+# ------------------------------------------------------------------------------ arrays of a caller
+
+
+def test_an_image_does_not_change_with_the_array_it_was_given() -> None:
+    array = noise()
+    for given in (array, array[::2], array.T, array.reshape(-1)[: H * W // 2].reshape(H, W // 2)):
+        array[:] = noise()
+        image = Image(given)
+        before, digest = image.pixels.copy(), image.digest
+        array[:] = 0
+        assert np.array_equal(image.pixels, before)
+        assert Image(image.pixels).digest == digest
+        with pytest.raises(ValueError, match="read-only"):
+            image.pixels[0, 0] = 1
+    assert array.flags.writeable
+
+
+def test_what_nobody_can_change_is_not_copied() -> None:
+    array = noise()
+    array.flags.writeable = False
+    assert np.shares_memory(Image(array).pixels, array)
+    image = Image(noise())
+    assert np.shares_memory(Image(image.pixels[10:20]).pixels, image.pixels)
+
+
+@pytest.mark.parametrize("kind", ["u2", "i4", "f4", "f8"])
+def test_byte_order_does_not_make_another_image(kind: str) -> None:
+    array = noise(dtype=np.dtype(kind))
+    swapped = array.astype(array.dtype.newbyteorder())
+    image = Image(swapped)
+    assert image.pixels.dtype.isnative
+    assert image.digest == Image(array).digest
+    assert np.array_equal(image.grey, Image(array).grey)
+
+
+def test_masked_pixels_are_no_pixels() -> None:
+    array = noise(dtype=np.uint16)
+    hidden = np.zeros(array.shape, bool)
+    hidden[:20] = True
+    array[:20] = 65_535
+    image = Image(np.ma.MaskedArray(array, hidden))
+    assert np.isnan(image.pixels[:20]).all()
+    assert np.array_equal(image.pixels[20:], array[20:])
+    assert image.grey[:20].max() == array[20:].min()
+    plain = Image(np.ma.MaskedArray(array))
+    assert plain.pixels.dtype == np.uint16
+    with pytest.raises(ImageError, match="no finite"):
+        Image(np.ma.MaskedArray(array, True))
+    with pytest.raises(ImageError, match="real numbers"):
+        Image(np.zeros((4, 4), "m8[s]"))

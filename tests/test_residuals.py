@@ -213,9 +213,9 @@ def without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, instead in passes.items():
         monkeypatch.setattr(levelling, name, instead)
-    monkeypatch.setattr(areal, "_firsts", heights._block_firsts)
-    monkeypatch.setattr(areal, "_centrals", heights._block_centrals)
-    monkeypatch.setattr(cloud_module, "_in_one_pass", in_array_operations)
+    monkeypatch.setattr(areal, "_first_moments", heights._block_firsts)
+    monkeypatch.setattr(areal, "_central_moments", heights._block_centrals)
+    monkeypatch.setattr(cloud_module, "_assemble", in_array_operations)
 
 
 def test_without_the_compiler_the_numbers_are_the_same(monkeypatch):

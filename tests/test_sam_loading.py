@@ -9,11 +9,14 @@ import copy
 import json
 import os
 import pickle
+import re
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sam_weights import official, random_sam, save
 
 from particle_nb.core.errors import ModelError
@@ -21,7 +24,7 @@ from particle_nb.models import Segmenter, load_model
 from particle_nb.models.sam import load, load_original
 from particle_nb.models.sam.checkpoint import config_of, sizes_of, to_transformers
 from particle_nb.models.sam.decoder import FastDecoder, Workspace
-from particle_nb.models.weights import multiplies_bf16, pick_device
+from particle_nb.models.weights import multiplies_bf16, pick_device, weights_digest
 
 SIDE = 256  # of the encoder's input: a small SAM with SAM's own decoder
 
@@ -251,3 +254,73 @@ def test_the_original_package_is_optional(weights, monkeypatch):
         load_original(str(weights[2]), "cpu")
     with pytest.raises(ModelError, match="which checkpoint"):
         load_original("", "cpu")
+
+
+# ------------------------------------------------------- tensors that a plain SAM has no place for
+
+ADAPTERS = {
+    "LoRA": "image_encoder.blocks.0.attn.qkv.linear_a_q.weight",
+    "an adapter": "image_encoder.blocks.1.MLP_Adapter.D_fc1.weight",
+    "HQ-SAM": "mask_decoder.hf_token.weight",
+    "": "image_encoder.blocks.0.extra.weight",
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("end", ["pth", "safetensors"])
+def test_a_tuned_checkpoint_is_not_loaded_as_the_untuned_one(kind, end, weights, tmp_path):
+    tensors = official(weights[0])
+    tensors[ADAPTERS[kind]] = torch.ones(2, 3)
+    path = tmp_path / f"tuned.{end}"
+    if end == "pth":
+        torch.save({"model_state": tensors}, path)
+    else:
+        save_file(tensors, path)
+    words = f"1 tensors that a plain SAM has no place for.*{re.escape(ADAPTERS[kind])}"
+    with pytest.raises(ModelError, match=words) as told:
+        load(str(path), "cpu")
+    assert ("they look like " + kind in str(told.value)) is bool(kind)
+
+
+def test_pixel_statistics_are_no_adapter(weights, sam, tmp_path):
+    tensors = official(weights[0])
+    tensors["pixel_mean"] = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+    tensors["pixel_std"] = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+    torch.save(tensors, tmp_path / "a.pth")
+    assert load(str(tmp_path / "a.pth"), "cpu").digest == sam.digest
+    tensors["pixel_mean"] = torch.zeros(3)
+    torch.save(tensors, tmp_path / "b.pth")
+    with pytest.raises(ModelError, match="pixel_mean"):
+        load(str(tmp_path / "b.pth"), "cpu")
+
+
+def test_two_models_in_one_checkpoint(weights, tmp_path):
+    tensors = official(weights[0])
+    both = tensors | {f"model.{key}": value + 1 for key, value in tensors.items()}
+    torch.save(both, tmp_path / "two.pth")
+    with pytest.raises(ModelError, match="twice, of two models"):
+        load(str(tmp_path / "two.pth"), "cpu")
+
+
+def test_a_folder_with_an_adapter(weights, tmp_path):
+    folder = tmp_path / "tuned"
+    shutil.copytree(weights[1], folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["vision_encoder.layers.0.attn.lora_A.weight"] = torch.ones(2, 3)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no place for.*lora_A.*LoRA"):
+        load(str(folder), "cpu")
+    shutil.copytree(weights[1], tmp_path / "peft")
+    (tmp_path / "peft" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="merge_and_unload"):
+        load(str(tmp_path / "peft"), "cpu")
+
+
+def test_every_tensor_is_in_the_digest(weights, tmp_path):
+    """One value more or less in any of them is another digest."""
+    plain = weights_digest(official(weights[0]))
+    for key, value in official(weights[0]).items():
+        changed = official(weights[0])
+        changed[key] = value.clone()
+        changed[key].view(-1)[-1] += 1
+        assert weights_digest(changed) != plain, key

@@ -249,3 +249,28 @@ def test_the_stored_log_belongs_to_the_picture_of_the_notebook() -> None:
     wholes = [line for line in lines if line.get("label") == "agglomerate"]
     assert labels.count("primary") == 150
     assert len(wholes) == 1
+
+
+def test_files_of_one_stem_keep_their_own_truth(tmp_path: Path) -> None:
+    """a.png and a.bmp are two pictures; a third has two label images, and that is said."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for seed, file in enumerate(("a.png", "a.bmp", "b.png")):
+        grey, masks = picture(seed, [r + 3 * seed for r in RADII])
+        PIL.Image.fromarray(grey).save(tmp_path / "images" / file)
+        truth = MaskSet(tuple(Mask.from_full(mask) for mask in masks)).to_labels()
+        if file != "b.png":
+            PIL.Image.fromarray(truth.astype(np.uint8)).save(tmp_path / "labels" / file)
+        else:
+            np.save(tmp_path / "labels" / "b_seg.npy", truth)
+            exports.write_labels(MaskSet.from_labels(truth), tmp_path / "labels" / "b.tif")
+    given = {"images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
+    run = validate(
+        "validate_segmentation", given | {"segmenter": "classical"}, folder=tmp_path / "run"
+    )
+    assert run.ok, run.error
+    scores = pd.read_csv(tmp_path / "run" / "scores.csv")
+    assert set(scores["image"]) == {"a.png", "a.bmp"}
+    assert (scores["f1"] > 0.9).all()
+    (failed,) = run.results["failed"]
+    assert "b.tif, b_seg.npy" in failed["error"]

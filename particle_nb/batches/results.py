@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,15 @@ class BatchResult:
 
     def particles(self) -> pd.DataFrame:
         """Read the particles of all images, as `measure` gives them, with the column ``image``."""
-        return pq.read_table(self.folder / "particles.parquet").to_pandas()
+        with _named_damage(self.folder / "particles.parquet") as path:
+            return pq.read_table(path).to_pandas()
 
     def by_image(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Read the particles image by image, so that memory holds one at a time."""
-        with pq.ParquetFile(self.folder / "particles.parquet") as file:
+        with (
+            _named_damage(self.folder / "particles.parquet") as path,
+            pq.ParquetFile(path) as file,
+        ):
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group).to_pandas()
                 yield str(table["image"].iloc[0]), table
@@ -143,14 +148,32 @@ def read_batch(out: str | os.PathLike[str]) -> BatchResult:
     particle_nb.core.errors.DataError: no completed batch in 'no-such-folder'; ...
     """
     folder = Path(out)
-    try:
-        images = pd.read_parquet(folder / "images.parquet")
-    except (OSError, pa.ArrowException) as error:
+    if not (folder / "images.parquet").is_file():
         raise DataError(
-            f"no completed batch in {str(out)!r}; run batch(images, settings, out) to its end "
-            f"({type(error).__name__})."
-        ) from None
+            f"no completed batch in {str(out)!r}; run batch(images, settings, out) to its end."
+        )
+    with _named_damage(folder / "images.parquet") as path:
+        images = pd.read_parquet(path)
+    missing = {"image", "path", "status", "n", "message", "error", "notes"} - set(images.columns)
+    if missing:
+        raise DataError(f"{path} is not the table of a batch: {min(missing)!r} is missing.")
     return BatchResult(folder, images)
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[Path]:
+    """Say which table of a batch is damaged, whatever its reader raises of it."""
+    try:
+        if not path.is_file():
+            raise DataError(f"no completed batch in {str(path.parent)!r}: there is no {path.name}.")
+        yield path
+    except (OSError, pa.ArrowException, ValueError, KeyError, IndexError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:200]}); run the batch again: "
+            "what is done is not done again."
+        ) from None
 
 
 def _jobs(images: Any, settings: BatchSettings, out: Path) -> list[Job]:
@@ -188,6 +211,11 @@ def _jobs(images: Any, settings: BatchSettings, out: Path) -> list[Job]:
     common = Path(os.path.commonpath([path.parent for path in full]))
     scales = {Path(path).absolute(): scale_text(size) for path, size in sizes.items()}
     return [
-        Job(path, path.relative_to(common).as_posix(), scales.get(path, settings.pixel_size))
+        Job(path, _name(path.relative_to(common)), scales.get(path, settings.pixel_size))
         for path in full
     ]
+
+
+def _name(path: Path) -> str:
+    """A name for tables: a path need not be text."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")

@@ -17,7 +17,8 @@ from typing import Any
 
 from particle_nb.batches.store import Store
 from particle_nb.batches.work import BatchSettings, Job, model_key, start_worker, work
-from particle_nb.core.errors import DataError, ModelError
+from particle_nb.core.errors import DataError, ImageError, ModelError
+from particle_nb.progress import progress_bar
 
 
 @dataclass
@@ -78,25 +79,22 @@ def pool_of(settings: BatchSettings, workers: int, client: Any) -> Iterator[Pool
 @dataclass(frozen=True)
 class _Task:
     index: int
-    part: str
 
 
 def run(
     jobs: list[Job], settings: BatchSettings, store: Store, pool: Pool, progress: bool
 ) -> list[dict[str, Any]]:
     """Do what is not done yet; returns one record per job, in their order."""
-    from tqdm.auto import tqdm
-
     key = settings.result_key(pool.model)
     rows: dict[int, dict[str, Any]] = {}
     owner: dict[str, str] = {}
     running: dict[futures.Future, _Task] = {}
     suspects: list[_Task] = []
 
-    with tqdm(total=len(jobs), desc="images", disable=not progress) as bar:
+    with progress_bar("images", len(jobs), show=progress, keep=True) as bar:
 
         def settle(task: _Task, outcome: futures.Future) -> None:
-            rows[task.index] = _outcome(jobs[task.index], task.part, outcome, store)
+            rows[task.index] = _outcome(jobs[task.index], key, outcome, store, owner)
             bar.update()
 
         def collect(when: str) -> None:
@@ -109,7 +107,7 @@ def run(
                     settle(task, outcome)
 
         for index, job in enumerate(jobs):
-            known, part = _known(job, key, store, owner)
+            known, _ = _known(job, key, store, owner)
             if known is not None:
                 rows[index] = known
                 bar.update()
@@ -117,7 +115,7 @@ def run(
             # a queue twice as long as the pool is wide keeps it busy and memory bounded
             while len(running) >= 2 * max(1, pool.width()):
                 collect(futures.FIRST_COMPLETED)
-            task = _Task(index, part)
+            task = _Task(index)
             try:
                 running[pool.executor.submit(work, job, settings)] = task
             except BrokenProcessPool:
@@ -164,23 +162,37 @@ def _known(
     job: Job, key: str, store: Store, owner: dict[str, str]
 ) -> tuple[dict[str, Any] | None, str]:
     """The record of a job that needs no work or None, and the name of the part that it fills."""
-    base = {"image": job.name, "path": str(job.path)}
+    base = {"image": job.name, "path": _text(job.path)}
     try:
-        digest = store.file_digest(job.path)
-    except OSError as error:
+        part = _part(store.inputs(job.path), job, key)
+    except (OSError, ImageError) as error:
         return base | _failure(error), ""
-    text = json.dumps([digest, job.pixel_size, key])
-    part = hashlib.sha256(text.encode()).hexdigest()[:32]
     if part in owner:
-        same = {"status": "duplicate", "n": 0, "message": f"same as {owner[part]}"}
-        return base | same, part
+        return base | _duplicate(owner[part]), part
     owner[part] = job.name
     record = store.read(part)
     return None if record is None else record | base, part
 
 
-def _outcome(job: Job, part: str, outcome: futures.Future, store: Store) -> dict[str, Any]:
-    base = {"image": job.name, "path": str(job.path)}
+def _text(path: Path) -> str:
+    """A path for tables; it need not be text."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _part(inputs: str, job: Job, key: str) -> str:
+    """The name of a result: all that it depends on."""
+    text = json.dumps([inputs, job.pixel_size, key])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _duplicate(other: str) -> dict[str, Any]:
+    return {"status": "duplicate", "n": 0, "message": f"same as {other}"}
+
+
+def _outcome(
+    job: Job, key: str, outcome: futures.Future, store: Store, owner: dict[str, str]
+) -> dict[str, Any]:
+    base = {"image": job.name, "path": _text(job.path)}
     if outcome.cancelled():
         return base | _failure(futures.CancelledError("the cluster cancelled this image"))
     # whatever one image raises is that image's failure: the others go on
@@ -188,13 +200,17 @@ def _outcome(job: Job, part: str, outcome: futures.Future, store: Store) -> dict
     if error is not None:
         return base | _failure(error)
     record, data = outcome.result()
+    # the worker names what it read, which may be newer than what was there when the run began
+    part = _part(record["inputs"], job, key)
+    if owner.setdefault(part, job.name) != job.name:
+        return base | _duplicate(owner[part])
     record = base | {"status": "done", **record, "part": part}
     store.write(part, record, data, job.path)
     return record
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    message = str(error) or type(error).__name__
+    message = str(error).encode("utf-8", "backslashreplace").decode() or type(error).__name__
     if isinstance(error, BrokenProcessPool):
         message = "the worker process died on this image; is there enough memory?"
     where = traceback.extract_tb(error.__traceback__)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +17,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from particle_nb.batches.work import Inputs
 from particle_nb.core.errors import DataError
-from particle_nb.core.files import atomic
+from particle_nb.core.exports import write_csv
+from particle_nb.core.files import Stamp, atomic, parse_json, read_regular, sweep
+from particle_nb.core.image.reading import checked_path
+from particle_nb.core.image.vendors import sidecars
 
-# seconds after which a temporary file is nobody's
-_STALE = 3600
+# a file that was written this shortly before it was read may be written again under one time
+_RACE_NS = 2_000_000_000
+_LARGEST_RECORD, _LARGEST_PART = 2**24, 2**33
+_WORDS = ("image", "path", "scale", "image_digest", "masks_digest", "segmenter", "weights", "notes")
+_COUNTS = ("n", "proposed", "height_px", "width_px", "bytes")
 
 
 class Store:
@@ -31,57 +41,108 @@ class Store:
         except OSError as error:
             raise DataError(f"the folder {str(folder)!r} cannot be made: {error}.") from None
         self._records: dict[str, dict[str, Any]] = {}
-        self._files: dict[str, tuple[list[int], str]] = {}
-        for path in self.parts.glob(".*"):
-            # left by a run that was killed while it wrote; younger ones may be another run's
-            if time.time() - path.stat().st_mtime > _STALE:
-                path.unlink(missing_ok=True)
+        self._files: dict[str, tuple[list[list[int]], str]] = {}
+        # left by a run that was killed while it wrote; younger ones may be another run's
+        sweep(self.parts)
         for path in self.parts.glob("*.json"):
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-                self._records[path.stem] = record
-                self._files[record["path"]] = (record["stat"], record["file_digest"])
-            except (OSError, ValueError, KeyError, TypeError):
+                data, _ = read_regular(path, _LARGEST_RECORD)
+                record = parse_json(data, path.name)
+            except DataError:
                 continue  # damaged by a crash of the machine: that image is done again
+            if not _is_record(record):
+                continue
+            self._records[path.stem] = record
+            stamps = record.get("stamps")
+            if isinstance(stamps, list):
+                self._files[record["path"]] = (stamps, record["inputs"])
 
     def parquet(self, part: str) -> Path:
+        """Return where the table of an image lies, by the part's name in its record."""
         return self.parts / f"{part}.parquet"
 
     def read(self, part: str) -> dict[str, Any] | None:
-        """The record of a finished part, or None where it is missing or half-written."""
+        """The record of a finished part, or None where it is missing, damaged or half-written."""
         record = self._records.get(part)
-        try:
-            if record is None or self.parquet(part).stat().st_size != record["bytes"]:
-                return None
-            if pq.read_metadata(self.parquet(part)).num_rows != record["n"]:
-                return None
-        except (OSError, KeyError, pa.ArrowException):
+        if record is None:
             return None
-        return record
+        try:
+            data, _ = read_regular(self.parquet(part), _LARGEST_PART)
+            if hashlib.sha256(data).hexdigest() != record.get("table_digest"):
+                return None
+            rows = pq.read_metadata(io.BytesIO(data)).num_rows
+        except (DataError, OSError, pa.ArrowException):
+            return None
+        return record if rows == record["n"] else None
 
     def write(self, part: str, record: dict[str, Any], data: bytes, path: Path) -> None:
-        stat, digest = self._files[str(path)]
-        whole = record | {"bytes": len(data), "stat": stat, "file_digest": digest}
+        """Write an image's table (Parquet bytes) and then its record, each whole or not at all."""
+        digest = hashlib.sha256(data).hexdigest()
+        whole = record | {"bytes": len(data), "table_digest": digest}
+        stamps, inputs = self._files.get(str(path), (None, ""))
+        if inputs == record["inputs"]:
+            whole["stamps"] = stamps
         with atomic(self.parquet(part)) as stream:
             stream.write(data)
         with atomic(self.parts / f"{part}.json") as stream:
             stream.write(json.dumps(whole, indent=1).encode())
         self._records[part] = whole
 
-    def file_digest(self, path: Path) -> str:
-        """SHA-256 of a file's bytes; not read again while its size and time stay as recorded."""
-        found = path.stat()
-        stat = [found.st_size, found.st_mtime_ns]
+    def inputs(self, path: Path) -> str:
+        """Digest of a picture and its sidecars; not read again while nobody has written to them.
+
+        That is told by size, times of writing and of any change, and the file's own number, where
+        the system keeps them, and only if they were old when the file was read.
+        """
+        checked_path(path)
+        found = [list(dataclasses.astuple(Stamp.of(os.stat(file)))) for file in _files_of(path)]
         known = self._files.get(str(path))
-        if known is None or list(known[0]) != stat:
-            with open(path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            known = self._files[str(path)] = (stat, digest)
+        if known is None or known[0] != found or os.name == "nt":
+            began = time.time_ns()
+            inputs = Inputs.of(path)
+            stamps = [list(dataclasses.astuple(stamp)) for stamp in inputs.stamps]
+            old = all(max(stamp[-2:]) < began - _RACE_NS for stamp in stamps)
+            known = self._files[str(path)] = (stamps if old else [], inputs.digest)
         return known[1]
 
 
+def _files_of(path: Path) -> list[Path]:
+    return [path, *sidecars(path)]
+
+
+def _is_record(record: Any) -> bool:
+    """Whether all that is used of a record has the type that it was written with."""
+    return (
+        isinstance(record, dict)
+        and record.get("status") == "done"
+        and all(isinstance(record.get(name), str) for name in (*_WORDS, "inputs", "part"))
+        and all(type(record.get(name)) is int and record[name] >= 0 for name in _COUNTS)
+        and type(record.get("seconds")) in (int, float)
+        and isinstance(record.get("removed"), dict)
+        and max(record[name] for name in _COUNTS) < 2**62
+    )
+
+
 def finish(folder: Path, rows: list[dict[str, Any]], store: Store) -> None:
-    """Join the parts, in the order of the images, one row group each."""
+    """Join the parts, in the order of the images, one row group each.
+
+    Raises
+    ------
+    DataError
+        If a part cannot be read any more, or does not fit the others.
+    """
+    try:
+        _join(folder, rows, store)
+    except (OSError, pa.ArrowException, ValueError, KeyError, IndexError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"the parts in {store.parts} do not make one table ({type(error).__name__}: {error}); "
+            "delete that folder and run the batch again."
+        ) from None
+
+
+def _join(folder: Path, rows: list[dict[str, Any]], store: Store) -> None:
     done = [row for row in rows if row["status"] == "done" and row["n"]]
     empty = [row for row in rows if row["status"] == "done" and not row["n"]]
     schema = pq.read_schema(store.parquet((done or empty)[0]["part"])) if done or empty else None
@@ -101,17 +162,19 @@ def finish(folder: Path, rows: list[dict[str, Any]], store: Store) -> None:
     images = _images_table(rows)
     with atomic(folder / "images.parquet") as stream:
         pq.write_table(pa.Table.from_pandas(images, preserve_index=False), stream)
-    with atomic(folder / "images.csv") as stream:
-        stream.write(images.to_csv(index=False).encode())
+    write_csv(images, folder / "images.csv")
 
 
 def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     texts = ["image", "path", "status", "scale", "image_digest", "masks_digest", "segmenter"]
     texts += ["weights", "notes", "error", "message", "error_at", "part"]
-    table = pd.DataFrame(rows).drop(columns=["bytes", "stat"], errors="ignore")
+    table = pd.DataFrame(rows)
     for name in texts:
         column = table[name] if name in table else pd.Series("", index=table.index)
-        table[name] = column.fillna("").astype(str)
+        # a path need not be text
+        table[name] = [
+            str(text).encode("utf-8", "backslashreplace").decode() for text in column.fillna("")
+        ]
     for name in ("n", "proposed", "height_px", "width_px"):
         column = table[name] if name in table else pd.Series(0, index=table.index)
         table[name] = column.fillna(0).astype(np.int64)

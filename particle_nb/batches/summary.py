@@ -69,8 +69,9 @@ class BatchSummary:
 def summarise(result: BatchResult, size: str = "x_A", r: int = 3) -> BatchSummary:
     """Write the report of a batch into its folder: pooled distribution, image by image, failures.
 
-    Percentiles are of all whole particles pooled, with Miles-Lantuejoul weights and intervals by a
-    bootstrap over images; the table begins with the images that are least like the others.
+    Percentiles, span and means are of all whole particles pooled, with Miles-Lantuejoul weights
+    and intervals that know the images (`SizeDistribution.summary`); the table begins with the
+    images that are least like the others.
 
     Parameters
     ----------
@@ -142,13 +143,21 @@ def _sizes(found: ImageVariation, pooled: SizeDistribution) -> list[str]:
 
     unit = unit_text(found.unit)
     rows = []
-    for row in found.pooled.reset_index(names="name").to_dict("records"):
-        # NaN below five images, from which no interval can be drawn
-        known = row["low"] == row["low"]
-        limits = f"{row['low']:.4g} to {row['high']:.4g}" if known else "–"
-        needed = pooled.counts_needed(float(row["name"][1:]))
-        count = f"{needed:,}" if needed <= _MANY else f"more than {_MANY:,}"
-        rows.append([f"{row['name']},{found.r}", f"{row['value']:.4g}", limits, count])
+    known = pooled.summary()
+    for name, row in zip(map(str, known.index), known.to_dict("records"), strict=True):
+        limits = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] == row["low"] else "–"
+        limits += "*" if row["doubt"] else ""
+        count = ""
+        if name.startswith("D") and "[" not in name:
+            needed = pooled.counts_needed(float(name[1:]))
+            count = f"{needed:,}" if needed <= _MANY else f"more than {_MANY:,}"
+            name += f",{found.r}"
+        rows.append([name, f"{row['value']:.4g}", limits, count])
+    held = f"In the intervals (95 %): {known['holds'].iloc[0]}. Not in them: " + (
+        f"{known['lacks'].iloc[0]}."
+    )
+    if (known["doubt"] != "").any():
+        held += " * too few particles or images: in truth it is wider."
     spread = f"{found.between_percent:.1f} %" if len(found.images) > 1 else "unknown (one image)"
     odd = ", ".join(found.outliers) or "none"
     figure = psd(pooled, title="All images pooled")
@@ -163,7 +172,7 @@ def _sizes(found: ImageVariation, pooled: SizeDistribution) -> list[str]:
     return [
         "<h2>All images pooled</h2>",
         f"<p>{pooled.n} whole particles; those that the frame cuts are left out and made up for by "
-        "Miles-Lantuejoul weights. Intervals (95 %) draw whole images anew.</p>",
+        f"Miles-Lantuejoul weights. {held}</p>",
         _table(["", unit, "interval", "particles needed for ±5 %"], rows),
         *_warnings(found, pooled),
         _embedded(figure, True),

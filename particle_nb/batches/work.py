@@ -22,7 +22,10 @@ import pyarrow.parquet as pq
 
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import DataError, ImageError
-from particle_nb.core.image import Calibration, read_image
+from particle_nb.core.files import Stamp
+from particle_nb.core.image import Calibration, Image, read_image
+from particle_nb.core.image.reading import checked_path
+from particle_nb.core.image.vendors import sidecars
 from particle_nb.core.shape import ESTIMATOR, measure
 from particle_nb.models.protocols import settings_key
 from particle_nb.session import Session
@@ -30,7 +33,9 @@ from particle_nb.session import Session
 # embeddings that tiles of one image share; more would only pile up images that are done
 _CACHE_BYTES = 128 << 20
 # raised whenever the same settings would give another table
-_FORMAT = 1
+_FORMAT = 2
+# how often an image is read that somebody writes to
+_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -105,20 +110,73 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class Job:
+    """One image of a batch: its file, its name in the tables, and its pixel size if given."""
+
     path: Path
     name: str
     pixel_size: str | None
 
 
 def scale_text(size: Any) -> str:
+    """Return a pixel size as text that reads back to the bit, e.g. ``"0.31 um"``.
+
+    Raises
+    ------
+    CalibrationError
+        If it is no length.
+
+    Examples
+    --------
+    >>> scale_text("310 nm")
+    '310.0 nm'
+    """
     scale = size if isinstance(size, Calibration) else Calibration.parse(size)
     return f"{scale.pixel_size!r} {scale.unit}"
 
 
 def whole(value: Any, name: str) -> int:
+    """Return a count as int.
+
+    Raises
+    ------
+    DataError
+        If it is no whole number of at least 1; `name` stands in the message.
+
+    Examples
+    --------
+    >>> whole(np.int64(3), "workers")
+    3
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise DataError(f"{name} must be a whole number of at least 1, not {value!r}.")
     return int(value)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the files of one image were when they were read: the picture and its sidecars.
+
+    Parameters
+    ----------
+    digest : str
+        SHA-256 of the contents of all of them.
+    stamps : tuple of Stamp
+        In the same order, so that unchanged files need not be read again.
+    """
+
+    digest: str
+    stamps: tuple[Stamp, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> Inputs:
+        """Read all files that the result depends on; `OSError` where one cannot be read."""
+        digests, stamps = [], []
+        for file in (path, *sidecars(path)):
+            with open(file, "rb") as stream:
+                stamps.append(Stamp.of(os.fstat(stream.fileno())))
+                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+        whole = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+        return cls(whole, tuple(stamps))
 
 
 @functools.lru_cache(maxsize=1)
@@ -128,6 +186,7 @@ def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
 
 
 def model_key(settings: BatchSettings) -> str:
+    """Return name, weights digest and settings of the segmenter: what of it changes a result."""
     model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
     return f"{model.name} {model.digest} {settings_key(model)}"
 
@@ -159,7 +218,7 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
     session = _session(settings.segmenter, settings.device, settings.cache_dir)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        image = read_image(job.path, job.pixel_size, crop_bar=settings.crop_bar)
+        inputs, image = _read(job, settings)
         if settings.unit != "px" and image.calibration is None:
             raise ImageError(
                 "the file has no scale; give pixel_size='0.31 um', or measure in unit='px'."
@@ -170,6 +229,7 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
     session.cache_clear()
     removed = audit.loc[audit["verdict"] == "removed", "stage"].value_counts()
     record = {
+        "inputs": inputs.digest,
         "n": len(table),
         "proposed": len(proposals),
         "removed": {str(stage): int(count) for stage, count in removed.items()},
@@ -186,3 +246,22 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
     return record, sink.getvalue().to_pybytes()
+
+
+def _read(job: Job, settings: BatchSettings) -> tuple[Inputs, Image]:
+    """The image and what it was read from: the same before and after, or else it is read again."""
+    inputs = Inputs.of(_regular(job.path))
+    for _ in range(_ATTEMPTS):
+        image = read_image(job.path, job.pixel_size, crop_bar=settings.crop_bar)
+        before, inputs = inputs, Inputs.of(_regular(job.path))
+        if inputs == before:
+            return inputs, image
+    raise ImageError(
+        f"{job.path.name} or its sidecar changed while it was read; run the batch again when "
+        "nobody writes to it."
+    )
+
+
+def _regular(path: Path) -> Path:
+    """The path of a file; `read_image` says what else it is, and does not wait for a pipe."""
+    return path if path.is_file() else checked_path(path)

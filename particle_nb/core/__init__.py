@@ -1,0 +1,1 @@
+"""Values and measurements; no torch, no notebook, no browser."""

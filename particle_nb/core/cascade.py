@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from particle_nb.core.errors import DataError, ImageError
-from particle_nb.core.image import Image
+from particle_nb.core.errors import CalibrationError, DataError, ImageError
+from particle_nb.core.image import METRES, Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.shape import measure
+from particle_nb.core.shape import DESCRIPTORS, Region
+from particle_nb.core.shape.contour import measured_masks
 
 #: The stages in the order in which they are applied.
 STAGES = ("confidence", "stability", "area", "contrast", "form_factor", "duplicates", "edge")
@@ -27,12 +30,16 @@ class FilterSettings:
     ----------
     min_predicted_iou, min_stability : float or None
         The model's own confidence, 0 to 1. A mask without a score passes.
-    min_area, max_area : float or None
-        Pixels.
+    min_area, max_area : float, str or None
+        A number counts pixels; a text is an area in physical units, ``"0.05 um2"`` or
+        ``"800 nm2"``, which takes an image with a pixel size.
+    min_size, max_size : float, str or None
+        The same as a diameter, x_A: pixels, or a length such as ``"250 nm"``.
     min_contrast : float or None
         Grey-value step across the contour, as a share of the image's grey range (0 to 1).
     min_form_factor : float or None
-        4 pi A / P^2 of the smoothed sub-pixel contour (the paper's "circularity").
+        4 pi A / P^2 of the smoothed sub-pixel contour (the paper's "circularity"). A mask that has
+        none, because it has no contour or is several parts, does not pass.
     duplicate_iou : float or None
         Of two masks that overlap more than this, the less confident goes.
     nested : {"resolve", "keep"}
@@ -54,13 +61,15 @@ class FilterSettings:
 
     min_predicted_iou: float | None = 0.5
     min_stability: float | None = None
-    min_area: float | None = 30
-    max_area: float | None = None
+    min_area: float | str | None = 30
+    max_area: float | str | None = None
     min_contrast: float | None = 0.02
     min_form_factor: float | None = None
     duplicate_iou: float | None = 0.6
     nested: str = "resolve"
     edge: str = "exclude"
+    min_size: float | str | None = None
+    max_size: float | str | None = None
 
     def __post_init__(self) -> None:
         for name, top in (
@@ -68,6 +77,8 @@ class FilterSettings:
             ("min_stability", 1.0),
             ("min_area", math.inf),
             ("max_area", math.inf),
+            ("min_size", math.inf),
+            ("max_size", math.inf),
             ("min_contrast", 1.0),
             ("min_form_factor", 1.0),
             ("duplicate_iou", 1.0),
@@ -75,18 +86,71 @@ class FilterSettings:
             value = getattr(self, name)
             if value is None:
                 continue
+            if isinstance(value, str) and name.endswith(("_area", "_size")):
+                _physical(name, value)
+                continue
             try:
                 number = math.nan if isinstance(value, bool) else float(value)
             except (TypeError, ValueError):
                 number = math.nan
             if not 0 <= number <= top:
                 raise DataError(f"{name} must lie in 0 .. {top:g} or be None, not {value!r}.")
-        if None not in (self.min_area, self.max_area) and self.min_area > self.max_area:  # type: ignore[operator]
-            raise DataError(f"min_area {self.min_area} exceeds max_area {self.max_area}.")
+        for what in ("area", "size"):
+            low, high = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if low is None or high is None or isinstance(low, str) != isinstance(high, str):
+                continue
+            limits = [_physical(what, v) if isinstance(v, str) else v for v in (low, high)]
+            if limits[0] > limits[1]:
+                raise DataError(f"min_{what} {low} exceeds max_{what} {high}.")
         if self.nested not in ("resolve", "keep"):
             raise DataError(f"nested is 'resolve' or 'keep', not {self.nested!r}.")
         if self.edge not in ("exclude", "keep"):
             raise DataError(f"edge is 'exclude' or 'keep', not {self.edge!r}.")
+
+    def in_pixels(self, calibration: Calibration | None) -> FilterSettings:
+        """Return the same thresholds with areas in pixels and diameters as areas.
+
+        Raises
+        ------
+        CalibrationError
+            If one is in physical units and there is no pixel size.
+        DataError
+            If a least one exceeds a greatest one.
+
+        Examples
+        --------
+        >>> scale = Calibration(10, "nm")
+        >>> FilterSettings(min_area="0.05 um2").in_pixels(scale).min_area
+        500.0
+        >>> round(FilterSettings(min_area=None, min_size="200 nm").in_pixels(scale).min_area, 1)
+        314.2
+        """
+        lows = [self._in_pixels(name, calibration) for name in ("min_area", "min_size")]
+        highs = [self._in_pixels(name, calibration) for name in ("max_area", "max_size")]
+        low = max((v for v in lows if v is not None), default=None)
+        high = min((v for v in highs if v is not None), default=None)
+        if low is not None and high is not None and low > high:
+            raise DataError(
+                f"no area lies above {low:g} px and below {high:g} px; min_area, min_size, "
+                "max_area and max_size contradict each other."
+            )
+        return dataclasses.replace(self, min_area=low, max_area=high, min_size=None, max_size=None)
+
+    def _in_pixels(self, name: str, calibration: Calibration | None) -> float | None:
+        value = getattr(self, name)
+        if isinstance(value, str):
+            if calibration is None:
+                raise CalibrationError(
+                    f"{name} = {value!r} needs a pixel size and the image has none: read it with "
+                    "pixel_size=, or give the threshold in pixels."
+                )
+            pixel = calibration.to("nm") ** (2 if "area" in name else 1)
+            size = float(f"{_physical(name, value) / pixel:.12g}")
+        elif value is None:
+            return None
+        else:
+            size = value
+        return math.pi / 4 * float(size) ** 2 if "size" in name else size
 
     @classmethod
     def paper(cls) -> FilterSettings:
@@ -121,6 +185,24 @@ class FilterSettings:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
+def _physical(name: str, value: str) -> float:
+    """Return an area in nm2, or a length in nm where `name` is that of a size."""
+    power = 1 if "size" in name else 2
+    units = "|".join(METRES)
+    text = value.strip().replace("µ", "u").replace("μ", "u").replace("²", "2").replace("^2", "2")
+    found = re.fullmatch(
+        rf"([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*({units}){'2' if power == 2 else ''}", text
+    )
+    try:
+        number = float(found[1]) if found else math.nan
+    except ValueError:
+        number = math.nan
+    if found is None or not number >= 0:
+        like = "'0.05 um2' or '800 nm2'" if power == 2 else "'250 nm' or '1.5 um'"
+        raise DataError(f"{name} is a number of pixels or a text like {like}, not {value!r}.")
+    return number * (METRES[found[2]] / METRES["nm"]) ** power
+
+
 def mask_values(proposals: MaskSet, image: Image) -> pd.DataFrame:
     """Measure what the cascade looks at, once; thresholds can then move freely.
 
@@ -142,23 +224,17 @@ def mask_values(proposals: MaskSet, image: Image) -> pd.DataFrame:
     >>> float(mask_values(masks, Image(picture)).contrast[0]) > 0.5
     True
     """
+    _check_pair(proposals, image)
+    return pd.DataFrame({name: values(proposals, image) for name, values in _VALUES.items()})
+
+
+def _check_pair(proposals: MaskSet, image: Image) -> None:
     if not isinstance(image, Image):
         raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
     if not isinstance(proposals, MaskSet):
         raise DataError(f"expected a MaskSet, not {type(proposals).__name__}.")
     if proposals.shape != image.shape:
         raise DataError(f"masks of a frame {proposals.shape} on an image of {image.shape}.")
-    step = edge_step(image)
-    return pd.DataFrame(
-        {
-            "confidence": proposals.predicted_iou,
-            "stability": proposals.stability_score,
-            "area": proposals.areas,
-            "contrast": [_contrast(mask, step) for mask in proposals],
-            "form_factor": measure(proposals)["form_factor"].to_numpy(float),
-            "touches_edge": [mask.touches_edge for mask in proposals],
-        }
-    )
 
 
 def edge_step(image: Image) -> np.ndarray:
@@ -179,6 +255,27 @@ def edge_step(image: Image) -> np.ndarray:
     smooth = ndimage.gaussian_filter(grey, 1.0)
     step = ndimage.maximum_filter(smooth, 5) - ndimage.minimum_filter(smooth, 5)
     return (step / np.float32(high - low)).astype(np.float32)
+
+
+def _contrasts(masks: MaskSet, image: Image) -> np.ndarray:
+    step = edge_step(image)
+    return np.array([_contrast(mask, step) for mask in masks], float)
+
+
+def _form_factors(masks: MaskSet, image: Image) -> np.ndarray:
+    quantities, own, _ = measured_masks(masks)
+    return np.asarray(DESCRIPTORS["form_factor"].function(Region.columns(quantities, own)), float)
+
+
+#: What the stages look at, by column of `mask_values`.
+_VALUES: dict[str, Callable[[MaskSet, Image], np.ndarray]] = {
+    "confidence": lambda masks, image: masks.predicted_iou,
+    "stability": lambda masks, image: masks.stability_score,
+    "area": lambda masks, image: masks.areas,
+    "contrast": _contrasts,
+    "form_factor": _form_factors,
+    "touches_edge": lambda masks, image: np.array([m.touches_edge for m in masks], bool),
+}
 
 
 def _contrast(mask: Mask, step: np.ndarray) -> float:
@@ -219,7 +316,8 @@ def cascade(
         What was kept, in the order of the proposals.
     audit : DataFrame
         One row per mask and stage it reached: ``mask`` (index into the proposals), ``stage``,
-        ``value``, ``threshold`` (text), ``verdict`` (``"kept"``, ``"removed"`` or ``"off"``).
+        ``value`` (NaN for a stage that is off: nothing is measured for it), ``threshold`` (text),
+        ``verdict`` (``"kept"``, ``"removed"`` or ``"off"``).
 
     Raises
     ------
@@ -238,11 +336,20 @@ def cascade(
     if not isinstance(settings, FilterSettings):
         raise DataError(f"settings must be FilterSettings, not {type(settings).__name__}.")
     if values is None:
-        values = mask_values(proposals, image)
+        _check_pair(proposals, image)
     elif len(values) != len(proposals):
         raise DataError(f"values of {len(values)} masks do not fit {len(proposals)} proposals.")
     alive = np.ones(len(proposals), bool)
     rows: list[pd.DataFrame] = []
+
+    def look(column: str) -> np.ndarray:
+        """Values of the masks that are still there; nothing else is measured."""
+        if values is not None:
+            return values[column].to_numpy(float)
+        found = np.full(len(proposals), math.nan)
+        if alive.any():
+            found[alive] = _VALUES[column](proposals[alive], image)
+        return found
 
     def record(
         stage: str, value: np.ndarray, threshold: str | list[str], keep: np.ndarray, on: bool
@@ -264,6 +371,7 @@ def cascade(
         if on:
             np.logical_and(alive, keep, out=alive)
 
+    given, settings = settings, settings.in_pixels(image.calibration)
     for stage, low, high in (
         ("confidence", settings.min_predicted_iou, None),
         ("stability", settings.min_stability, None),
@@ -271,25 +379,27 @@ def cascade(
         ("contrast", settings.min_contrast, None),
         ("form_factor", settings.min_form_factor, None),
     ):
-        value = values[stage].to_numpy(float)
-        # a score that the model did not give cannot be held against a mask
-        keep = np.isnan(value)
+        on = low is not None or high is not None
+        value = look(stage) if on else np.full(len(proposals), math.nan)
+        # a score that the model did not give cannot be held against a mask; a value that could
+        # not be measured passes no threshold
+        keep = np.isnan(value) & (stage in ("confidence", "stability"))
         keep |= (value >= (-math.inf if low is None else low)) & (
             value <= (math.inf if high is None else high)
         )
         bounds = [f">= {low:g}"] if low is not None else []
         bounds += [f"<= {high:g}"] if high is not None else []
-        record(stage, value, " and ".join(bounds), keep, bool(bounds))
+        record(stage, value, " and ".join(bounds), keep, on)
 
-    overlap, reason = _resolve(proposals, values["confidence"].to_numpy(float), alive, settings)
+    overlap, reason = _resolve(proposals, look("confidence"), alive, settings)
     on = settings.duplicate_iou is not None or settings.nested == "resolve"
     record("duplicates", overlap, reason, np.array([not text for text in reason], bool), on)
-    edge = values["touches_edge"].to_numpy(bool)
+    edge = look("touches_edge") == 1
     record("edge", edge, "inside the frame", ~edge, settings.edge == "exclude")
 
     audit = pd.concat(rows, ignore_index=True).sort_values(["mask", "stage"], key=_order)
     audit = audit.reset_index(drop=True)
-    audit.attrs["settings"] = dataclasses.asdict(settings)
+    audit.attrs["settings"] = dataclasses.asdict(given)
     audit.attrs["proposals"] = len(proposals)
     return proposals[alive], audit
 

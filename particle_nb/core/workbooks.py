@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import read_regular
 
-_LARGEST, _MOST_CELLS = 2**28, 5_000_000
+_LARGEST = 2**28
+# up to 10 MB of file these are read within seconds; a larger workbook gets more in proportion
+_UNFOLDED, _MOST_CELLS, _TEN_MB = 2**26, 1_000_000, 10 * 2**20
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -45,18 +50,52 @@ def read_sheets(path: Path) -> dict[str, list[list[str]]]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with open(f"{folder}/a.xlsx", "wb") as stream:
-    ...         write_sheet(stream, ["size", "Q3"], [[0.5, 0.1], [1.0, 1.0]])
+    ...         write_sheets(stream, {"table": (["size", "Q3"], [[0.5, 0.1], [1.0, 1.0]])})
     ...     read_sheets(Path(f"{folder}/a.xlsx"))
     {'table': [['size', 'Q3'], ['0.5', '0.1'], ['1', '1']]}
     """
+    with _opened(path) as book:
+        return {sheet.title: _rows(sheet, path) for sheet in book.worksheets}
+
+
+def read_sheet(path: Path, sheet: str | None = None) -> list[list[Any]]:
+    """Return the rows of one sheet as numbers, texts, dates and None; None takes the first sheet.
+
+    Raises
+    ------
+    DataError
+        As `read_sheets`, or if there is no such sheet.
+    """
+    with _opened(path) as book:
+        names = [page.title for page in book.worksheets]
+        if sheet is not None and sheet not in names:
+            raise DataError(f"{path} has no sheet {sheet!r}; there are {names}.")
+        page = book[names[0] if sheet is None else sheet]
+        rows: list[list[Any]] = []
+        count = 0
+        for row in page.iter_rows(values_only=True):
+            count += len(row)
+            if count > _MOST_CELLS * _share(path):
+                raise DataError(f"{path} has {count:,} cells and more; split it, or write CSV.")
+            if any(value is not None for value in row):
+                rows.append(list(row))
+        return rows
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The workbook; what openpyxl raises on a damaged one becomes a `DataError`."""
     openpyxl = _openpyxl()
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                raise DataError(f"{path} unfolds to more than {_LARGEST >> 20} MB; split it.")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+        data, _ = read_regular(path, _LARGEST)
+        stream = io.BytesIO(data)
+        with zipfile.ZipFile(stream) as archive:
+            most = _UNFOLDED * _share(path)
+            if sum(entry.file_size for entry in archive.infolist()) > most:
+                raise DataError(f"{path} unfolds to more than {int(most) >> 20} MB; split it.")
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
         try:
-            return {sheet.title: _rows(sheet, path) for sheet in book.worksheets}
+            yield book
         finally:
             book.close()
     except DataError:
@@ -68,6 +107,11 @@ def read_sheets(path: Path) -> dict[str, list[list[str]]]:
         ) from None
 
 
+def _share(path: Path) -> float:
+    """How much more than a file of 10 MB this one may hold."""
+    return max(1.0, path.stat().st_size / _TEN_MB)
+
+
 def _rows(sheet: Any, path: Path) -> list[list[str]]:
     rows: list[list[str]] = []
     count = 0
@@ -76,8 +120,8 @@ def _rows(sheet: Any, path: Path) -> list[list[str]]:
         while cells and not cells[-1]:
             del cells[-1]
         count += len(cells)
-        if count > _MOST_CELLS:
-            raise DataError(f"{path} has more than {_MOST_CELLS:,} cells; split it.")
+        if count > _MOST_CELLS * _share(path):
+            raise DataError(f"{path} has {count:,} cells and more; split it, or write CSV.")
         if cells:
             rows.append(cells)
     return rows
@@ -96,10 +140,10 @@ def _text(cell: Any) -> str:
     return str(value).strip()
 
 
-def write_sheet(
-    stream: BinaryIO, headings: Sequence[str], rows: Sequence[Sequence[Any]], sheet: str = "table"
+def write_sheets(
+    stream: BinaryIO, sheets: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]
 ) -> None:
-    """Write one sheet; text stays text, also where it begins like a formula.
+    """Write sheets of headings and rows; text stays text, also where it begins like a formula.
 
     Raises
     ------
@@ -107,25 +151,28 @@ def write_sheet(
         If openpyxl is missing, or there are more rows or columns than a sheet has.
     """
     openpyxl = _openpyxl()
-    if len(rows) >= 2**20 or len(headings) > 2**14:
-        raise DataError(
-            f"a sheet holds 1,048,575 rows under its headings and 16,384 columns, not {len(rows)} "
-            f"and {len(headings)}; write CSV or Parquet."
-        )
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = openpyxl.Workbook(write_only=True)
-    page = book.create_sheet(sheet)
-    for row in (headings, *rows):
-        cells = []
-        for value in row:
-            if isinstance(value, str):
-                # control characters have no place in XML
-                value = WriteOnlyCell(page, ILLEGAL_CHARACTERS_RE.sub(" ", value)[:32_767])
-                value.data_type = "s"
-            cells.append(value)
-        page.append(cells)
+    for name, (headings, rows) in sheets.items():
+        if len(rows) >= 2**20 or len(headings) > 2**14:
+            raise DataError(
+                "a sheet holds 1,048,575 rows under its headings and 16,384 columns, not "
+                f"{len(rows)} and {len(headings)}; write CSV or Parquet."
+            )
+        page = book.create_sheet(name)
+        for row in (headings, *rows):
+            cells = []
+            for value in row:
+                if isinstance(value, str):
+                    # control characters and lone surrogates have no place in XML
+                    text = ILLEGAL_CHARACTERS_RE.sub(" ", value)[:32_767]
+                    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+                    value = WriteOnlyCell(page, text)
+                    value.data_type = "s"
+                cells.append(value)
+            page.append(cells)
     book.save(stream)
 
 

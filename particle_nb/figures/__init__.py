@@ -2,6 +2,7 @@
 
 from particle_nb.figures.agreement import bland_altman, correlation
 from particle_nb.figures.depth_maps import depth, gallery
+from particle_nb.figures.learning import feature_map
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
 from particle_nb.figures.picking import linked_depth
@@ -24,6 +25,7 @@ __all__ = [
     "cross_section",
     "depth",
     "f1_curve",
+    "feature_map",
     "funnel",
     "gallery",
     "heights",

@@ -54,12 +54,14 @@ def bland_altman(
     >>> fig.layout.yaxis.title.text
     'difference a − b / µm'
     """
-    result = readings if isinstance(readings, core.BlandAltman) else _compared(readings, mode)
-    first, second = _two_names(names)
+    result = (
+        readings if isinstance(readings, core.BlandAltman) else _bland_altman_of(readings, mode)
+    )
+    first, second = _method_names(names)
     suffix = f" / {unit_text(unit)}" if unit else ""
     logs = result.mode == "log_ratio"
     x, y = result.mean, result.difference
-    low, high = _ends(x, logs)
+    low, high = _axis_limits(x, logs)
     fig = go.Figure()
     numbers = {
         "upper": (result.upper, result.upper_interval, "upper limit", "limit"),
@@ -84,7 +86,7 @@ def bland_altman(
         )
     fig.add_hline(y=0, line={"color": INK, "width": 1, "dash": "dot"})
     fig.add_trace(
-        _points(
+        _point_trace(
             x,
             y,
             f"{result.n} pairs",
@@ -168,7 +170,7 @@ def correlation(
     >>> fig.layout.xaxis.title.text, len(fig.data)
     ('AFM / nm', 6)
     """
-    first, second = _two_names(names)
+    first, second = _method_names(names)
     r, rho, concordance = core.pearson(a, b), core.spearman(a, b), core.ccc(a, b)
     y, x = np.asarray(a, float), np.asarray(b, float)
     if isinstance(line, core.Regression):
@@ -180,7 +182,7 @@ def correlation(
     else:
         raise DataError(f"line is 'deming', 'passing_bablok' or a Regression, not {line!r}.")
     suffix = f" / {unit_text(unit)}" if unit else ""
-    ends = np.array(_ends(np.concatenate([x, y]), False))
+    ends = np.array(_axis_limits(np.concatenate([x, y]), False))
     fig = go.Figure()
     fig.add_trace(
         go.Scatter(
@@ -206,7 +208,7 @@ def correlation(
         )
     )
     fig.add_trace(
-        _points(
+        _point_trace(
             x,
             y,
             f"{r.n} pairs",
@@ -240,7 +242,7 @@ def correlation(
     return fig
 
 
-def _compared(readings: Any, mode: Any) -> core.BlandAltman:
+def _bland_altman_of(readings: Any, mode: Any) -> core.BlandAltman:
     if not isinstance(readings, (tuple, list)) or len(readings) != 2:
         raise DataError(
             "bland_altman draws what agreement.bland_altman returns, or two readings (a, b), "
@@ -249,13 +251,13 @@ def _compared(readings: Any, mode: Any) -> core.BlandAltman:
     return core.bland_altman(readings[0], readings[1], mode)
 
 
-def _two_names(names: Any) -> tuple[str, str]:
+def _method_names(names: Any) -> tuple[str, str]:
     if not isinstance(names, (tuple, list)) or len(names) != 2:
         raise DataError(f"names are those of the two methods, ('a', 'b'), not {names!r}.")
     return str(names[0]), str(names[1])
 
 
-def _points(x: np.ndarray, y: np.ndarray, name: str, hover: str) -> go.Scatter | go.Scattergl:
+def _point_trace(x: np.ndarray, y: np.ndarray, name: str, hover: str) -> go.Scatter | go.Scattergl:
     many = len(x) > 300
     marker = {
         "color": PALETTE[0],
@@ -267,7 +269,7 @@ def _points(x: np.ndarray, y: np.ndarray, name: str, hover: str) -> go.Scatter |
     return kind(x=x, y=y, mode="markers", marker=marker, name=name, hovertemplate=hover)
 
 
-def _ends(values: np.ndarray, logs: bool) -> tuple[float, float]:
+def _axis_limits(values: np.ndarray, logs: bool) -> tuple[float, float]:
     """Ends of an axis a little beyond the values; a factor beyond on a logarithmic one."""
     low, high = float(values.min()), float(values.max())
     if logs:

@@ -58,7 +58,7 @@ def gallery(
     whole = isinstance(columns, int) and not isinstance(columns, bool)
     if not whole or not 1 <= columns <= 12:
         raise DataError(f"columns is a whole number from 1 to 12, not {columns!r}.")
-    items = _pairs(scenes)
+    items = _titled_images(scenes)
     columns = min(columns, len(items))
     rows = math.ceil(len(items) / columns)
     fig = make_subplots(
@@ -70,7 +70,7 @@ def gallery(
     )
     for index, (_, image) in enumerate(items):
         where = {"row": index // columns + 1, "col": index % columns + 1}
-        _cell(fig, image, where)
+        _draw_cell(fig, image, where)
     count = "micrograph" if len(items) == 1 else "micrographs"
     text = title if title is not None else f"{len(items)} synthetic {count} with known truth"
     for note in fig.layout.annotations[: len(items)]:
@@ -86,7 +86,7 @@ def gallery(
     return fig
 
 
-def _pairs(scenes: Any) -> list[tuple[str, Image]]:
+def _titled_images(scenes: Any) -> list[tuple[str, Image]]:
     wanted = "gallery takes pairs of a title and a Scene or Image, e.g. synthetic.gallery()"
     if isinstance(scenes, (str, bytes)) or not isinstance(scenes, Iterable):
         raise DataError(f"{wanted}, not {type(scenes).__name__}.")
@@ -105,7 +105,7 @@ def _pairs(scenes: Any) -> list[tuple[str, Image]]:
     return items
 
 
-def _cell(fig: go.Figure, image: Image, where: dict[str, int]) -> None:
+def _draw_cell(fig: go.Figure, image: Image, where: dict[str, int]) -> None:
     """One picture in a square cell, centred, with its scale bar."""
     height, width = image.shape
     side = max(height, width)
@@ -209,12 +209,12 @@ def depth(
     check_image(image)
     one = _one_mask(mask, image)
     values, (x0, y0), unit = map_of(depth_map, image)
-    box = _window(one, values, (x0, y0), image)
+    box = _shown_window(one, values, (x0, y0), image)
     left, top, right, bottom = box
     crop = Image(image.to_uint8()[top:bottom, left:right], image.calibration)
     rows, cols = values.shape
     step = max(1, math.ceil(max(rows, cols) / SIDE))
-    limits = _limits(values, (x0, y0), one)
+    limits = _colour_limits(values, (x0, y0), one)
     fig = make_subplots(1, 2, horizontal_spacing=0.03, subplot_titles=("micrograph", "height"))
     fig.add_trace(
         go.Scatter(x=[left], y=[top], opacity=0, showlegend=False, hoverinfo="skip"), row=1, col=1
@@ -291,7 +291,7 @@ def depth(
 
 
 def map_of(depth_map: Any, image: Image) -> tuple[np.ndarray, tuple[int, int], str]:
-    """Heights float32, column and row of the first one, and their unit."""
+    """Heights, float32 (H, W), column and row in px of the first one, and their unit."""
     if isinstance(depth_map, DepthMap):
         x0, y0, x1, y1 = depth_map.window or (0, 0, depth_map.shape[1], depth_map.shape[0])
         height, width = image.shape
@@ -309,7 +309,7 @@ def map_of(depth_map: Any, image: Image) -> tuple[np.ndarray, tuple[int, int], s
     return heights_of(depth_map, image), (0, 0), "nm"
 
 
-def _window(
+def _shown_window(
     mask: Mask | None, values: np.ndarray, corner: tuple[int, int], image: Image
 ) -> tuple[int, int, int, int]:
     """What is shown: the particle and its surroundings, or all that has a height."""
@@ -329,7 +329,7 @@ def _window(
     )
 
 
-def _limits(
+def _colour_limits(
     values: np.ndarray, corner: tuple[int, int], mask: Mask | None
 ) -> tuple[float | None, float | None]:
     """Range of the colours over the particle; all values where there is no mask."""

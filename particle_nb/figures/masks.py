@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from typing import Any
 
@@ -48,7 +49,7 @@ def overlay(
     >>> len(fig.layout.images)
     1
     """
-    _check(image, masks)
+    _check_image_and_masks(image, masks)
     if not 0 <= opacity <= 1:
         raise DataError(f"opacity must lie in 0 .. 1, not {opacity!r}.")
     if table is None:
@@ -58,8 +59,8 @@ def overlay(
     if len(table) != len(masks):
         raise DataError(f"a table of {len(table)} rows does not fit {len(masks)} masks.")
     fig = go.Figure()
-    _place(fig, _filled(image, masks, opacity))
-    x, y = _outlines(masks)
+    _draw_picture(fig, _coloured_particles(image, masks, opacity))
+    x, y = _joined_outlines(masks)
     fig.add_trace(
         go.Scattergl(
             x=x,
@@ -83,7 +84,11 @@ def overlay(
         )
     )
     height, width = image.shape
-    text = title if title is not None else f"{image.name or 'image'}: {_count(masks)}"
+    text = (
+        title
+        if title is not None
+        else f"{html.escape(image.name or 'image')}: {_particle_count(masks)}"
+    )
     layout(fig, text, hovermode="closest", hoverdistance=60)
     _frame_axes(fig, width, height)
     _scale_bar(fig, image)
@@ -110,7 +115,7 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
     >>> len(fig.layout.images)
     3
     """
-    _check(image, masks)
+    _check_image_and_masks(image, masks)
     height, width = image.shape
     labels = masks.to_labels()
     colours = np.concatenate([np.zeros((1, 3), np.uint8), instance_colours(len(masks))])
@@ -118,12 +123,12 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
         1,
         3,
         horizontal_spacing=0.01,
-        subplot_titles=("micrograph", _count(masks), "binary mask"),
+        subplot_titles=("micrograph", _particle_count(masks), "binary mask"),
     )
     pictures = (image.to_uint8(), colours[labels], np.where(labels > 0, 255, 0).astype(np.uint8))
     for column, picture in enumerate(pictures, start=1):
-        _place(fig, picture, image.shape, row=1, col=column)
-    text = title if title is not None else image.name
+        _draw_picture(fig, picture, image.shape, row=1, col=column)
+    text = title if title is not None else html.escape(image.name)
     layout(fig, text)
     for column in (1, 2, 3):
         _frame_axes(fig, width, height, row=1, col=column)
@@ -136,7 +141,7 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
     return fig
 
 
-def _check(image: Any, masks: Any) -> None:
+def _check_image_and_masks(image: Any, masks: Any) -> None:
     if not isinstance(image, Image):
         raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
     if not isinstance(masks, MaskSet):
@@ -145,11 +150,11 @@ def _check(image: Any, masks: Any) -> None:
         raise DataError(f"masks of a frame {masks.shape} on an image of {image.shape}.")
 
 
-def _count(masks: MaskSet) -> str:
+def _particle_count(masks: MaskSet) -> str:
     return f"{len(masks)} particle{'' if len(masks) == 1 else 's'}"
 
 
-def _place(
+def _draw_picture(
     fig: go.Figure, picture: np.ndarray, shape: tuple[int, int] | None = None, **where: int
 ) -> None:
     height, width = shape or picture.shape[:2]
@@ -198,7 +203,7 @@ def _frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
     )
 
 
-def _filled(image: Image, masks: MaskSet, opacity: float) -> np.ndarray:
+def _coloured_particles(image: Image, masks: MaskSet, opacity: float) -> np.ndarray:
     """The grey picture with coloured particles, uint8 (H, W, 3)."""
     labels = masks.to_labels()
     grey = image.to_uint8()
@@ -210,7 +215,7 @@ def _filled(image: Image, masks: MaskSet, opacity: float) -> np.ndarray:
     return picture
 
 
-def _outlines(masks: MaskSet) -> tuple[np.ndarray, np.ndarray]:
+def _joined_outlines(masks: MaskSet) -> tuple[np.ndarray, np.ndarray]:
     """All outlines as one polyline with NaN between them: one trace for any number of masks."""
     pieces = [np.full((1, 2), np.nan, np.float32)]
     for mask in masks:

@@ -118,7 +118,7 @@ def linked_depth(
         raise DataError(f"masks are a MaskSet on the image's frame {image.shape}.")
     if table is not None and (not isinstance(table, pd.DataFrame) or len(table) != len(masks)):
         raise DataError(f"the table has one row for each of the {len(masks)} masks.")
-    values, unit = _frame_of(depth_map, image)
+    values, unit = _heights_on_frame(depth_map, image)
     known = np.isfinite(values)
     low, high = float(values[known].min()), float(values[known].max())
     words = title if title is not None else f"{image.name or 'Micrograph'} and its depth"
@@ -127,18 +127,18 @@ def linked_depth(
     place = f'x="-0.5" y="-0.5" width="{width}" height="{height}" preserveAspectRatio="none"'
     what = "height z / nm" if unit == "nm" else "relative height"
     outlines = "".join(
-        f'<path data-i="{i}" tabindex="0" role="button" d="{_path(mask)}">'
+        f'<path data-i="{i}" tabindex="0" role="button" d="{_outline_svg(mask)}">'
         f"<title>particle {i}</title></path>"
         for i, mask in enumerate(masks)
     )
-    data = {"rows": _rows(table, len(masks)), "boxes": masks.boxes.tolist(), "view": view}
+    data = {"rows": _row_texts(table, len(masks)), "boxes": masks.boxes.tolist(), "view": view}
     text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
     ramp = ", ".join(sample_colorscale(SCALE, np.linspace(0, 1, 9)))
     fragment = (
         f'<div class="pnb-pick" data-picked=""><style>{_STYLE}</style>'
         f"<p class='t'>{html.escape(words)}</p><div class='panels'>"
         f'<svg viewBox="{view}" aria-label="micrograph">'
-        f'<image href="{png_uri(image.to_uint8(), _LONGEST)}" {place}/>{_bar(image)}'
+        f'<image href="{png_uri(image.to_uint8(), _LONGEST)}" {place}/>{_scale_bar_svg(image)}'
         f"<g>{outlines}</g></svg>"
         f'<svg viewBox="{view}" aria-label="depth">'
         f'<image href="{png_uri(_coloured(values, low, high), _LONGEST)}" {place}/><g></g></svg>'
@@ -152,7 +152,7 @@ def linked_depth(
     return LinkedPicture(words, fragment)
 
 
-def _frame_of(depth_map: Any, image: Image) -> tuple[np.ndarray, str]:
+def _heights_on_frame(depth_map: Any, image: Image) -> tuple[np.ndarray, str]:
     """Heights float32 on the image's frame, NaN where there are none, and their unit."""
     frame = np.full(image.shape, np.nan, np.float32)
     if isinstance(depth_map, (list, tuple)):
@@ -185,18 +185,18 @@ def _coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return rgba
 
 
-def _path(mask: Any) -> str:
+def _outline_svg(mask: Any) -> str:
     from skimage.measure import approximate_polygon
 
     parts = []
     for line in mask_outline(mask):
-        # corners of pixels need not all be there: a quarter of a pixel is seen by nobody
+        # not every corner of a pixel is needed: a quarter of a pixel cannot be seen
         points = approximate_polygon(line, 0.25)[:-1]
         parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
     return "".join(parts)
 
 
-def _bar(image: Image) -> str:
+def _scale_bar_svg(image: Image) -> str:
     if image.calibration is None:
         return ""
     length, text = scale_bar(image)
@@ -210,7 +210,7 @@ def _bar(image: Image) -> str:
     )
 
 
-def _rows(table: pd.DataFrame | None, count: int) -> list[list[list[str]]]:
+def _row_texts(table: pd.DataFrame | None, count: int) -> list[list[list[str]]]:
     """Name and value of every column as text, a list for each particle."""
     if table is None:
         return [[["particle", str(i)]] for i in range(count)]

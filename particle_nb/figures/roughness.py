@@ -132,7 +132,7 @@ def heights(
     'height above the sphere / nm'
     """
     found = roughness(cloud, form, s_filter, l_filter)
-    values, area = _drawn(cloud, form, s_filter, l_filter)
+    values, area = _heights_and_areas(cloud, form, s_filter, l_filter)
     total = area.sum(dtype=np.float64)
     mean = float((area * values).sum(dtype=np.float64) / total)
     if form == "none":
@@ -170,7 +170,7 @@ def heights(
             x=mean_shown + side * found.Sq, line={"color": PALETTE[5], "width": 1.5, "dash": "dot"}
         )
     words = title if title is not None else _form_title(found)
-    layout(fig, words + _numbers(found), width=860, height=520, bargap=0)
+    layout(fig, words + _parameter_lines(found), width=860, height=520, bargap=0)
     what = "height z" if form == "none" else f"height above the {form}"
     fig.update_layout(
         xaxis={"title": f"{what} / nm", "exponentformat": "none", "separatethousands": True},
@@ -182,7 +182,7 @@ def heights(
     return fig
 
 
-def _drawn(
+def _heights_and_areas(
     cloud: PointCloud, form: str, s_filter: float | None, l_filter: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The heights and areas that `roughness` takes its parameters of."""
@@ -209,23 +209,23 @@ def _form_title(found: Roughness) -> str:
     return ", ".join([f"Heights, form removed ({found.form})", *filters])
 
 
-def _numbers(found: Roughness) -> str:
+def _parameter_lines(found: Roughness) -> str:
     """Lines below the title: the parameters, and the smooth particle's beside them."""
     small = "<br><span style='font-size:12px'>"
     sa, sq, sz = (symbol_of(name, found.form) for name in ("Sa", "Sq", "Sz"))
     text = f"{small}{sa} {found.Sa:.3g} nm, {sq} {found.Sq:.3g} nm, {sz} {found.Sz:.3g} nm, "
-    text += f"Ssk {_minus(found.Ssk)}, Sku {found.Sku:.2f} ({found.n_points:,} points; "
+    text += f"Ssk {_signed_text(found.Ssk)}, Sku {found.Sku:.2f} ({found.n_points:,} points; "
     text += f"dotted: ± {sq})</span>"
     if found.null is not None:
         null = found.null
         text += (
             f"{small}a perfectly smooth particle gives Ra {null.Ra:.3g}, Rq {null.Rq:.3g}, "
-            f"PV {null.PV:.3g} nm, Ssk {_minus(null.Ssk)}, Sku {null.Sku:.2f}</span>"
+            f"PV {null.PV:.3g} nm, Ssk {_signed_text(null.Ssk)}, Sku {null.Sku:.2f}</span>"
         )
     return text
 
 
-def _minus(value: float) -> str:
+def _signed_text(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
@@ -292,7 +292,7 @@ def roughness_comparison(
     fig = go.Figure()
     units, flagged, rows = set(), 0, 0
     for number, (name, table) in enumerate(named.items()):
-        column, unit = _column(table, parameter)
+        column, unit = _parameter_column(table, parameter)
         units.add(unit)
         flags = table["flags"].fillna("").astype(str) if "flags" in table else None
         doubtful = np.zeros(len(table), bool) if flags is None else (flags != "").to_numpy()
@@ -338,7 +338,7 @@ def roughness_comparison(
         fig.add_trace(
             go.Scatter(
                 x=first["particle"].to_numpy(),
-                y=_references(first, reference),
+                y=_reference_values(first, reference),
                 mode="markers",
                 marker={
                     "symbol": "diamond",
@@ -447,7 +447,7 @@ def calibration_law(
     if (estimates is None) != (references is None):
         raise DataError("estimates and references go in pairs; give both or neither.")
     if estimates is not None:
-        pairs = [_numbers_of(v, n) for v, n in ((estimates, "estimates"), (references, "refs"))]
+        pairs = [_number_array(v, n) for v, n in ((estimates, "estimates"), (references, "refs"))]
         if pairs[0].shape != pairs[1].shape:
             raise DataError(f"{pairs[0].size} estimates and {pairs[1].size} references.")
         fig.add_trace(
@@ -480,7 +480,7 @@ def _form_of(table: pd.DataFrame) -> str:
     return str(forms.pop()) if len(forms) == 1 else ""
 
 
-def _column(table: Any, parameter: str) -> tuple[str, str]:
+def _parameter_column(table: Any, parameter: str) -> tuple[str, str]:
     if not isinstance(table, pd.DataFrame) or "particle" not in table or table.empty:
         raise DataError("a roughness table has rows and a column 'particle'; use roughness_table.")
     for unit in ("nm", "um", "px", "deg"):
@@ -491,18 +491,18 @@ def _column(table: Any, parameter: str) -> tuple[str, str]:
     raise DataError(f"the table has no parameter {parameter!r}; its columns are {list(table)}.")
 
 
-def _references(table: pd.DataFrame, reference: Any) -> np.ndarray:
+def _reference_values(table: pd.DataFrame, reference: Any) -> np.ndarray:
     if isinstance(reference, str):
         if reference not in table:
             raise DataError(f"the table has no column {reference!r}.")
         return table[reference].to_numpy(float)
-    values = _numbers_of(reference, "references")
+    values = _number_array(reference, "references")
     if len(values) != len(table):
         raise DataError(f"{len(values)} references for {len(table)} particles; NaN where unknown.")
     return values
 
 
-def _numbers_of(values: Any, name: str) -> np.ndarray:
+def _number_array(values: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(values, float)
     except (TypeError, ValueError):

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import ReferenceDistribution, SizeDistribution
+from particle_nb.core.sizes.intervals import what_it_holds, what_it_lacks
 from particle_nb.figures.style import (
     GRID,
     INK,
@@ -23,6 +24,7 @@ from particle_nb.figures.style import (
     words_and_symbol,
 )
 
+_MARKED = (10, 50, 90)
 _QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 
 
@@ -31,9 +33,14 @@ def psd(
     reference: Any = None,
     *,
     bins: int | None = None,
+    level: float | None = 0.95,
     title: str | None = None,
 ) -> go.Figure:
     """Draw cumulative Q_r and log-binned density q_r over a logarithmic size axis.
+
+    The marked percentiles carry their confidence intervals; the line below the axis says what is in
+    them and what is not, and a star marks those that the count of particles or images does not
+    carry (`SizeDistribution.interval` says why).
 
     Parameters
     ----------
@@ -42,6 +49,8 @@ def psd(
         Drawn over it, converted to the same unit; it must count the same quantity.
     bins : int or None
         Classes of the density, equal in ln x.
+    level : float or None
+        Confidence of the intervals; None draws none.
 
     Raises
     ------
@@ -55,7 +64,7 @@ def psd(
     >>> fig.layout.xaxis.type
     'log'
     """
-    _check(distribution)
+    _check_distribution(distribution)
     unit, r = distribution.unit, distribution.r
     density = distribution.q(bins)
     edges = np.asarray(density.edges, float)
@@ -88,7 +97,7 @@ def psd(
     )
     drawn = [edges[0], edges[-1]]
     if reference is not None:
-        other = _in_unit(reference, unit, r)
+        other = _reference_in_unit(reference, unit, r)
         percents = np.linspace(0.5, 99.5, 200)
         sizes = np.asarray(other.percentile(percents), float)
         known = np.isfinite(sizes)
@@ -106,8 +115,10 @@ def psd(
             )
         )
         drawn += [sizes[known].min(), sizes[known].max()]
-    for p in (10, 50, 90):
+    intervals = _intervals(distribution, level)
+    for p in _MARKED:
         value = distribution.percentile(p)
+        low, high, doubtful = intervals.get(p, (value, value, False))
         fig.add_trace(
             go.Scatter(
                 x=[value, value],
@@ -120,11 +131,38 @@ def psd(
                 yaxis="y2",
             )
         )
+        between = ""
+        if p in intervals:
+            between = f" ({number(low)} to {number(high)}){'*' if doubtful else ''}"
+            fig.add_trace(
+                go.Scatter(
+                    x=[value],
+                    y=[p],
+                    mode="markers",
+                    marker={"size": 1, "color": INK},
+                    error_x={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [max(high - value, 0)],
+                        "arrayminus": [max(value - low, 0)],
+                        "color": INK,
+                        "thickness": 1.6,
+                        "width": 5,
+                    },
+                    name=f"{100 * level:g} % interval of x<sub>{p},{r}</sub>",  # type: ignore[operator]
+                    showlegend=False,
+                    hovertemplate=f"{number(low)} to {number(high)} {unit_text(unit)}"
+                    "<extra></extra>",
+                    yaxis="y2",
+                )
+            )
+            # a limit that nothing holds may lie decades away, and is told in numbers
+            drawn += [max(low, edges[0] / 3), min(high, 3 * edges[-1])]
         fig.add_annotation(
             x=math.log10(value),
             y=p,
             yref="y2",
-            text=f"x<sub>{p},{r}</sub> = {number(value)} {unit_text(unit)}",
+            text=f"x<sub>{p},{r}</sub> = {number(value)} {unit_text(unit)}{between}",
             xanchor="right",
             yanchor="bottom",
             showarrow=False,
@@ -169,7 +207,42 @@ def psd(
         margin={"l": 75, "r": 85, "t": 60, "b": 65},
         bargap=0,
     )
+    if intervals:
+        images = distribution.image_count
+        doubtful = any(found[2] for found in intervals.values())
+        told = f"{100 * level:g} % intervals. In them: {what_it_holds(images)}."  # type: ignore[operator]
+        star = " * Wider in truth: too few particles or images." if doubtful else ""
+        fig.add_annotation(
+            x=0,
+            y=-0.16,
+            xref="paper",
+            yref="paper",
+            xanchor="left",
+            yanchor="top",
+            align="left",
+            showarrow=False,
+            text=f"{told}{star}<br>Not in them: {what_it_lacks(images)}.",
+            font={"size": 11, "color": "#5b6770"},
+        )
+        fig.update_layout(margin={"b": 105}, height=560)
     return fig
+
+
+def _intervals(
+    distribution: SizeDistribution, level: float | None
+) -> dict[int, tuple[float, float, bool]]:
+    """Limits of the marked percentiles, and whether something speaks against them."""
+    if level is None or distribution.n < 3:
+        return {}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        limits = distribution.interval(list(_MARKED), level)
+    told = [str(one.message) for one in said]
+    few_images = any(not text.startswith("x_") for text in told)
+    return {
+        p: (low, high, few_images or any(t.startswith(f"x_{p},") for t in told))
+        for p, (low, high) in zip(_MARKED, limits.tolist(), strict=True)
+    }
 
 
 def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figure:
@@ -196,7 +269,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
     >>> len(rrsb(size_distribution(x, unit="um")).data)
     2
     """
-    _check(distribution)
+    _check_distribution(distribution)
     if distribution.n < 5:
         raise DataError(f"an RRSB fit needs at least 5 particles, not {distribution.n}.")
     unit, r = distribution.unit, distribution.r
@@ -278,7 +351,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
     return fig
 
 
-def _check(distribution: Any) -> None:
+def _check_distribution(distribution: Any) -> None:
     if not isinstance(distribution, SizeDistribution):
         raise DataError(
             f"expected a SizeDistribution, not {type(distribution).__name__}; "
@@ -293,7 +366,7 @@ def _sum_curve(distribution: SizeDistribution, points: int = 1500) -> tuple[np.n
     return x, np.asarray(distribution.Q(x), float)
 
 
-def _in_unit(reference: Any, unit: str, r: int) -> Any:
+def _reference_in_unit(reference: Any, unit: str, r: int) -> Any:
     if not hasattr(reference, "percentile") or not hasattr(reference, "unit"):
         raise DataError(
             f"a reference is what read_distribution returns, not {type(reference).__name__}."
@@ -368,7 +441,7 @@ def sums(
     >>> [trace.name for trace in sums({"fine": fine, "coarse": coarse}).data][:2]
     ['fine, n = 3', 'coarse, n = 3']
     """
-    items = _checked(distributions)
+    items = _checked_curves(distributions)
     first = next(iter(items.values()))
     unit, r = first.unit, first.r
     fig = go.Figure()
@@ -381,7 +454,7 @@ def sums(
         if not reference and name not in dashed:
             number_of += 1
         colour = INK if reference else _COLOURS[max(number_of, 0) % len(_COLOURS)]
-        x, share = _curve(one)
+        x, share = _thinned_sum(one)
         low, high = min(low, float(x[0])), max(high, float(x[-1]))
         fig.add_trace(
             go.Scatter(
@@ -433,7 +506,7 @@ def sums(
     return fig
 
 
-def _checked(
+def _checked_curves(
     distributions: Any,
 ) -> dict[str, SizeDistribution | ReferenceDistribution]:
     if not isinstance(distributions, Mapping) or not distributions:
@@ -455,7 +528,7 @@ def _checked(
     return items
 
 
-def _curve(one: SizeDistribution | ReferenceDistribution) -> tuple[np.ndarray, np.ndarray]:
+def _thinned_sum(one: SizeDistribution | ReferenceDistribution) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and Q there; many particles are thinned out, the ends stay."""
     if isinstance(one, ReferenceDistribution):
         percents = np.linspace(0.5, 99.5, 200)

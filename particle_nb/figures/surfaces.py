@@ -55,7 +55,7 @@ def scene(fig: go.Figure, title: str, unit: str, plane: str, xyz: tuple[np.ndarr
     'cross-section'
     """
     x, y, z = xyz
-    cut_at, cut = _cut(x, y, z)
+    cut_at, cut = _middle_cut(x, y, z)
     fig.add_traces(cut)
     pad = 0.02 * max(float(np.ptp(y)), 1e-9)
     near, far = float(y.max()) + pad, float(y.min()) - pad
@@ -129,7 +129,7 @@ def _camera(name: str) -> dict[str, Any]:
     }
 
 
-def _cut(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[float, list[Any]]:
+def _middle_cut(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[float, list[Any]]:
     """Where a vertical plane meets the surface in the middle of y: its place, face and line."""
     middle = (float(y.min()) + float(y.max())) / 2
     rows = np.unique(y)
@@ -212,12 +212,12 @@ def point_cloud(
     'z / nm'
     """
     cloud = _one_cloud(cloud)
-    limit = _whole(limit, "limit", 1, 1_000_000)
+    limit = _whole_number(limit, "limit", 1, 1_000_000)
     index, how = _thinned(cloud, limit)
     x, y, z = cloud.xyz[index].astype(np.float32).T
     marker: dict[str, Any] = {"size": 2.2, "line": {"width": 0}}
     if image is None:
-        marker |= {"color": z, "colorscale": SCALE, "colorbar": _bar(cloud.unit)}
+        marker |= {"color": z, "colorscale": SCALE, "colorbar": _colour_bar(cloud.unit)}
     else:
         marker |= {"color": grey_at(cloud, image, index), "colorscale": _GREY}
         marker |= {"cmin": 0, "cmax": 255}
@@ -273,7 +273,7 @@ def surface(
     """
     if image is not None:
         check_image(image)
-    limit = _whole(limit, "limit", 2, 2000)
+    limit = _whole_number(limit, "limit", 2, 2000)
     unit, plane = "nm", "nm"
     if isinstance(heights, PointCloud):
         z, unit, plane = heights.grid(), heights.unit, _plane_unit(heights)
@@ -282,12 +282,12 @@ def surface(
         grey = None if image is None else heights.grid(grey_at(heights, image))
     else:
         z = heights_of(heights, image)
-        pitch = _pitch(pixel_size, image)
+        pitch = _pixel_pitch(pixel_size, image)
         corner = (0.0, 0.0)
         grey = None if image is None else image.to_uint8()
     step = max(1, math.ceil(max(z.shape) / limit))
     shown = z[::step, ::step].astype(np.float32)
-    look: dict[str, Any] = {"colorscale": SCALE, "colorbar": _bar(unit)}
+    look: dict[str, Any] = {"colorscale": SCALE, "colorbar": _colour_bar(unit)}
     if grey is not None:
         texture = np.nan_to_num(grey[::step, ::step]).astype(np.uint8)
         # the micrograph holds its own light and shade: no second lamp on it
@@ -309,7 +309,7 @@ def surface(
     return scene(fig, words, unit, plane, (x[known[1]], y[known[0]], shown[known]))
 
 
-def _bar(unit: str) -> dict[str, Any]:
+def _colour_bar(unit: str) -> dict[str, Any]:
     text = "height z / nm" if unit == "nm" else "relative height"
     return {"title": {"text": text, "side": "right"}, "thickness": 14, "len": 0.6} | PLAIN
 
@@ -356,6 +356,13 @@ def grey_at(cloud: PointCloud, image: Image, index: np.ndarray | None = None) ->
 
 
 def heights_of(values: Any, image: Image | None) -> np.ndarray:
+    """Return heights in nm as float32 (H, W), checked.
+
+    Raises
+    ------
+    DataError
+        If they are no finite map of numbers, or of another frame than the image.
+    """
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -372,7 +379,7 @@ def heights_of(values: Any, image: Image | None) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _pitch(pixel_size: Any, image: Image | None) -> float:
+def _pixel_pitch(pixel_size: Any, image: Image | None) -> float:
     if pixel_size is None:
         if image is not None and image.calibration is not None:
             return image.calibration.to("nm")
@@ -394,11 +401,12 @@ def _one_cloud(cloud: Any) -> PointCloud:
 
 
 def check_image(image: Any) -> None:
+    """Raise `ImageError` unless it is an `Image`."""
     if not isinstance(image, Image):
         raise ImageError(f"expected a particle_nb.Image, not {type(image).__name__}.")
 
 
-def _whole(value: Any, name: str, low: int, high: int) -> int:
+def _whole_number(value: Any, name: str, low: int, high: int) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not low <= value <= high:
         raise DataError(f"{name} is a whole number from {low} to {high:,}, not {value!r}.")
@@ -406,4 +414,11 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
 
 
 def ordinal(number: int) -> str:
+    """Return how "every n-th" is written; nothing for every one.
+
+    Examples
+    --------
+    >>> ordinal(2), ordinal(4)
+    ('2nd', '4th')
+    """
     return {1: "", 2: "2nd", 3: "3rd"}.get(number, f"{number}th")

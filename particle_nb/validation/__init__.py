@@ -1,14 +1,16 @@
 """Parameterised notebooks run by papermill into offline reports, and their collected results."""
 
 from particle_nb.validation.collection import collect
-from particle_nb.validation.page import write_html
-from particle_nb.validation.results import PACKAGES, provenance, software, write_json
+from particle_nb.validation.page import literal, write_html
+from particle_nb.validation.results import PACKAGES, image_names, provenance, software, write_json
 from particle_nb.validation.running import Run, notebook_parameters, notebook_path, report, validate
 
 __all__ = [
     "PACKAGES",
     "Run",
     "collect",
+    "image_names",
+    "literal",
     "notebook_parameters",
     "notebook_path",
     "provenance",

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from numbers import Number
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -102,6 +102,7 @@ def _page(root: Path, runs: list[tuple[str, Path, dict[str, Any]]]) -> str:
 
 def _row(root: Path, name: str, folder: Path, results: Mapping[str, Any]) -> str:
     notebook = str(results.get("notebook") or "")
+    notebook = notebook if _below(f"{notebook}.html") else ""
     place = folder.relative_to(root)
     pages = [folder / f"{notebook}.html"] if notebook else sorted(folder.glob("*.html"))
     page = next((path for path in pages if path.is_file() and path.name != "index.html"), None)
@@ -111,7 +112,7 @@ def _row(root: Path, name: str, folder: Path, results: Mapping[str, Any]) -> str
     links = ", ".join(
         f'<a href="{quote((place / file).as_posix())}">{html.escape(str(word))}</a>'
         for word, file in {**_files(results), "results": "results.json"}.items()
-        if (folder / file).is_file()
+        if _below(file) and (folder / file).is_file()
     )
     if results.get("ok") is True:
         status, told = '<span class="ok">done</span>', _list(_headline(results))
@@ -127,6 +128,12 @@ def _row(root: Path, name: str, folder: Path, results: Mapping[str, Any]) -> str
         f"<td>{html.escape(str(results.get('started') or '')[:16].replace('T', ' '))}</td>"
         f'<td class="number">{_text(seconds) if seconds is not None else ""}</td></tr>'
     )
+
+
+def _below(file: str) -> bool:
+    """Whether a file named in results.json lies in the folder of its run."""
+    path = PurePath(file)
+    return bool(file) and "\0" not in file and not path.is_absolute() and ".." not in path.parts
 
 
 def _files(results: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,32 @@ from typing import Any
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import atomic
+
+#: What Markdown of a notebook may use of HTML.
+_TAGS = re.compile(r"<(?!/?(?:sub|sup|b|i|em|strong|code|br|small)\s*/?>)(?=[a-zA-Z/!?])")
+
+
+_LINK = re.compile(r'(<a\s[^<>"]{0,200}\bhref=")([^"]*)')
+
+
+def _safe_link(found: re.Match[str]) -> str:
+    """A link of the page that leads to a page, not to a script."""
+    address = "".join(c for c in html.unescape(found[2]) if c.isprintable() and c != " ")
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", address)
+    safe = scheme is None or scheme[1].lower() in ("http", "https", "mailto", "file")
+    return found[0] if safe else f"{found[1]}#"
+
+
+def literal(text: Any) -> str:
+    """Return text for Markdown in which nothing of it is markup: file names, errors, notes.
+
+    Examples
+    --------
+    >>> literal("a<b>`.png")
+    'a&#60;b&#62;&#96;&#46;png'
+    """
+    plain = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in plain)
 
 
 def write_html(notebook: str | os.PathLike[str]) -> Path:
@@ -32,6 +59,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     # widget state wants a CDN; every widget of ours also leaves a picture
     book.metadata.pop("widgets", None)
     _draw_plotly(book)
+    _disarm(book)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
@@ -46,10 +74,22 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": path.stem}})
     body = re.sub(r"<script[^>]*\ssrc=\"(?:https?:)?//[^>]*></script>", "", body)
     body = re.sub(r"<script[^>]*\ssrc=\"\"[^>]*></script>", "", body)
+    body = _LINK.sub(_safe_link, body)
     target = path.with_suffix(".html")
     with atomic(target) as stream:
         stream.write(body.encode("utf-8"))
     return target
+
+
+def _disarm(book: Any) -> None:
+    """Show HTML in a Markdown output as text: it came in with a file name or the like."""
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            text = data.get("text/markdown")
+            if text is not None:
+                text = text if isinstance(text, str) else "".join(map(str, text))
+                data["text/markdown"] = _TAGS.sub("&lt;", text)
 
 
 def _draw_plotly(book: Any) -> None:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from particle_nb.core.files import atomic
+from particle_nb.core.errors import DataError
+from particle_nb.core.files import atomic, parse_json, read_regular
 from particle_nb.core.image import Image
 
 if TYPE_CHECKING:
     from particle_nb.session import Session
 
+_LARGEST_RESULTS = 2**28
+_DEEPEST = 20  # levels of nested results that become columns
 #: Packages whose versions a report names: those that can change a number.
 PACKAGES = (
     "particle_nb",
@@ -94,11 +97,34 @@ def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; empty where it is missing, damaged or no mapping.
+
+    Examples
+    --------
+    >>> read_json(Path("none.json"))
+    {}
+    """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = parse_json(read_regular(path, _LARGEST_RESULTS)[0], path.name)
+    except DataError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def image_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return a name for each file that no other has: its stem, or its path below the common folder.
+
+    Examples
+    --------
+    >>> image_names(["a/1.tif", "a/2.tif"]), image_names(["a/1.tif", "b/1.tif"])
+    (['1', '2'], ['a/1.tif', 'b/1.tif'])
+    """
+    full = [Path(path).absolute() for path in paths]
+    names = [path.stem for path in full]
+    if len({name.lower() for name in names}) < len(names):
+        common = Path(os.path.commonpath([path.parent for path in full]))
+        names = [path.relative_to(common).as_posix() for path in full]
+    return names
 
 
 def plain(value: Any) -> Any:
@@ -116,12 +142,21 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots, without figures' data and lists.
+
+    Examples
+    --------
+    >>> flatten({"size": {"D50": 2.0, "all": [1, 2]}, "unit": "um"})
+    {'size.D50': 2.0, 'unit': 'um'}
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and depth < _DEEPEST:
             if key not in ("figures", "software"):
-                flat |= flatten(value, f"{prefix}{key}.")
+                flat |= flatten(value, f"{prefix}{key}.", depth + 1)
+        elif isinstance(value, Mapping):
+            flat[f"{prefix}{key}"] = "..."
         elif not isinstance(value, list):
             flat[f"{prefix}{key}"] = value
     return flat

@@ -146,13 +146,13 @@ def validate(
     write_json(target / "results.json", {**about, "ok": False, "error": "not finished"})
     try:
         papermill.execute_notebook(
-            str(source),
-            str(notebook),
+            _no_fields(source),
+            _no_fields(notebook),
             {**{key: plain(value) for key, value in given.items()}, "out": str(target.resolve())},
             progress_bar=progress,
             log_output=False,
             kernel_name="python3",
-            cwd=os.getcwd(),
+            cwd=_no_fields(os.getcwd()),
             # what the kernel says of its transport is no news to the reader of a report
             extra_arguments=["--IPKernelApp.log_level=50"],
         )
@@ -245,6 +245,11 @@ def _check_language(path: Path) -> None:
             f"{path} names no kernel with a language (metadata: kernelspec, language), which "
             "papermill needs. Open it in JupyterLab, choose the kernel Python 3 and save it."
         )
+
+
+def _no_fields(path: str | os.PathLike[str]) -> str:
+    """A path for papermill, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _new_folder(out: Path, name: str) -> Path:

@@ -134,20 +134,22 @@ def _without_comments(source: str, name: str) -> str:
 
 
 def _squeezed(source: str) -> str:
-    """The source with a space only where two words or two signs would run together."""
-    kept = [""]
+    """The source with space only where words, signs or statements would run together."""
+    kept: list[str] = []
+    space = ""
     for kind, token in _tokens(source):
-        if kind != "space":
-            between = kept[-1]
-            if between == " " and (len(kept) == 1 or not _runs_together(kept[-2][-1], token[0])):
-                kept.pop()
-            kept.append(token)
-        elif "\n" in token:
-            kept.append("\n")
-        else:
-            kept.append(" ")
-    return "".join(kept).strip() + "\n"
+        if kind == "space":
+            space = "\n" if "\n" in token else " "
+            continue
+        if space and kept and _parts(kept[-1][-1], token[0], space):
+            kept.append(space)
+        kept.append(token)
+        space = ""
+    return "".join(kept) + "\n"
 
 
-def _runs_together(before: str, after: str) -> bool:
+def _parts(before: str, after: str, space: str) -> bool:
+    """Whether a space or the end of a line between two characters means something."""
+    if space == "\n":  # it may end a statement
+        return before not in "{([,;" and after not in "})],;.:?"
     return bool(_WORD.match(before) and _WORD.match(after)) or (before == after and after in "+-")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -16,8 +15,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from particle_nb.core.annotation import Annotation, read_archive
+from particle_nb.core.annotation.actions import paste_line
 from particle_nb.core.annotation.annotation import Advance
-from particle_nb.core.annotation.autosave import check_image
 from particle_nb.core.annotation.history import State
 from particle_nb.core.annotation.snapshot import Still, png
 from particle_nb.core.annotation.thresholds import OFF, filterable, write_settings
@@ -35,6 +34,9 @@ from particle_nb.widgets.prompt_canvas import (
     particle_message,
 )
 from particle_nb.widgets.still_output import StillOutput
+
+#: What was copied last: it can be pasted into every annotator of the kernel.
+_CLIPBOARD: list[Mask] = []
 
 
 class Annotator(Annotation):
@@ -97,7 +99,9 @@ class Annotator(Annotation):
     def _answer(self, request: str, kind: str, content: Mapping[str, Any]) -> None:
         answers: dict[str, Callable[[str, Mapping[str, Any]], None]] = {
             "ready": self._ready,
-            "do": lambda request, content: self._act(dict(content["line"]), request),
+            "do": self._done,
+            "copy": self._copied,
+            "paste": self._paste,
             "undo": lambda request, _: self._go(self._history.undo(), request),
             "redo": lambda request, _: self._go(self._history.redo(), request),
             "hover": self._hover,
@@ -112,6 +116,23 @@ class Annotator(Annotation):
             raise DataError(f"the browser sent an unknown message {kind!r}; reload the page.")
         self._still.postpone()
         answers[kind](request, content)
+
+    def _done(self, request: str, content: Mapping[str, Any]) -> None:
+        line, before = dict(content["line"]), set(self.state.particles)
+        self._act(line, request)
+        if line.get("action") in ("duplicate", "paste"):
+            self.select(n for n in self.state.particles if n not in before)
+
+    def _copied(self, request: str, content: Mapping[str, Any]) -> None:
+        masks = [self.state[n].mask for n in content["ids"]]
+        if not masks:
+            raise PromptError("no particle is selected; click one first.")
+        _CLIPBOARD[:] = masks
+        self._canvas.reply(request, "copied", {"count": len(masks)})
+
+    def _paste(self, request: str, content: Mapping[str, Any]) -> None:
+        line = paste_line(_CLIPBOARD, (content["x"], content["y"]), self.image.shape)
+        self._done(request, {"line": line})
 
     def _ready(self, request: str, content: Mapping[str, Any]) -> None:
         if content.get("hides_still") is False:
@@ -265,12 +286,11 @@ def open_annotation(
         If the file is damaged or foreign, belongs to another image, or holds no image and none is
         given.
     """
-    archive = read_archive(path)
-    path = Path(path)
+    frame = image.shape[0] * image.shape[1] if isinstance(image, Image) else 0
+    archive = read_archive(path, frame=frame)
     image = image if image is not None else archive.image
     if image is None:
         raise DataError(f"{path} was saved without its image; pass image=read_image(...).")
-    check_image(archive, image, path)
     return Annotator(session, image, autosave=path)
 
 

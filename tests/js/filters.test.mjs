@@ -53,3 +53,32 @@ test("one trial is in flight; what the slider passed meanwhile is left out; lett
   assert.deepEqual(said.pop(), ["filter", 0.4]);
   assert.equal(trial.trying, null);
 });
+
+test("keys that follow one another are one action, when they rest or something else is done", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const acts = [], store = { settings: { min_stability: null, min_area: null, max_area: null } };
+  const link = { request: () => {}, act: ({ settings }) => acts.push(settings.min_stability) };
+  const trial = new g.FilterTrial({ store, link, changed: () => {} });
+  const key = (value) => { trial.change("min_stability", value, false); trial.rest(); };
+  for (const value of [0.1, 0.2, 0.3]) {
+    key(value);
+    t.mock.timers.tick(600);
+  }
+  assert.deepEqual(acts, []);
+  trial.settle(); // something else made the kernel say its thresholds
+  assert.equal(trial.settings.min_stability, 0.3, "what is not done yet is kept");
+  t.mock.timers.tick(100);
+  assert.deepEqual(acts, [0.3]);
+  key(0.4);
+  trial.flush();
+  t.mock.timers.tick(5000);
+  assert.deepEqual(acts, [0.3, 0.4]);
+  key(0.5);
+  trial.change("min_stability", 0.6, true);
+  t.mock.timers.tick(5000);
+  assert.deepEqual(acts, [0.3, 0.4, 0.6]);
+  key(0.7);
+  trial.giveUp();
+  t.mock.timers.tick(5000);
+  assert.equal(acts.length, 3);
+});

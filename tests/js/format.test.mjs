@@ -38,3 +38,23 @@ test("the place under the cursor: pixels, lengths, grey value; nothing beside th
   assert.equal(g.placeText({ x: 19.4, y: 9.4 }, image, info, grey).includes("grey 19,9"), true);
   assert.deepEqual([g.formatScore(null), g.formatScore(0.98765)], ["–", "0.988"]);
 });
+
+test("areas take the square of the unit that reads well", () => {
+  assert.equal(g.formatArea(0.25, "um"), "2.5e+5 nm²".replace("2.5e+5", "250000"));
+  assert.equal(g.formatArea(12.5, "um"), "12.5 µm²");
+  assert.equal(g.formatArea(2.5e6, "um"), "2.5 mm²");
+  assert.equal(g.formatArea(640, "px"), "640 px²");
+});
+
+test("a line, an angle and an outline read as what they measure", () => {
+  const nm = [5, "nm"], corner = [[0, 0], [30, 0], [30, 40]];
+  assert.equal(g.measureText([[0, 0]], false, nm), "");
+  assert.equal(g.measureText([[0, 0], [30, -40]], false, nm), "length 250 nm (50 px), 53.1° to the horizontal");
+  assert.equal(g.measureText([[30, -40], [0, 0]], false, nm), "length 250 nm (50 px), 53.1° to the horizontal");
+  assert.equal(g.measureText([[0, 0], [50, 0]], false, null), "length 50 px, 0.0° to the horizontal");
+  assert.equal(g.measureText([[0, 0], [0, 50]], false, null), "length 50 px, 90.0° to the horizontal");
+  assert.equal(g.measureText(corner, false, nm), "length 350 nm (70 px), angle 90.0°");
+  assert.equal(g.measureText([[9, 9], ...corner], false, null).split(", ")[1], "angle 90.0°", "the last one");
+  assert.equal(g.measureText(corner, true, nm), "area 15000 nm² (600 px²), perimeter 600 nm (120 px)");
+  assert.equal(g.measureText(corner, true, null), "area 600 px², perimeter 120 px");
+});

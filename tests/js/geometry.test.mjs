@@ -82,3 +82,20 @@ test("corners in any order are one box, and the outermost pixels belong to the i
   assert.ok(!g.onImage({ x: -0.51, y: 0 }, image));
   assert.ok(!g.onImage({ x: 0, y: 3.6 }, image));
 });
+
+test("angles and areas of corners", () => {
+  near(g.angleAt([5, 0], [0, 0], [0, 9]), 90);
+  near(g.angleAt([-3, 0], [0, 0], [4, 0]), 180);
+  near(g.angleAt([1, 0], [0, 0], [Math.sqrt(3), -1]), 30, 1e-9);
+  near(g.angleAt([3, 4], [1, 1], [3, 4]), 0);
+  assert.ok(Number.isNaN(g.angleAt([1, 1], [1, 1], [2, 2])));
+  near(g.enclosedArea([[0, 0], [4, 0], [4, 3]]), 6);
+  near(g.enclosedArea([[4, 3], [4, 0], [0, 0]]), 6);
+  const turn = (n, r) => Array.from({ length: n }, (_, i) => [r * Math.cos((2 * Math.PI * i) / n), r * Math.sin((2 * Math.PI * i) / n)]);
+  near(g.enclosedArea(turn(720, 10)), Math.PI * 100, 0.01);
+});
+
+test("inside an outline, also where it is indented", () => {
+  const horseshoe = [[0, 0], [10, 0], [10, 10], [7, 10], [7, 3], [3, 3], [3, 10], [0, 10]];
+  assert.deepEqual([[1, 5], [5, 5], [9, 5], [5, 1], [11, 5], [5, 11]].map(([x, y]) => g.insideOutline(horseshoe, x, y)), [true, false, true, true, false, false]);
+});

@@ -37,8 +37,8 @@ test("a point is outside by Alt, by the right button or by the sign", () => {
 test("a polygon closes by a click on its first corner, and a double click begins no other", () => {
   const hand = new g.Hand(), press = (x, y, more = {}) => hand.press({ x, y }, event({ clientX: x, clientY: y, ...more }), 1);
   hand.take("polygon");
-  for (const [x, y] of [[0, 0], [20, 0], [20, 20]]) assert.equal(press(x, y), null);
-  assert.equal(press(9, 0), null, "8 pixels away is another corner");
+  for (const [x, y] of [[0, 0], [20, 0], [20, 20]]) assert.equal(press(x, y), "corner");
+  assert.equal(press(9, 0), "corner", "8 pixels away is another corner");
   assert.equal(press(7, 0, { timeStamp: 1000 }), "close");
   hand.polygon = []; // what closing does
   assert.equal(press(5, 0, { timeStamp: 1400 }), null);
@@ -49,7 +49,7 @@ test("a polygon closes by a click on its first corner, and a double click begins
   assert.deepEqual(hand.polygon, [[50, 50], [5, 0]]);
   // seen from afar fewer image pixels are as near
   hand.polygon = [[0, 0], [20, 0], [20, 20]];
-  assert.equal(hand.press({ x: 7, y: 0 }, event({ clientX: 70, clientY: 90, timeStamp: 9000 }), 10), null);
+  assert.equal(hand.press({ x: 7, y: 0 }, event({ clientX: 70, clientY: 90, timeStamp: 9000 }), 10), "corner");
 });
 
 test("brushes grow and shrink by a pixel at least, from 1 to 400", () => {
@@ -73,6 +73,8 @@ test("what a stroke means depends on its tool, its length on the screen and what
   assert.deepEqual(of("box", [50, 2]), { act: { action: "box", box: [10, 20, 50, 2] }, aimed: true });
   assert.ok(of("sketch", [13, 20]).say);
   assert.equal(of("sketch", [40, 20]).aimed, true);
+  assert.ok(of("lasso", [13, 20]).say);
+  assert.deepEqual(of("lasso", [40, 20], { add: true }), { around: [[10, 20], [40, 20]], add: true });
   assert.ok(of("split", [12, 20]).say);
   assert.deepEqual(of("split", [40, 20], {}, { chosen: [3, 5] }).act, { action: "split", path: [[10, 20], [40, 20]], ids: [3, 5] });
   assert.ok(!("ids" in of("split", [40, 20]).act));
@@ -89,4 +91,20 @@ test("a click selects one, with Shift it adds or takes away", () => {
   assert.deepEqual(g.picked([1, 2], 3, true), [1, 2, 3]);
   assert.deepEqual(g.picked([1, 2], 2, true), [1]);
   assert.deepEqual(g.picked([1, 2], undefined, true), [1, 2]);
+});
+
+test("what is measured is a line or, by its first corner again, an outline; the next begins anew", () => {
+  const hand = new g.Hand();
+  hand.take("measure");
+  for (const here of [[0, 0], [30, 0], [30, 40]]) assert.equal(hand.corner(here, 1), "corner");
+  hand.measure(false);
+  assert.deepEqual([hand.measured, hand.polygon], [{ path: [[0, 0], [30, 0], [30, 40]], closed: false }, []]);
+  hand.corner([5, 5], 1);
+  assert.equal(hand.measured, null);
+  hand.corner([50, 5], 1);
+  assert.equal(hand.corner([6, 5], 1), "corner", "two corners are no outline");
+  assert.equal(hand.corner([6, 6], 1), "close");
+  hand.measure(true);
+  assert.ok(hand.drop());
+  assert.equal(hand.measured, null);
 });

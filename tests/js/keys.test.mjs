@@ -21,7 +21,8 @@ test("every key means a command that there is", () => {
   const events = [
     ...Object.keys(g.COMMANDS).map((key) => press(key)),
     ...["ArrowLeft", "ArrowUp"].flatMap((key) => [press(key), press(key, { altKey: true })]),
-    ...["z", "y", "s", "a"].map((key) => press(key, { ctrlKey: true })),
+    press("ContextMenu"),
+    ...["z", "y", "s", "a", "c", "v", "d"].map((key) => press(key, { ctrlKey: true })),
     press("k"),
   ];
   for (const [name] of events) assert.equal(typeof Commands.prototype[name], "function", name);
@@ -32,15 +33,19 @@ test("with Control or Command, with Shift, with Alt", () => {
     assert.deepEqual(press("z", held), ["undo"]);
     assert.deepEqual(press("Z", { ...held, shiftKey: true }), ["redo"]);
     assert.deepEqual(press("y", held), ["redo"]);
-    assert.equal(press("c", held), null, "copying belongs to the browser");
+    assert.deepEqual(["c", "v", "d"].map((key) => press(key, held)[0]), ["copy", "paste", "duplicate"]);
+    assert.equal(press("k", held), null);
     assert.equal(press("ArrowLeft", held), null);
   }
   assert.deepEqual(press("ArrowLeft"), ["moveCross", -1, 0, 8]);
   assert.deepEqual(press("ArrowDown", { shiftKey: true }), ["moveCross", 0, 1, 1]);
   assert.deepEqual(press("ArrowRight", { altKey: true }), ["pan", -60, -0]);
+  assert.deepEqual(press("F10", { shiftKey: true }), ["menu"]);
+  assert.deepEqual(press("ContextMenu"), ["menu"]);
+  assert.equal(press("F10"), null);
   assert.deepEqual(press("Delete"), ["onSelected", "delete"]);
   assert.deepEqual(press(" "), ["hold", true]);
-  for (const key of ["F5", "Shift", "u", "9"]) assert.equal(press(key), null, key);
+  for (const key of ["F5", "Shift", "i", "9"]) assert.equal(press(key), null, key);
 });
 
 test("the list of keys names every key", () => {

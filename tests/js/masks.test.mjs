@@ -127,3 +127,8 @@ test("a mask is read from its part of a buffer, as bits or as runs", () => {
   assert.ok(mask.shape.meets([9, 5, 20, 20]));
   assert.ok(!mask.shape.meets([10, 5, 20, 20]));
 });
+
+test("a lasso holds the particles whose centre is in it", () => {
+  const some = [particle(1, ["#"], 2, 2), particle(2, ["#"], 2, 8), particle(3, ["#"], 3, 3, { visible: false })];
+  assert.deepEqual(g.centresAround(some, [[0, 0], [5, 0], [5, 5], [0, 5]]), [1]);
+});

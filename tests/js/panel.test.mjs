@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { between, matching, stepRow } from "../../particle_nb/widgets/js/particles.mjs";
+import { between, stepRow } from "../../particle_nb/widgets/js/particles.mjs";
 import { binned, nearestFull, stepBin } from "../../particle_nb/widgets/js/sizes.mjs";
 
 test("bars hold the particles that are kept, by the column of the size", () => {
@@ -19,16 +19,6 @@ test("the focus moves between bars that hold something", () => {
   assert.deepEqual(["ArrowLeft", "ArrowRight", "Home", "End"].map((key) => stepBin(bins, 4, key)), [1, 5, 1, 5]);
   assert.equal(stepBin(bins, 1, "ArrowLeft"), undefined);
   assert.equal(stepBin(bins, 1, "x"), undefined);
-});
-
-test("the list is filtered by number, name, class and note", () => {
-  const some = [{ id: 12, name: "Big", label: "round", note: "" }, { id: 3, name: "", label: "", note: "see 12" }, { id: 4, name: "", label: "", note: "" }];
-  const found = (text) => matching(some, text).map((p) => p.id);
-  assert.deepEqual(found(""), [12, 3, 4]);
-  assert.deepEqual(found(" 12 "), [12, 3]);
-  assert.deepEqual(found("ROUN"), [12]);
-  assert.deepEqual(found("big"), [12]);
-  assert.deepEqual(found("none"), []);
 });
 
 test("Shift takes what lies between, either way; keys move and stop at the ends", () => {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from particle_nb.core.surface.forms import Form
-from particle_nb.core.surface.levelling import BLOCK, lonely_among
+from particle_nb.core.surface.levelling import BLOCK, outliers_among
 
 
 def places(
@@ -57,11 +57,11 @@ def spikes(
     index: np.ndarray,
     place: np.ndarray,
     residual: np.ndarray,
-    suspects: np.ndarray,
-    lonely: float,
+    candidates: np.ndarray,
+    factor: float,
     least: float,
 ) -> np.ndarray:
-    """Tell which suspects leave the median of their 24 neighbours, as `residuals.spikes` does.
+    """Tell which candidates leave the median of their 24 neighbours, as `residuals.spikes` does.
 
     Examples
     --------
@@ -73,13 +73,13 @@ def spikes(
     """
     cells, width = index.reshape(-1), index.shape[1]
     steps = [dr * width + dc for dr in range(-2, 3) for dc in range(-2, 3) if dr or dc]
-    found = np.zeros(suspects.size, bool)
-    for start in range(0, suspects.size, BLOCK):
+    found = np.zeros(candidates.size, bool)
+    for start in range(0, candidates.size, BLOCK):
         part = slice(start, start + BLOCK)
-        here = place[suspects[part]]
+        here = place[candidates[part]]
         beside = np.stack([cells[here + step] for step in steps], axis=1)
         around = np.where(beside >= 0, residual[beside], np.float32(np.nan))
-        found[part] = lonely_among(around, residual[suspects[part]], lonely, least)
+        found[part] = outliers_among(around, residual[candidates[part]], factor, least)
     return found
 
 

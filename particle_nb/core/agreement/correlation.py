@@ -107,9 +107,11 @@ def pearson(a: Any, b: Any, level: float = 0.95) -> Correlation:
     0.8
     """
     x, y = paired(a, b, least=4)
-    value = _r(x, y)
+    value = _pearson_r(x, y)
     low, high = correlation_interval(value, len(x), level)
-    return Correlation("Pearson", value, low, high, _p(value, len(x)), len(x), level, "Fisher z")
+    return Correlation(
+        "Pearson", value, low, high, _p_value(value, len(x)), len(x), level, "Fisher z"
+    )
 
 
 def spearman(a: Any, b: Any, level: float = 0.95) -> Correlation:
@@ -124,9 +126,9 @@ def spearman(a: Any, b: Any, level: float = 0.95) -> Correlation:
     1.0
     """
     x, y = paired(a, b, least=4)
-    value = _r(stats.rankdata(x), stats.rankdata(y))
+    value = _pearson_r(stats.rankdata(x), stats.rankdata(y))
     low, high = correlation_interval(value, len(x), level, kind="spearman")
-    p = _p(value, len(x))
+    p = _p_value(value, len(x))
     return Correlation("Spearman", value, low, high, p, len(x), level, "Bonett-Wright")
 
 
@@ -180,7 +182,7 @@ def ccc(a: Any, b: Any, level: float = 0.95) -> Concordance:
     x, y = paired(a, b, least=4)
     confidence(level)
     n = len(x)
-    r = _r(x, y)
+    r = _pearson_r(x, y)
     sx, sy = float(x.std()), float(y.std())
     shift, scale = float(x.mean() - y.mean()) / math.sqrt(sx * sy), sx / sy
     c_b = 2 / (scale + 1 / scale + shift**2)
@@ -228,7 +230,7 @@ def confidence(level: float) -> float:
 
 
 def readings_of(values: Any, name: str) -> np.ndarray:
-    """Return finite numbers as a float array, or raise `DataError`; `name` stands in it."""
+    """Return finite numbers as a float array of their shape, or raise `DataError` naming `name`."""
     try:
         array = np.asarray(values, float)
     except (TypeError, ValueError) as error:
@@ -245,13 +247,13 @@ def readings_of(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def _r(x: np.ndarray, y: np.ndarray) -> float:
+def _pearson_r(x: np.ndarray, y: np.ndarray) -> float:
     # scaled first, as squares of very small lengths in metres would vanish
     x, y = x - x.mean(), y - y.mean()
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
     return float(np.clip((x @ y) / math.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
-def _p(r: float, n: int) -> float:
+def _p_value(r: float, n: int) -> float:
     # the regularised incomplete beta function is the two-sided t test of r
     return float(special.betainc((n - 2) / 2, 0.5, 1 - r * r))

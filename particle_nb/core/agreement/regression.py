@@ -16,9 +16,9 @@ from scipy import stats
 from particle_nb.core.agreement.correlation import confidence, paired
 from particle_nb.core.errors import DataError
 
-_FEW = 30
+_FEW_PAIRS = 30
 
-_MANY = 5000
+_MANY_PAIRS = 5000
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,12 @@ def passing_bablok(x: Any, y: Any, level: float = 0.95) -> Regression:
     a, b = paired(x, y, least=3)
     confidence(level)
     n = len(a)
-    if n > _MANY:
-        raise DataError(f"{n} pairs have too many slopes; draw at most {_MANY} at random.")
-    if n < _FEW:
+    if n > _MANY_PAIRS:
+        raise DataError(f"{n} pairs have too many slopes; draw at most {_MANY_PAIRS} at random.")
+    if n < _FEW_PAIRS:
         warnings.warn(
-            f"Passing-Bablok regression of {n} pairs: at least {_FEW} are advised, and 50 or more "
-            "for a decision on equality.",
+            f"Passing-Bablok regression of {n} pairs: at least {_FEW_PAIRS} are advised, and 50 or "
+            "more for a decision on equality.",
             UserWarning,
             stacklevel=2,
         )

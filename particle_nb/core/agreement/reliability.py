@@ -133,7 +133,7 @@ def icc(readings: Any, kind: str = "A,1", level: float = 0.95) -> Intraclass:
     upper_f = float(stats.f.ppf((1 + level) / 2, df1, df2))
     lower_f = float(stats.f.ppf((1 + level) / 2, df2, df1))
     if kind[0] == "A":
-        value, low, high = _absolute(ms_rows, ms_cols, ms_rest, table.shape, level)
+        value, low, high = _absolute_agreement(ms_rows, ms_cols, ms_rest, table.shape, level)
     elif math.isinf(f):
         value = low = high = 1.0
     else:
@@ -189,7 +189,7 @@ def repeatability(groups: Sequence[Any]) -> Repeatability:
     )
 
 
-def _absolute(
+def _absolute_agreement(
     ms_rows: float, ms_cols: float, ms_rest: float, shape: tuple[int, ...], level: float
 ) -> tuple[float, float, float]:
     """ICC(A,1) and its interval by Satterthwaite's degrees of freedom; McGraw and Wong, table 7."""

@@ -32,7 +32,7 @@ def pack(mask: Mask) -> dict[str, Any]:
 
 
 def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
-    """Return the mask of `pack`.
+    """Return the mask of `pack`; its pixels are made when they are first looked at.
 
     Raises
     ------
@@ -48,11 +48,11 @@ def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
         counts = packed["counts"]
         iou, stability = (float(packed.get(key, math.nan)) for key in ("iou", "stability"))
         label, grid = packed.get("label", ""), float(packed.get("grid", 1.0))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise DataError("a stored mask is damaged: its pixels or scores are missing.") from None
     if not isinstance(counts, str) or not isinstance(label, str):
         raise DataError("a stored mask is damaged: its pixels are no compressed run lengths.")
-    return rle.decode(
+    return rle.CodedMask(
         {"size": list(shape), "counts": counts},
         predicted_iou=iou,
         stability_score=stability,

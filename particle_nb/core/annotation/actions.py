@@ -7,7 +7,7 @@ the next history; the widgets, `replay.replay`, papermill and the tests all go t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,20 @@ from particle_nb.core.annotation._json import pack, unpack
 from particle_nb.core.annotation.drafts import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.annotation.history import Draft, History, Particle, State
 from particle_nb.core.annotation.thresholds import filtered, read_settings
-from particle_nb.core.errors import DataError, PromptError
+from particle_nb.core.errors import DataError, ParticleError, PromptError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet, Prompt
+
+# what values of the wrong type or range lead to, where an action does not look at them itself
+_WRONG_VALUES = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +105,15 @@ def perform(
         inspect.signature(action).bind(None, **known)
     except TypeError as error:
         raise DataError(f"the action {name!r} cannot be done: {error}.") from None
-    state = action(_Bench(history.state, image, session, values), **known)
+    try:
+        state = action(_Bench(history.state, image, session, values), **known)
+    except ParticleError:
+        raise
+    except _WRONG_VALUES as error:
+        raise DataError(
+            f"the action {name!r} cannot be done with these values: {type(error).__name__} "
+            f"{str(error)[:200]}"
+        ) from error
     record = {key: value for key, value in line.items() if key != "result"}
     return history.do({**record, "result": _result(history.state, state)}, state)
 
@@ -315,6 +334,24 @@ def _delete(bench: _Bench, ids: Any) -> State:
     return bench.state.put(dict.fromkeys(bench.unlocked(ids)))
 
 
+def _duplicate(bench: _Bench, ids: Any, shift: Any = (8, 8)) -> State:
+    if isinstance(ids, (int, np.integer)):
+        ids = [ids]
+    copies = []
+    for number in ids:
+        particle = bench.state[number]
+        mask = strokes.moved(particle.mask, shift, bench.image.shape)
+        if mask is not None:
+            copies.append(Particle(mask, note=particle.note, source="hand"))
+    if not copies:
+        raise PromptError("nothing of the copy would lie on the image; shift it less.")
+    return bench.state.add(*copies)
+
+
+def _paste(bench: _Bench, masks: Any) -> State:
+    return _load(bench, masks, source="hand")
+
+
 def _set(bench: _Bench, ids: Any, **changes: Any) -> State:
     fields = {"name", "note", "visible", "locked", "label"}
     if not changes or set(changes) - fields:
@@ -358,6 +395,48 @@ def load_line(masks: MaskSet, source: str = "proposal") -> dict[str, Any]:
     return {"action": "load", "source": source, "masks": [pack(mask) for mask in masks]}
 
 
+def paste_line(
+    masks: Sequence[Mask], centre: Sequence[float], shape: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the action that puts copies of masks, together, around a place of an image.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        They may come from another image; pixels stay pixels.
+    centre : (x, y)
+        Where the middle of the box around all of them comes to lie, to a whole pixel.
+    shape : (H, W)
+        The image's.
+
+    Raises
+    ------
+    PromptError
+        If there is no mask, or none of them would lie on the image.
+
+    Examples
+    --------
+    >>> dot = Mask((0, 0), np.ones((3, 3), bool), (4, 4))
+    >>> line = paste_line([dot], (10, 20), (32, 32))
+    >>> unpack(line["masks"][0], (32, 32)).bbox
+    (19, 9, 22, 12)
+    """
+    if not masks:
+        raise PromptError("nothing was copied yet; select particles and press Ctrl+C.")
+    boxes = np.array([mask.bbox for mask in masks])
+    r0, c0 = boxes[:, :2].min(axis=0)
+    r1, c1 = boxes[:, 2:].max(axis=0)
+    (x, y), _ = read_point(centre[0], centre[1], 1)
+    if not np.isfinite([x, y]).all():
+        raise PromptError(f"a place is x and y in pixels of the image, not {centre!r:.60}.")
+    shift = x - (c0 + c1 - 1) / 2, y - (r0 + r1 - 1) / 2
+    inside = [strokes.moved(mask, shift, shape) for mask in masks]
+    packed = [pack(mask) for mask in inside if mask is not None]
+    if not packed:
+        raise PromptError("nothing of the copy would lie on the image; point at another place.")
+    return {"action": "paste", "masks": packed}
+
+
 def _load(bench: _Bench, masks: Any, source: str = "proposal") -> State:
     if not isinstance(masks, list):
         raise DataError("the action 'load' takes a list of stored masks.")
@@ -388,6 +467,8 @@ ACTIONS: dict[str, Callable[..., State]] = {
     "merge": _merge,
     "fill": _fill,
     "delete": _delete,
+    "duplicate": _duplicate,
+    "paste": _paste,
     "set": _set,
     "accept": _accept,
     "reject": _reject,

@@ -288,6 +288,13 @@ class Annotation:
             return {}
         return self._try_filter(write_settings(self._settings))[1]
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"an {type(self).__name__} cannot be copied or pickled: it is tied to its session and "
+            "to the file that it saves to, which two would write. Copy or pickle its history, "
+            "masks or table, or save it with save('a.pnb') and open that with open_annotation."
+        )
+
     def __repr__(self) -> str:
         facts = self._tally.facts(self.state)
         d10, d50, d90 = facts["sizes"]["3"]["percentiles"]
@@ -306,5 +313,5 @@ class Annotation:
 def _last_settings(history: History) -> FilterSettings:
     for step in reversed(history.steps[: history.position]):
         if step.record["action"] == "filter":
-            return read_settings(step.record["settings"])
+            return read_settings(step.record.get("settings"))
     return OFF

@@ -16,7 +16,7 @@ import io
 import json
 import math
 import os
-import time
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -36,6 +36,7 @@ from particle_nb.core.annotation._json import (
 )
 from particle_nb.core.annotation.history import History, State, Step
 from particle_nb.core.errors import DataError, ParticleError
+from particle_nb.core.files import Allowance, atomic, parse_json, read_regular, sweep
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask, rle
 
@@ -53,7 +54,20 @@ _LIMITS = {
 
 _MOST_PIXELS = 2**30
 
+_LARGEST_FILE = 2**33
+
+# what the members may unfold to in all, beside so many times the size of the file
+_UNFOLDED, _RATIO = 2**28, 26
+
+_MOST_FRAMES = 16  # masks that overlap so often make no sense
+
+_CHUNK = 2**20
+
 _NEEDED = ("manifest.json", "log.jsonl", "history.json", "masks.json")
+
+
+class DamagedArchiveError(DataError):
+    """A file that `ArchiveWriter` wrote, with something in it that is wrong since."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +104,8 @@ class ArchiveWriter:
     _packed: dict[Mask, str] = field(default_factory=dict, repr=False)
     _coco: dict[Mask, str] = field(default_factory=dict, repr=False)
     _records: dict[Step, str] = field(default_factory=dict, repr=False)
+    #: SHA-256 of what was written last, known before it takes the place of the older file.
+    written: str = field(default="", repr=False)
 
     def write(
         self,
@@ -136,8 +152,11 @@ class ArchiveWriter:
             # a fixed date makes equal annotations equal files
             for name, data in {"manifest.json": _bytes(manifest), **members}.items():
                 info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                info.compress_type = zipfile.ZIP_DEFLATED
+                # the manifest stays legible, so that half a file can be told from a foreign one
+                stored = name == "manifest.json"
+                info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
                 archive.writestr(info, data)
+        self.written = hashlib.sha256(file.getbuffer()).hexdigest()
         _replace(path, file.getvalue())
         return path
 
@@ -225,81 +244,155 @@ def _bytes(value: Any) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-        _sweep(path)
-    except OSError as error:
-        if temporary.exists():
-            temporary.unlink()
+        with atomic(path, durable=True) as stream:
+            stream.write(data)
+        # what killed kernels left half written
+        sweep(path.parent, path.name)
+    except (OSError, DataError) as error:
         raise DataError(f"cannot write {path}: {error}. Give another path to save to.") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; not every system can open a folder."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed kernels left half written more than an hour ago."""
-    for rest in path.parent.glob(f".{path.name}.*.part"):
-        if time.time() - rest.stat().st_mtime > 3600:
-            rest.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------------------- reading
 
 
-def read_archive(path: str | os.PathLike[str]) -> Archive:
+def read_archive(path: str | os.PathLike[str], *, frame: int = 0, trusted: bool = False) -> Archive:
     """Read a ``.pnb`` file; everything in it is checked before it is used.
+
+    Parameters
+    ----------
+    path : path
+    frame : int
+        Pixels of the image that the file goes with, where it is at hand.
+    trusted : bool
+        Lifts the limits on what the file may unfold to, for one that you made yourself.
 
     Raises
     ------
     DataError
-        If it is missing, no zip, damaged, from a newer version, not an annotation, or holds
+        If it is missing, cannot be read now, is from a newer version, not an annotation, or holds
         members that it should not (foreign names, paths, links, sizes beyond the limits).
+    DamagedArchiveError
+        If it is an annotation, but damaged.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(f"a .pnb file is named by a path, not {type(path).__name__}.")
     path = Path(path)
+    return parse_archive(read_regular(path, _LARGEST_FILE)[0], path, frame=frame, trusted=trusted)
+
+
+def parse_archive(data: bytes, path: Path, *, frame: int = 0, trusted: bool = False) -> Archive:
+    """Return what the bytes of a ``.pnb`` file hold.
+
+    Parameters
+    ----------
+    data : bytes
+    path : Path
+        Named in errors.
+    frame, trusted
+        As in `read_archive`.
+
+    Raises
+    ------
+    DataError
+        As `read_archive`.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = _read_members(archive, path)
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}; check the path.") from None
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = _read_members(archive, path, None if trusted else len(data))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}; try again later.") from None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory.") from None
     except (
         zipfile.BadZipFile,
-        OSError,
         EOFError,
         NotImplementedError,
         zlib.error,
+        struct.error,
+        ValueError,
+        IndexError,
+        OverflowError,
+        RuntimeError,
     ) as error:
-        raise DataError(f"{path} is damaged or no .pnb file: {error}") from None
+        if isinstance(error, ParticleError):
+            raise
+        if is_ours(data):
+            raise DamagedArchiveError(f"{path} is damaged: {error}") from None
+        raise DataError(f"{path} is no .pnb file: {error}") from None
     manifest = _manifest(members, path)
     try:
         history = _history(members, manifest, path)
         image = _read_image(members, manifest) if "image.npy" in members else None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory.") from None
     except ParticleError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path} is damaged: {type(error).__name__} {error}") from None
+        text = str(error)
+        text = text if text.startswith(str(path)) else f"{path} is damaged: {text}"
+        raise DamagedArchiveError(text) from None
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        EOFError,
+        struct.error,
+    ) as error:
+        raise DamagedArchiveError(f"{path} is damaged: {type(error).__name__} {error}") from None
+    if not trusted:
+        _check_room(history, Allowance(len(data)), frame, path)
     return Archive(history, manifest, image)
 
 
-def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
+def _check_room(history: History, allowance: Allowance, frame: int, path: Path) -> None:
+    """Refuse masks that would fill the memory as soon as somebody looks at them."""
+    # the states of the past stay folded up; of an image that is there its own masks may be held
+    allowance.pixels = max(allowance.pixels, _MOST_FRAMES * frame)
+    try:
+        for particle in history.state.particles.values():
+            mask = particle.mask
+            allowance.take_pixels(mask.unfolds_to if isinstance(mask, rle.CodedMask) else mask.area)
+    except DataError as error:
+        raise DataError(
+            f"{path} is refused: {error} If you made it yourself, read_archive(path, trusted=True) "
+            "reads it."
+        ) from None
+
+
+def is_ours(data: bytes) -> bool:
+    """Whether a file begins as an `ArchiveWriter` begins it, however it goes on.
+
+    Examples
+    --------
+    >>> is_ours(b"PK\x03\x04 some other zip"), is_ours(b"")
+    (False, False)
+    """
+    name = b"manifest.json"
+    if data[:4] != b"PK\x03\x04" or data[26:28] != b"\r\x00" or data[30:43] != name:
+        return False
+    (extra,) = struct.unpack_from("<H", data, 28)
+    body = data[43 + extra : 43 + extra + 4096]
+    if data[8:10] == b"\x08\x00":
+        try:
+            body = zlib.decompressobj(-15).decompress(body, 4096)
+        except zlib.error:
+            body = b""
+    start = f'{{"format": "{FORMAT}"'.encode()
+    return bool(body) and body[: len(start)] == start[: len(body)]
+
+
+def _read_members(archive: zipfile.ZipFile, path: Path, stored: int | None) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
+    whole = sum(info.file_size for info in archive.infolist())
+    if stored is not None and whole > max(_UNFOLDED, _RATIO * stored):
+        raise DataError(
+            f"{path} is refused: its {stored} bytes claim to unfold to {whole}. If you made it "
+            "yourself, open it with trusted=True."
+        )
     for info in archive.infolist():
         name = info.filename
         if name not in _LIMITS or name in members:
@@ -313,9 +406,13 @@ def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
         if info.flag_bits & 1:
             raise DataError(f"{path} is refused: {name} is encrypted.")
         with archive.open(info) as file:
-            data = file.read(_LIMITS[name] + 1)
+            # piece by piece: one large read copies what it has again and again
+            chunks = []
+            while chunk := file.read(_CHUNK):
+                chunks.append(chunk)
+            data = b"".join(chunks)
         if len(data) != info.file_size:
-            raise DataError(f"{path} is damaged: {name} is not as long as it claims.")
+            raise DamagedArchiveError(f"{path} is damaged: {name} is not as long as it claims.")
         members[name] = data
     missing = [name for name in _NEEDED if name not in members]
     if missing:
@@ -324,12 +421,9 @@ def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
 
 
 def _json(data: bytes, what: str, path: Path) -> Any:
-    def refuse(text: str) -> Any:
-        raise ValueError(f"{text} is no JSON number")
-
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        return parse_json(data.decode("utf-8"), what, constants=False)
+    except (UnicodeDecodeError, DataError) as error:
         raise DataError(f"{path} is damaged: {what} cannot be read: {error}") from None
 
 
@@ -338,8 +432,8 @@ def _manifest(members: Mapping[str, bytes], path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path} is no annotation of particle_nb; its manifest says otherwise.")
     version = manifest.get("version")
-    if not isinstance(version, int) or version < 1:
-        raise DataError(f"{path} is damaged: its version is {version!r}.")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DamagedArchiveError(f"{path} is damaged: its version is {version!r:.60}.")
     if version > VERSION:
         raise DataError(
             f"{path} was written by a newer particle_nb (format {version}, this one reads "
@@ -347,17 +441,17 @@ def _manifest(members: Mapping[str, bytes], path: Path) -> dict[str, Any]:
         )
     noted = manifest.get("members")
     if not isinstance(noted, dict) or set(noted) != set(members) - {"manifest.json"}:
-        raise DataError(f"{path} is damaged: its members are not those of its manifest.")
+        raise DamagedArchiveError(f"{path} is damaged: its members are not those of its manifest.")
     for name, about in noted.items():
         digest = about.get("sha256") if isinstance(about, dict) else None
         if digest != hashlib.sha256(members[name]).hexdigest():
-            raise DataError(f"{path} is damaged: the checksum of {name} is wrong.")
+            raise DamagedArchiveError(f"{path} is damaged: the checksum of {name} is wrong.")
     return manifest
 
 
 def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Path) -> History:
     height, width = manifest["shape"]
-    shape = (int(height), int(width))
+    shape = (_whole(height), _whole(width))
     if min(shape) < 1 or shape[0] * shape[1] > _MOST_PIXELS:
         raise DataError(f"an image of {shape[0]} x {shape[1]} pixels is not possible.")
     content = _json(members["history.json"], "history.json", path)
@@ -365,15 +459,26 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
     lines = [_json(line, "log.jsonl", path) for line in members["log.jsonl"].splitlines() if line]
     if len(lines) != len(content["steps"]):
         raise DataError(f"{len(lines)} log lines do not fit {len(content['steps'])} steps.")
-    history = History(shape)
+    steps = []
+    before = State(shape)
     for record, step in zip(lines, content["steps"], strict=True):
+        if not isinstance(record, dict) or not isinstance(record.get("action"), str):
+            raise DataError("a line of the log names no action.")
         changes = {
             int(number): None if packed is None else unpack_particle(packed, masks)
             for number, packed in step["after"].items()
         }
-        state = history.state.put(changes).drafting(unpack_draft(step["draft"], masks))
-        history = history.do(record, state)
-    return history.jump(int(manifest["position"]))
+        was = {number: before.particles.get(number) for number in changes}
+        draft = unpack_draft(step["draft"], masks)
+        steps.append(Step(record, changes, was, draft, before.draft))
+        before = before.put(changes).drafting(draft)
+    return History(shape, tuple(steps), len(steps), before).jump(_whole(manifest["position"]))
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DataError(f"{value!r:.60} is no whole number.")
+    return value
 
 
 def _read_image(members: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Image:

@@ -119,6 +119,13 @@ def encoding_window(view: Sequence[float], shape: tuple[int, int]) -> Box | None
 
 
 def read_window(window: Any, shape: tuple[int, int]) -> Box | None:
+    """Return a window (x0, y0, x1, y1) in px, checked against the image's (H, W), or None.
+
+    Raises
+    ------
+    PromptError
+        If it is no box within the image.
+    """
     return None if window is None else checked_window(window, shape, error=PromptError)
 
 
@@ -157,6 +164,22 @@ def predicted(draft: Draft, image: Image, session: Predictor | None) -> Draft:
 
 
 def choose(candidates: Sequence[Mask], target: str) -> int:
+    """Return which candidate is offered first: see `Draft.target`.
+
+    Parameters
+    ----------
+    candidates : sequence of Mask
+        One or more, the best predicted IoU first.
+    target : str
+        ``"best"``, ``"whole"`` (the largest) or ``"feature"`` (the smallest).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> small, large = (Mask((0, 0), np.ones((n, n), bool), (9, 9)) for n in (2, 5))
+    >>> [choose((small, large), target) for target in ("best", "whole", "feature")]
+    [0, 1, 0]
+    """
     if target == "best":
         return 0
     areas = [mask.area for mask in candidates]
@@ -164,6 +187,18 @@ def choose(candidates: Sequence[Mask], target: str) -> int:
 
 
 def read_point(x: Any, y: Any, label: Any) -> tuple[tuple[float, float], int]:
+    """Return a click as ((x, y), label): pixels, and 1 for inside or 0 for outside.
+
+    Raises
+    ------
+    PromptError
+        If x or y is no number or the label neither 0 nor 1.
+
+    Examples
+    --------
+    >>> read_point(3, 4.5, True)
+    ((3.0, 4.5), 1)
+    """
     try:
         spot = float(x), float(y)
     except (TypeError, ValueError):

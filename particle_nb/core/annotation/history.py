@@ -27,6 +27,10 @@ _TEXT_LIMIT = 10_000
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
         raise DataError(f"{what} is text of at most {_TEXT_LIMIT} characters, not {value!r:.60}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{what} holds half a character: {value!r:.60}.") from None
     return value
 
 
@@ -149,6 +153,10 @@ class Draft:
             raise DataError(f"{len(self.points)} points but {len(self.labels)} labels in a draft.")
         if self.target not in _TARGETS:
             raise DataError(f"a draft's target is one of {_TARGETS}, not {self.target!r}.")
+        for part in ("box", "window"):
+            corners = getattr(self, part)
+            if corners is not None and (not isinstance(corners, tuple) or len(corners) != 4):
+                raise DataError(f"a draft's {part} is (x0, y0, x1, y1), not {corners!r:.60}.")
         if self.candidates and not 0 <= self.choice < len(self.candidates):
             raise DataError(f"candidate {self.choice} of {len(self.candidates)} does not exist.")
 
@@ -183,6 +191,10 @@ class State:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "particles", MappingProxyType(dict(self.particles)))
+
+    def __reduce__(self) -> Any:
+        # a read-only view of a dict can be neither pickled nor copied
+        return State, (self.shape, dict(self.particles), self.draft, self.next_id)
 
     def put(self, changes: Mapping[int, Particle | None]) -> State:
         """Return the state with some particles added, replaced or (None) removed."""
@@ -262,6 +274,14 @@ class Step:
     draft: Draft | None = None
     draft_before: Draft | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.record, MappingProxyType):
+            object.__setattr__(self, "record", MappingProxyType(dict(self.record)))
+
+    def __reduce__(self) -> Any:
+        changes = dict(self.after), dict(self.before), self.draft, self.draft_before
+        return Step, (dict(self.record), *changes)
+
     @property
     def commits(self) -> bool:
         """Whether a particle changed, not only the draft."""
@@ -284,6 +304,7 @@ class History:
 
     `do`, `undo`, `redo` and `jump` return another history; nothing is ever forgotten but the
     steps that were undone before something else was done. A step holds only what it changed.
+    It can be copied and pickled.
 
     Parameters
     ----------
@@ -333,7 +354,7 @@ class History:
             raise DataError(f"a step's record names its action, not {record!r:.80}.")
         after = self.state.changed(state)
         before = {number: self.state.particles.get(number) for number in after}
-        step = Step(MappingProxyType(dict(record)), after, before, state.draft, self.state.draft)
+        step = Step(dict(record), after, before, state.draft, self.state.draft)
         return History(self.shape, (*self.steps[: self.position], step), self.position + 1, state)
 
     def undo(self) -> History:

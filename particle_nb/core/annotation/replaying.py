@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from particle_nb.core.annotation._json import unpack
 from particle_nb.core.annotation.actions import perform
 from particle_nb.core.annotation.history import LOG_FORMAT, History
 from particle_nb.core.errors import DataError, PromptError
+from particle_nb.core.files import parse_json, read_regular
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
 
@@ -120,7 +120,7 @@ def replay(log: str | Path | Iterable[Mapping[str, Any]], session: Any, image: I
 
 
 def _same_image(header: Mapping[str, Any], image: Image) -> None:
-    if tuple(header.get("shape", ())) != image.shape:
+    if header.get("shape") not in (image.shape, list(image.shape)):
         raise DataError(
             f"the log is of an image of shape {header.get('shape')}, not {image.shape}."
         )
@@ -136,10 +136,14 @@ def _same_image(header: Mapping[str, Any], image: Image) -> None:
 
 def _compare(number: int, line: Mapping[str, Any], history: History) -> list[dict[str, Any]]:
     result = line.get("result")
-    digests = result.get("masks") if isinstance(result, Mapping) else None
-    stored = (result.get("rle") if isinstance(result, Mapping) else None) or {}
+    result = result if isinstance(result, Mapping) else {}
+    digests, stored = result.get("masks") or {}, result.get("rle") or {}
+    if not isinstance(digests, Mapping) or not isinstance(stored, Mapping):
+        raise DataError(f"step {number} of the log is damaged: its result names no masks.")
     rows = []
-    for key, digest in (digests or {}).items():
+    for key, digest in digests.items():
+        if not str(key).isdecimal() or len(str(key)) > 18:
+            raise DataError(f"step {number} of the log is damaged: {key!r:.60} is no particle.")
         particle = history.state.particles.get(int(key))
         same = particle is not None and particle.mask.digest == digest
         iou = 1.0 if same else math.nan
@@ -177,11 +181,9 @@ def read_log(
     if isinstance(log, Path):
         path = log
         try:
-            if path.stat().st_size > _LOG_LIMIT:
-                raise DataError(f"{path} is larger than 512 MB; this is no prompt log.")
-            log = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read the prompt log {path}: {error}") from None
+            log = read_regular(path, _LOG_LIMIT)[0].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"cannot read {path}: it is no prompt log: {error}") from None
     lines = list(_lines(log))
     if not lines or lines[0].get("format") != LOG_FORMAT:
         raise DataError(
@@ -204,10 +206,7 @@ def _lines(log: Any) -> Iterator[dict[str, Any]]:
         if isinstance(row, str):
             if not row.strip():
                 continue
-            try:
-                row = json.loads(row)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise DataError(f"line {number} of the prompt log is damaged: {error}") from None
+            row = parse_json(row, f"line {number} of the prompt log")
         if not isinstance(row, Mapping):
             raise DataError(f"line {number} of the prompt log is no JSON object.")
         yield dict(row)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.draw import polygon as _polygon
 
 from particle_nb.core.errors import PromptError
 from particle_nb.core.masks import Mask
@@ -16,6 +15,13 @@ from particle_nb.core.masks import Mask
 _MOST_POINTS = 20_000
 
 _MOST_RADIUS = 2_000.0
+
+# pixels that a stroke or an outline may look at; the largest that a hand draws takes a tenth
+_MOST_WORK = 2**28
+
+_BAND = 64  # rows that are drawn at a time
+
+_VERTEX = 1e-12
 
 
 def read_path(path: Any, least: int = 1) -> np.ndarray:
@@ -58,7 +64,8 @@ def stroke(path: Any, radius: float, shape: tuple[int, int]) -> Mask:
     Raises
     ------
     PromptError
-        If the path or the radius cannot be used, or the stroke lies outside the image.
+        If the path or the radius cannot be used, the stroke lies outside the image, or is too long
+        for so wide a brush.
 
     Examples
     --------
@@ -66,7 +73,11 @@ def stroke(path: Any, radius: float, shape: tuple[int, int]) -> Mask:
     5
     """
     points = read_path(path)
-    if not isinstance(radius, (int, float)) or not 0.5 <= radius <= _MOST_RADIUS:
+    if (
+        not isinstance(radius, (int, float))
+        or isinstance(radius, bool)
+        or not 0.5 <= radius <= _MOST_RADIUS
+    ):
         raise PromptError(f"a brush has a radius of 0.5 to {_MOST_RADIUS:g} px, not {radius!r}.")
     height, width = shape
     x0, y0 = np.floor(points.min(axis=0) - radius).astype(int)
@@ -76,6 +87,7 @@ def stroke(path: Any, radius: float, shape: tuple[int, int]) -> Mask:
         raise PromptError(f"the stroke lies outside the image of {width} x {height} px.")
     crop = np.zeros((y1 - y0, x1 - x0), bool)
     ends = points[1:] if len(points) > 1 else points
+    work = 0
     for (ax, ay), (bx, by) in zip(points, ends, strict=False):
         left = max(math.floor(min(ax, bx) - radius), x0)
         right = min(math.ceil(max(ax, bx) + radius) + 1, x1)
@@ -83,25 +95,60 @@ def stroke(path: Any, radius: float, shape: tuple[int, int]) -> Mask:
         bottom = min(math.ceil(max(ay, by) + radius) + 1, y1)
         if left >= right or top >= bottom:
             continue
-        dx = np.arange(left, right)[None, :] - ax
-        dy = np.arange(top, bottom)[:, None] - ay
         ux, uy = bx - ax, by - ay
         length2 = ux * ux + uy * uy
-        along = np.clip((dx * ux + dy * uy) / length2, 0, 1) if length2 > 0 else 0.0
-        near = (dx - along * ux) ** 2 + (dy - along * uy) ** 2 <= radius * radius
-        crop[top - y0 : bottom - y0, left - x0 : right - x0] |= near
+        for upper in range(top, bottom, _BAND):
+            lower = min(upper + _BAND, bottom)
+            first, last = _reached((ax, bx), (ay, by), (upper - radius, lower - 1 + radius))
+            if first > last:
+                continue
+            first = max(math.floor(first - radius), left)
+            last = min(math.ceil(last + radius) + 1, right)
+            if first >= last:
+                continue
+            work += (lower - upper) * (last - first)
+            if work > _MOST_WORK:
+                raise PromptError(
+                    f"a stroke of {len(points)} points with a radius of {radius:g} px is too long; "
+                    "draw it in several, or with a smaller brush."
+                )
+            dx = np.arange(first, last)[None, :] - ax
+            dy = np.arange(upper, lower)[:, None] - ay
+            along = np.clip((dx * ux + dy * uy) / length2, 0, 1) if length2 > 0 else 0.0
+            near = (dx - along * ux) ** 2 + (dy - along * uy) ** 2 <= radius * radius
+            crop[upper - y0 : lower - y0, first - x0 : last - x0] |= near
     if not crop.any():
         raise PromptError(f"the stroke lies outside the image of {width} x {height} px.")
     return Mask((y0, x0), crop, shape)
 
 
+def _reached(
+    x: tuple[float, float], y: tuple[float, float], rows: tuple[float, float]
+) -> tuple[float, float]:
+    """Least and greatest x of the part of a segment that lies in these rows."""
+    low, high = min(y), max(y)
+    if low >= rows[0] and high <= rows[1]:
+        return min(x), max(x)
+    if high < rows[0] or low > rows[1]:
+        return math.inf, -math.inf
+    slope = (x[1] - x[0]) / (y[1] - y[0]) if high > low else 0.0
+    ends = [x[0] + (min(max(row, low), high) - y[0]) * slope for row in rows]
+    # a pixel more than rounding could take away
+    return min(ends) - 1, max(ends) + 1
+
+
 def outline(path: Any, shape: tuple[int, int]) -> Mask:
-    """Return the pixels whose centres lie inside a closed outline (even-odd rule).
+    """Return the pixels whose centres lie inside a closed outline (even-odd rule) or on it.
 
     Raises
     ------
     PromptError
-        If there are fewer than three points or no pixel centre lies inside.
+        If there are fewer than three points, no pixel centre lies inside, or it is too jagged.
+
+    Notes
+    -----
+    J. O'Rourke, Computational Geometry in C, 2nd ed. 1998, 7.4: a point is outside where a ray to
+    the right and one to the left both cross an even number of edges.
 
     Examples
     --------
@@ -109,13 +156,38 @@ def outline(path: Any, shape: tuple[int, int]) -> Mask:
     12
     """
     points = read_path(path, least=3)
-    rows, cols = _polygon(points[:, 1], points[:, 0], shape)
-    if not len(rows):
+    x, y = points.T
+    height, width = shape
+    top, left = max(int(y.min()), 0), max(int(x.min()), 0)
+    bottom, right = min(math.ceil(y.max()) + 1, height), min(math.ceil(x.max()) + 1, width)
+    crop = np.zeros((max(bottom - top, 0), max(right - left, 0)), bool)
+    before_x, before_y = np.roll(x, 1), np.roll(y, 1)
+    columns = np.arange(left, right, dtype=float)
+    work = 0
+    for row in range(top, bottom) if columns.size else ():
+        y0, y1 = y - row, before_y - row
+        over, under = (y0 > 0) != (y1 > 0), (y0 < 0) != (y1 < 0)
+        crossing = np.flatnonzero(over | under)
+        work += len(x) + len(crossing) * len(columns)
+        if work > _MOST_WORK:
+            raise PromptError(f"an outline of {len(x)} points is too jagged; draw it more simply.")
+        to_right = np.zeros(len(columns), bool)
+        to_left = np.zeros(len(columns), bool)
+        for edge in crossing:
+            x0, x1 = x[edge] - columns, before_x[edge] - columns
+            # where the edge meets the row, seen from each pixel
+            meets = (x0 * y1[edge] - x1 * y0[edge]) / (y1[edge] - y0[edge])
+            if over[edge]:
+                to_right ^= meets > 0
+            if under[edge]:
+                to_left ^= meets < 0
+        inside = to_right | to_left
+        for corner in x[np.abs(y0) < _VERTEX]:
+            inside |= np.abs(corner - columns) < _VERTEX
+        crop[row - top] = inside
+    if not crop.any():
         raise PromptError("the outline holds no pixel of the image; draw it larger.")
-    r0, c0 = int(rows.min()), int(cols.min())
-    crop = np.zeros((int(rows.max()) - r0 + 1, int(cols.max()) - c0 + 1), bool)
-    crop[rows - r0, cols - c0] = True
-    return Mask((r0, c0), crop, shape)
+    return Mask((top, left), crop, shape)
 
 
 def _frame(masks: Sequence[Mask], pad: int = 0) -> tuple[int, int, int, int]:
@@ -176,6 +248,45 @@ def subtract(mask: Mask, other: Mask) -> Mask | None:
     if not crop.any():
         return None
     return Mask(mask.origin, crop, mask.shape, label=mask.label)
+
+
+def moved(mask: Mask, shift: Any, shape: tuple[int, int]) -> Mask | None:
+    """Return a mask moved by whole pixels into a frame; None if nothing of it lies there.
+
+    What reaches out of the frame is cut off. The class stays; the model's scores are dropped: it
+    never saw the particle there.
+
+    Parameters
+    ----------
+    mask : Mask
+    shift : (dx, dy)
+        Columns and rows, rounded to whole pixels.
+    shape : (H, W)
+        The frame.
+
+    Raises
+    ------
+    PromptError
+        If the shift is no pair of finite numbers.
+
+    Examples
+    --------
+    >>> square = Mask((2, 3), np.ones((4, 4), bool), (10, 10), predicted_iou=0.9)
+    >>> moved(square, (5, 0), (10, 10)).bbox
+    (2, 8, 6, 10)
+    >>> moved(square, (20, 0), (10, 10)) is None
+    True
+    """
+    try:
+        dx, dy = (round(float(v)) for v in shift)
+    except (TypeError, ValueError, OverflowError):
+        raise PromptError(f"a shift is (dx, dy) in pixels, not {shift!r:.60}.") from None
+    row, col = mask.origin[0] + dy, mask.origin[1] + dx
+    top, left = max(0, -row), max(0, -col)
+    crop = mask.crop[top : max(0, shape[0] - row), left : max(0, shape[1] - col)]
+    if not crop.any():
+        return None
+    return Mask((row + top, col + left), crop, shape, label=mask.label, grid_px=mask.grid_px)
 
 
 def fill_holes(mask: Mask) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,14 @@ from particle_nb.core.annotation.thresholds import filterable
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import measure
-from particle_nb.core.sizes import size_distribution
+from particle_nb.core.sizes import SizeDistribution, size_distribution
+from particle_nb.core.sizes.intervals import what_it_holds, what_it_lacks
 
 _PERCENTILES = (10, 50, 90)
 
 _MOST_BINS = 24
+#: Draws of an interval: fewer than `SizeDistribution.interval` takes, because an edit waits for it.
+_DRAWS = 200
 
 
 @dataclass(eq=False)
@@ -120,8 +124,10 @@ class Tally:
     def facts(self, state: State) -> dict[str, Any]:
         """Return count, hidden, coverage, percentiles and histogram as JSON-ready values.
 
-        ``sizes`` holds for r = 0 (number) and r = 3 (volume) the percentiles 10, 50, 90 of x_A and
-        the share in each bin between ``edges`` (logarithmic), which adds up to 1.
+        ``sizes`` holds for r = 0 (number) and r = 3 (volume) the percentiles 10, 50, 90 of x_A,
+        their 95 % ``intervals``, why one is doubtful (``doubts``, empty texts else), and the share
+        in each bin between ``edges`` (logarithmic), which adds up to 1. ``holds`` and ``lacks`` say
+        what is in the intervals and what is not: it is one image.
         """
         table = self.table(state)
         sizes = table[self.size_column].to_numpy(float) if len(table) else np.empty(0)
@@ -136,20 +142,49 @@ class Tally:
             "size_column": self.size_column,
             "edges": edges.tolist(),
             "sizes": {},
+            "holds": what_it_holds(1),
+            "lacks": what_it_lacks(1),
             "filterable": len(free),
             "largest": max((p.mask.area for p in free.values()), default=0),
         }
         for r in (0, 3):
             if not len(sizes):
-                facts["sizes"][str(r)] = {"percentiles": [None, None, None], "heights": []}
+                facts["sizes"][str(r)] = {
+                    "percentiles": [None, None, None],
+                    "intervals": [None, None, None],
+                    "doubts": ["", "", ""],
+                    "heights": [],
+                }
                 continue
             shares, _ = np.histogram(sizes, edges, weights=sizes**r)
-            percentiles = size_distribution(table, size="x_A", r=r).percentile(list(_PERCENTILES))
+            distribution = size_distribution(table, size="x_A", r=r)
+            percentiles = distribution.percentile(list(_PERCENTILES))
+            intervals, doubts = _live_intervals(distribution)
             facts["sizes"][str(r)] = {
                 "percentiles": [float(x) if math.isfinite(x) else None for x in percentiles],
+                "intervals": intervals,
+                "doubts": doubts,
                 "heights": (shares / shares.sum()).tolist(),
             }
         return facts
+
+
+def _live_intervals(
+    distribution: SizeDistribution,
+) -> tuple[list[list[float] | None], list[str]]:
+    """Intervals of the shown percentiles, and what speaks against each; drawn 200 times."""
+    if distribution.n < 3:
+        return [None] * len(_PERCENTILES), ["fewer than 3 particles"] * len(_PERCENTILES)
+    found: list[list[float] | None] = []
+    doubts = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        limits = distribution.interval(list(_PERCENTILES), resamples=_DRAWS)
+    for p, (low, high) in zip(_PERCENTILES, limits.tolist(), strict=True):
+        found.append([low, high])
+        about = f"x_{p},{distribution.r} "
+        doubts.append(" ".join(str(w.message) for w in said if str(w.message).startswith(about)))
+    return found, doubts
 
 
 def _edges(sizes: np.ndarray) -> np.ndarray:

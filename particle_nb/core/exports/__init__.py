@@ -2,19 +2,29 @@
 
 from particle_nb.core.exports.coco import read_coco, write_coco
 from particle_nb.core.exports.labels import OverlapWarning, read_labels, write_labels
-from particle_nb.core.exports.polygons import write_geojson
+from particle_nb.core.exports.polygons import AnnotationWarning, read_geojson, write_geojson
 from particle_nb.core.exports.roi import RoiWarning, read_rois, write_rois
 from particle_nb.core.exports.surfaces import write_cloud, write_surface
-from particle_nb.core.exports.tables import write_csv, write_parquet
+from particle_nb.core.exports.tables import (
+    read_csv,
+    read_xlsx,
+    write_csv,
+    write_parquet,
+    write_xlsx,
+)
 from particle_nb.core.exports.volumes import read_volume, write_volume
 
 __all__ = [
+    "AnnotationWarning",
     "OverlapWarning",
     "RoiWarning",
     "read_coco",
+    "read_csv",
+    "read_geojson",
     "read_labels",
     "read_rois",
     "read_volume",
+    "read_xlsx",
     "write_cloud",
     "write_coco",
     "write_csv",
@@ -24,4 +34,5 @@ __all__ = [
     "write_rois",
     "write_surface",
     "write_volume",
+    "write_xlsx",
 ]

@@ -10,9 +10,11 @@ import numpy as np
 import tifffile
 
 from particle_nb.core.errors import ImageError
+from particle_nb.core.exports.npy import is_npy, read_npy
 from particle_nb.core.files import atomic
 from particle_nb.core.image import METRES, Calibration, read_pixels
 from particle_nb.core.image.image import checked_calibration
+from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.masks.masks import checked_masks
 
@@ -24,10 +26,11 @@ class OverlapWarning(UserWarning):
 def write_labels(
     masks: MaskSet, path: str | os.PathLike[str], calibration: Calibration | None = None
 ) -> None:
-    """Write masks as a label TIFF: 0 is background, mask i has label i + 1.
+    """Write masks as a label TIFF, or as an array of NumPy where the name ends with ``.npy``.
 
-    uint16, or uint32 above 65,535 masks; with a calibration Fiji shows the scale. Scores and
-    classes are not in it: use COCO or the ROI zip where they matter.
+    0 is background, mask i has label i + 1. uint16, or uint32 above 65,535 masks; in a TIFF with a
+    calibration Fiji shows the scale. Scores and classes are not in it: use COCO or the ROI zip
+    where they matter.
 
     Parameters
     ----------
@@ -68,6 +71,10 @@ def write_labels(
         )
     deep = len(masks) > np.iinfo(np.uint16).max
     image = labels.astype(np.uint32 if deep else np.uint16)
+    if str(path).lower().endswith(".npy"):
+        with atomic(path) as stream:
+            np.save(stream, image, allow_pickle=False)
+        return
     unit = calibration.unit if calibration is not None else "pixel"
     edge = calibration.pixel_size if calibration is not None else 1.0
     # a rational of two uint32 keeps 6 digits only for moderate values, so pick a unit near 1
@@ -96,14 +103,22 @@ def _moderate(calibration: Calibration) -> tuple[str, float]:
     return "cm", calibration.to("cm")
 
 
-def read_labels(path: str | os.PathLike[str], *, page: int | None = None) -> MaskSet:
-    """Read a label image (TIFF or PNG; 0 is background) as masks, in the order of the labels.
+def read_labels(
+    path: str | os.PathLike[str], *, page: int | None = None, channel: int | None = None
+) -> MaskSet:
+    """Read a label image (0 is background) as masks, in the order of the labels.
+
+    TIFF, PNG or BMP by the numbers that are stored, never by the colours of a table that the file
+    carries; NumPy's ``.npy``, and the ``_seg.npy`` of Cellpose, of which only arrays are taken:
+    nothing of a file is run.
 
     Parameters
     ----------
     path : str or path
     page : int or None
-        Page of a stack.
+        Page of a stack, from 0.
+    channel : int or None
+        Channel of a file that has several, from 0.
 
     Raises
     ------
@@ -118,16 +133,22 @@ def read_labels(path: str | os.PathLike[str], *, page: int | None = None) -> Mas
     ...     read_labels(f"{folder}/a.tif").areas.tolist()
     [1, 2]
     """
-    pixels = read_pixels(path, page).pixels
-    name = Path(path).name
+    file = checked_path(path)
+    if is_npy(file):
+        pixels = _plane(read_npy(file), page, file.name)
+    else:
+        pixels = read_pixels(file, page, channel=channel, stored=True).pixels
+    name = file.name
     if pixels.ndim == 3:
         raise ImageError(
             f"{name} has {pixels.shape[2]} channels; a label image has one number per pixel. "
-            "Export labels, not their colours."
+            "Export labels, not their colours, or name the one with channel=."
         )
-    if np.issubdtype(pixels.dtype, np.floating):
+    if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all() or (pixels != np.floor(pixels)).any():
             raise ImageError(f"{name} holds fractions or NaN; a label image has whole numbers.")
+        if pixels.size and np.abs(pixels).max() >= 2**53:
+            raise ImageError(f"{name} holds numbers that are too large for labels.")
         pixels = pixels.astype(np.int64)
     if not pixels.any():
         return MaskSet((), (int(pixels.shape[0]), int(pixels.shape[1])))
@@ -135,3 +156,19 @@ def read_labels(path: str | os.PathLike[str], *, page: int | None = None) -> Mas
         return MaskSet.from_labels(pixels)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _plane(array: np.ndarray, page: int | None, name: str) -> np.ndarray:
+    """One plane of an array: of a stack the page that is named."""
+    if array.ndim == 3 and 1 in array.shape[:1]:
+        array = array[0]
+    if array.ndim == 2 and page in (None, 0):
+        return array
+    if array.ndim == 3 and page is not None and 0 <= page < len(array):
+        return array[page]
+    if array.ndim == 3:
+        raise ImageError(
+            f"{name} is a stack of {len(array)} planes; name one with page=0 to "
+            f"page={len(array) - 1}."
+        )
+    raise ImageError(f"{name} holds an array of shape {array.shape}; labels have rows and columns.")

@@ -18,14 +18,21 @@ import roifile
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.polygons import outlines, rasterise
-from particle_nb.core.files import atomic
+from particle_nb.core.files import Allowance, atomic, read_regular
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.masks.masks import checked_masks
 
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
+_SEGMENTS = {0: 1, 1: 1, 2: 2, 3: 3, 4: 0}  # points of a move, line, quadratic, cubic, close
+_CURVE = 128  # points of a whole turn, where nothing asks for more
 
-_MOST_ROIS, _LARGEST_ROI, _LARGEST_ZIP = 1_000_000, 2**26, 2**31
+_LARGEST_ROI, _LARGEST_ZIP = 2**26, 2**31
+
+# what the ROIs of a zip may unfold to, beside so many times its size
+_UNFOLDED_ROIS, _ROI_RATIO = 2**26, 20
+
+_OVAL_ROWS = 2**22  # pixels of an ellipse that are worked on at a time
 
 _AREAS = (roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED)
 
@@ -109,8 +116,10 @@ def _roi(mask: Mask, index: int) -> roifile.ImagejRoi:
 
 
 def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> MaskSet:
-    """Read a ROI zip, or one .roi file, of ImageJ as masks: polygons, composites, boxes, ovals.
+    """Read a ROI zip, or one .roi file, of ImageJ as masks.
 
+    Areas are polygons, freehand and traced outlines, rectangles with and without round corners,
+    ovals, ellipses, rotated rectangles and composites of lines and curves, whole or sub-pixel.
     Pixels are those whose centres an outline holds. Lines, points and text are left out.
 
     Parameters
@@ -141,14 +150,15 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
     """
     file = checked_path(path)
     rois, frame = _contents(file)
+    allowance = Allowance(sum(len(data) for _, data in rois))
     if shape is not None:
         frame = _shape(shape)
     parsed = []
     for name, data in rois:
         try:
             roi = roifile.ImagejRoi.frombytes(data)
-            rings: list[np.ndarray] = list(roi.coordinates(multi=True))
-            parsed.append((name, roi, rings, _facts(roi.props)))
+            rings = _rings_of(roi, data)
+            parsed.append((name, rings, _facts(roi.props)))
         except (*_DAMAGE, NotImplementedError, MemoryError) as error:
             raise DataError(f"{file.name}: {name} is damaged ({error}); save it anew.") from None
     if frame is None:
@@ -158,14 +168,19 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
             f"{file.name} does not say how large its image is; give shape=(rows, columns)."
         )
     masks, others = [], 0
-    for name, roi, coordinates, facts in parsed:
-        mask = _mask(roi, coordinates, frame)
+    for name, coordinates, facts in parsed:
+        try:
+            mask = rasterise(coordinates, frame, allowance)
+        except DataError as error:
+            raise DataError(f"{file.name}: {name}: {error}") from None
         if mask is None:
             others += 1
             continue
         scores = {key: facts[key] for key in _NUMBERS if key in facts}
         try:
-            masks.append(mask.replace(**scores, label=facts.get("label", "")))
+            if scores or facts.get("label"):
+                mask = mask.replace(**scores, label=facts.get("label", ""))
+            masks.append(mask)
         except DataError as error:
             raise DataError(f"{file.name}: {name}: {error}") from None
     if others:
@@ -180,17 +195,19 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
 
 def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | None]:
     """Names and bytes of the ROIs, read in memory: nothing is unpacked onto the disk."""
-    with open(file, "rb") as stream:
-        head = stream.read(4)
-    if head == b"Iout":
-        if file.stat().st_size > _LARGEST_ROI:
+    stored, _ = read_regular(file, _LARGEST_ZIP)
+    if stored[:4] == b"Iout":
+        if len(stored) > _LARGEST_ROI:
             raise DataError(f"{file.name} is too large for a ROI.")
-        return [(file.name, file.read_bytes())], None
+        return [(file.name, stored)], None
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(io.BytesIO(stored)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if len(entries) > _MOST_ROIS or sum(e.file_size for e in entries) > _LARGEST_ZIP:
-                raise DataError(f"{file.name} claims {len(entries)} ROIs of absurd size; refused.")
+            size = sum(entry.file_size for entry in entries)
+            if size > max(_UNFOLDED_ROIS, _ROI_RATIO * len(stored)):
+                raise DataError(
+                    f"{file.name} claims to unfold from {len(stored)} bytes to {size}; refused."
+                )
             rois = []
             for entry in entries:
                 name = PurePosixPath(entry.filename.replace("\\", "/"))
@@ -205,10 +222,14 @@ def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | No
                 with archive.open(entry) as member:
                     rois.append((entry.filename, member.read(_LARGEST_ROI + 1)))
             words = archive.comment.split()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
     except RuntimeError as error:
-        raise DataError(f"{file.name} is locked with a password ({error}).") from None
+        if not isinstance(error, NotImplementedError):
+            raise DataError(f"{file.name} is locked with a password ({error}).") from None
+        raise DataError(f"{file.name} is packed in a way unknown here ({error}).") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, *_DAMAGE) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
     ours = len(words) == 3 and words[0] == b"particle_nb" and words[1].isdigit()
     if not rois and not ours:
         raise DataError(f"{file.name} holds no .roi file; save it from ImageJ's ROI Manager.")
@@ -241,24 +262,94 @@ def _facts(props: str) -> dict[str, Any]:
     return facts
 
 
-def _mask(roi: Any, coordinates: list[np.ndarray], frame: tuple[int, int]) -> Mask | None:
-    special = roi.subtype != roifile.ROI_SUBTYPE.UNDEFINED  # text, ellipse as a line, image
-    if roi.roitype in _AREAS and not special:
-        return rasterise(coordinates, frame)
-    if roi.roitype == roifile.ROI_TYPE.RECT and not special:
-        return rasterise(coordinates, frame)
-    if roi.roitype == roifile.ROI_TYPE.OVAL and not special:
-        return _oval(roi, frame)
-    return None
+def _rings_of(roi: Any, data: bytes) -> list[np.ndarray]:
+    """Outlines of an area as (x, y), empty for what is none; curves as polygons."""
+    kind, sub = roi.roitype, roi.subtype
+    kinds, subs = roifile.ROI_TYPE, roifile.ROI_SUBTYPE
+    if roi.multi_coordinates is not None and sub == subs.UNDEFINED:
+        return _path_rings(np.asarray(roi.multi_coordinates, float))
+    if kind in (kinds.RECT, kinds.OVAL) and sub == subs.UNDEFINED:
+        left, top, right, bottom = roi.left, roi.top, roi.right, roi.bottom
+        if roi.subpixelrect and roi.widthd > 0 and roi.heightd > 0:
+            left, top = roi.xd, roi.yd
+            right, bottom = left + roi.widthd, top + roi.heightd
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            raise ValueError("its box is no number")
+        return [_box(left, top, right, bottom, roi.rounded_rect_arc_size, kind == kinds.OVAL)]
+    if kind not in _AREAS or sub not in (subs.UNDEFINED, subs.ELLIPSE, subs.ROTATED_RECT):
+        return []
+    rings: list[np.ndarray] = list(roi.coordinates(multi=True))
+    if sub == subs.UNDEFINED or (rings and len(rings[0]) >= 3):
+        return rings
+    # the tools for ellipses and rotated rectangles leave an axis, and here no polygon
+    (wide,) = struct.unpack(">f", data[52:56])
+    a, b = np.array([roi.x1, roi.y1]), np.array([roi.x2, roi.y2])
+    axis = b - a
+    length = float(np.hypot(*axis))
+    if not (math.isfinite(length) and math.isfinite(wide) and length > 0 and wide > 0):
+        raise ValueError("its axis has no length")
+    across = np.array([-axis[1], axis[0]]) / length
+    if sub == subs.ROTATED_RECT:
+        half = across * wide / 2
+        return [np.array([a + half, b + half, b - half, a - half])]
+    angle = np.linspace(0, 2 * np.pi, _CURVE, endpoint=False)[:, None]
+    minor = across * wide * length / 2
+    return [(a + b) / 2 + np.cos(angle) * axis / 2 + np.sin(angle) * minor]
 
 
-def _oval(roi: Any, frame: tuple[int, int]) -> Mask | None:
-    """Pixels whose centres lie in the ellipse that fills the bounding box."""
-    top, left = max(roi.top, 0), max(roi.left, 0)
-    bottom, right = min(roi.bottom, frame[0]), min(roi.right, frame[1])
-    if bottom <= top or right <= left:
-        return None
-    y = (np.arange(top, bottom)[:, None] + 0.5 - (roi.top + roi.bottom) / 2) * 2
-    x = (np.arange(left, right)[None] + 0.5 - (roi.left + roi.right) / 2) * 2
-    crop = (y / (roi.bottom - roi.top)) ** 2 + (x / (roi.right - roi.left)) ** 2 <= 1
-    return Mask((top, left), crop, frame) if crop.any() else None
+def _box(
+    left: float, top: float, right: float, bottom: float, arc: float, oval: bool
+) -> np.ndarray:
+    """A rectangle, perhaps with round corners of the diameter `arc`, or the ellipse in it."""
+    width, height = right - left, bottom - top
+    if oval or arc > 0:
+        rx = width / 2 if oval else min(arc, width) / 2
+        ry = height / 2 if oval else min(arc, height) / 2
+        # as many points as the outline has pixels, so that no pixel is told wrong
+        count = int(np.clip(2 * (width + height), _CURVE, 4096)) // 4
+        angle = np.linspace(0, np.pi / 2, count)
+        corner = np.stack([rx * np.cos(angle), ry * np.sin(angle)], axis=1)
+        centres = [(right - rx, bottom - ry), (left + rx, bottom - ry)]
+        centres += [(left + rx, top + ry), (right - rx, top + ry)]
+        turned = [corner, corner[::-1] * [-1, 1], -corner, corner[::-1] * [1, -1]]
+        return np.concatenate([np.array(c) + t for c, t in zip(centres, turned, strict=True)])
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
+
+
+def _path_rings(path: np.ndarray) -> list[np.ndarray]:
+    """Rings of a composite: moves, lines, quadratic and cubic curves, as Java's shapes are."""
+    rings: list[np.ndarray] = []
+    points: list[np.ndarray] = []
+    place = 0
+    while place < len(path):
+        kind = int(path[place]) if math.isfinite(path[place]) else -1
+        count = _SEGMENTS.get(kind)
+        if count is None or place + 1 + 2 * count > len(path):
+            raise ValueError(f"its path has a segment of kind {path[place]:g} at {place}")
+        given = path[place + 1 : place + 1 + 2 * count].reshape(-1, 2)
+        place += 1 + 2 * count
+        if kind in (_MOVE, _CLOSE) and points:
+            if len(points) > 2:
+                rings.append(np.array(points))
+            points = [points[0]] if kind == _CLOSE else []
+        if kind == _MOVE:
+            points = [given[0]]
+        elif count and not points:
+            raise ValueError("its path begins without a place")
+        elif kind == _LINE:
+            points.append(given[0])
+        elif count > 1:
+            points += list(_curve(np.vstack([points[-1], given])))
+    if len(points) > 2:
+        rings.append(np.array(points))
+    return rings
+
+
+def _curve(control: np.ndarray) -> np.ndarray:
+    """Points of a Bezier curve after its first."""
+    t = np.linspace(0, 1, _CURVE // 4 + 1)[1:, None]
+    degree = len(control) - 1
+    found = np.zeros((len(t), 2))
+    for k in range(degree + 1):
+        found += math.comb(degree, k) * t**k * (1 - t) ** (degree - k) * control[k]
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import atomic
 from particle_nb.core.surface import PointCloud
 
 
@@ -51,7 +52,8 @@ def write_cloud(cloud: PointCloud, path: str | Path, grey: np.ndarray | None = N
         table = pd.DataFrame(cloud.xyz, columns=["x_nm", "y_nm", f"z_{unit}"], copy=False)
         if colour is not None:
             table["grey"] = colour
-        table.to_csv(path, index=False, float_format="%.7g")
+        with atomic(path) as file:
+            table.to_csv(file, index=False, float_format="%.7g")
         return path
     if path.suffix.lower() != ".ply":
         raise DataError(f"points are written as .ply or .csv, not {path.name!r}.")
@@ -66,7 +68,7 @@ def write_cloud(cloud: PointCloud, path: str | Path, grey: np.ndarray | None = N
     header = ["ply", "format binary_little_endian 1.0", f"comment unit {cloud.unit}, y up"]
     header += [f"element vertex {len(cloud)}"]
     header += [f"property {kinds[kind]} {name}" for name, kind in fields]
-    with path.open("wb") as file:
+    with atomic(path) as file:
         file.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
         file.write(rows.tobytes())
     return path
@@ -195,14 +197,16 @@ def _gsf(heights: np.ndarray, pitch: float, path: Path, title: str) -> None:
     ).encode()
     padding = 4 - len(header) % 4  # one to four zero bytes put the data on a multiple of four
     data = (heights.astype(np.float64) * 1e-9).astype("<f4")
-    path.write_bytes(header + b"\0" * padding + data.tobytes())
+    with atomic(path) as file:
+        file.write(header + b"\0" * padding + data.tobytes())
 
 
 def _asc(heights: np.ndarray, pitch: float, path: Path, title: str) -> None:
     rows, cols = heights.shape
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(f"# Channel: {' '.join(title.split())}\n# Width: {cols * pitch:.9g} nm\n")
-        file.write(f"# Height: {rows * pitch:.9g} nm\n# Value units: nm\n")
+    head = f"# Channel: {' '.join(title.split())}\n# Width: {cols * pitch:.9g} nm\n"
+    head += f"# Height: {rows * pitch:.9g} nm\n# Value units: nm\n"
+    with atomic(path) as file:
+        file.write(head.encode("utf-8"))
         np.savetxt(file, heights, fmt="%.7g")
 
 
@@ -213,7 +217,8 @@ def _stl(vertices: np.ndarray, faces: np.ndarray, path: Path) -> None:
     rows = np.zeros(len(faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attr", "<u2")])
     rows["normal"], rows["corners"] = normal, corners
     header = b"particle_nb surface, lengths in nm, y up".ljust(80, b" ")
-    path.write_bytes(header + struct.pack("<I", len(faces)) + rows.tobytes())
+    with atomic(path) as file:
+        file.write(header + struct.pack("<I", len(faces)) + rows.tobytes())
 
 
 def _glb(vertices: np.ndarray, faces: np.ndarray, grey: np.ndarray | None, path: Path) -> None:
@@ -264,10 +269,11 @@ def _glb(vertices: np.ndarray, faces: np.ndarray, grey: np.ndarray | None, path:
     text = json.dumps(scene, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     length = 12 + 8 + len(text) + 8 + len(blob)
-    path.write_bytes(
-        struct.pack("<4sII", b"glTF", 2, length)
-        + struct.pack("<I4s", len(text), b"JSON")
-        + text
-        + struct.pack("<I4s", len(blob), b"BIN\0")
-        + blob
-    )
+    with atomic(path) as file:
+        file.write(
+            struct.pack("<4sII", b"glTF", 2, length)
+            + struct.pack("<I4s", len(text), b"JSON")
+            + text
+            + struct.pack("<I4s", len(blob), b"BIN\0")
+            + blob
+        )

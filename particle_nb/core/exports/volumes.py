@@ -232,7 +232,7 @@ def _stack(file: Path) -> tuple[np.ndarray, float | None, str]:
             refuse_bomb(file, int(series.shape[-1]), rows, int(series.nbytes), stored)
             labels = np.asarray(series.asarray())
             last = dict(zip(series.axes, series.shape, strict=True))
-            flat = (last.get("Y", labels.shape[-2]), last.get("X", labels.shape[-1]))
+            flat = int(last.get("Y") or labels.shape[-2]), int(last.get("X") or labels.shape[-1])
             labels = labels.reshape(-1, *flat)
             imagej = tif.imagej_metadata or {}
             spacing = _spacing(imagej, tif.ome_metadata or "")

@@ -33,7 +33,7 @@ _SPELLINGS = {
 }
 
 _LENGTH = re.compile(
-    r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
+    r"^\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zA-Zµμ]+)"
     r"(?:\s*(?:/|per\b)\s*(?:px|pixels?))?\s*$"
 )
 
@@ -139,6 +139,42 @@ class Calibration:
         return f"{self.pixel_size:g} {self.unit}/px ({self.source})"
 
 
+def _unmasked(pixels: Any) -> np.ndarray:
+    """An array; what a masked array hides becomes NaN."""
+    if not isinstance(pixels, np.ma.MaskedArray):
+        return np.asarray(pixels)
+    hidden = np.ma.getmaskarray(pixels)
+    data = np.asarray(pixels.data)
+    if not hidden.any() or data.dtype.kind not in "biuf":
+        return data
+    if data.dtype.kind != "f":
+        data = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
+    return np.where(hidden, np.array(np.nan, data.dtype), data)
+
+
+def _unchangeable(pixels: np.ndarray) -> bool:
+    """Whether neither the array nor what it is a view of can be written."""
+    array: Any = pixels
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return array is None or isinstance(array, bytes)
+
+
+def freeze(pixels: np.ndarray) -> None:
+    """Make an array of any shape read-only, with what it is a view of; only one of your own."""
+    array: Any = pixels
+    while isinstance(array, np.ndarray):
+        array.flags.writeable = False
+        array = array.base
+
+
+def _has_alpha(pixels: np.ndarray) -> bool:
+    """Whether a fourth channel is transparency: the same everywhere."""
+    return pixels.shape[2] == 4 and bool((pixels[..., 3] == pixels[0, 0, 3]).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A micrograph: pixels, scale, and how both were obtained.
@@ -147,7 +183,9 @@ class Image:
     ----------
     pixels : array (H, W) or (H, W, C)
         Grey values of any numeric dtype; C channels may be colours or detectors.
-        It is kept as given (not copied) and made read-only.
+        It is copied, so that later changes of the array do not reach the image, unless nobody can
+        change it; its bytes are turned into the machine's order. Where a masked array hides pixels
+        they become NaN.
     calibration : Calibration or None
         None means that lengths are known in pixels only.
     name : str
@@ -173,14 +211,12 @@ class Image:
 
     def __post_init__(self) -> None:
         try:
-            pixels = np.asarray(self.pixels)
+            pixels = _unmasked(self.pixels)
         except (TypeError, ValueError) as error:
             raise ImageError(f"pixels cannot be read as an array: {error}") from None
         if pixels.dtype == bool:
             pixels = pixels.astype(np.uint8) * 255
-        if not (
-            np.issubdtype(pixels.dtype, np.integer) or np.issubdtype(pixels.dtype, np.floating)
-        ):
+        if pixels.dtype.kind not in "iuf":  # durations count as integers among numpy's types
             raise ImageError(
                 f"pixels must be real numbers, not {pixels.dtype}; pass an array of grey values."
             )
@@ -203,10 +239,22 @@ class Image:
             )
         if not isinstance(self.info, Mapping):
             raise ImageError(f"info is a dict of notes, not {type(self.info).__name__}.")
-        pixels = pixels.view()
-        pixels.flags.writeable = False
+        if not pixels.dtype.isnative:
+            pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+        elif not _unchangeable(pixels):
+            pixels = pixels.copy()
+        freeze(pixels)
         object.__setattr__(self, "pixels", pixels)
-        object.__setattr__(self, "name", str(self.name))
+        # a file name need not be text; what is not cannot be written into tables and reports
+        name = str(self.name).encode("utf-8", "backslashreplace").decode("utf-8")
+        object.__setattr__(self, "name", name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # arrays come out of a pickle or a deep copy writeable
+        self.__dict__.update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -223,12 +271,13 @@ class Image:
 
     @cached_property
     def grey(self) -> np.ndarray:
-        """One channel as float32 (H, W): Rec. 601 luma for 3 or 4 channels, else their mean.
+        """One channel as float32 (H, W): Rec. 601 luma of three colours, else the mean of all.
 
+        A fourth channel that is the same everywhere is transparency and does not count.
         Non-finite values are replaced by the smallest finite one.
         """
         pixels = self.pixels
-        if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        if pixels.ndim == 3 and (pixels.shape[2] == 3 or _has_alpha(pixels)):
             grey = pixels[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         elif pixels.ndim == 3:
             grey = pixels.mean(axis=2, dtype=np.float32)

@@ -19,7 +19,7 @@ import PIL.Image
 import tifffile
 
 from particle_nb.core.errors import ImageError
-from particle_nb.core.image.image import Calibration, Image
+from particle_nb.core.image.image import Calibration, Image, freeze
 from particle_nb.core.image.infobar import find_info_bar
 from particle_nb.core.image.scale import RANKS, CalibrationWarning, Reading, calibrate, resolution
 from particle_nb.core.image.tiff import read_tiff
@@ -36,7 +36,7 @@ _SUFFIXES = {
 MAX_PIXELS = 2**31
 
 # a small file that claims to unfold to more than this many times its size is a bomb, not a picture
-_BOMB_RATIO, _BOMB_BYTES = 250, 2**28
+_BOMB_RATIO, _BOMB_BYTES = 26, 2**28
 
 _TALLEST_BAR = 0.4  # share of the picture that a stated bar may take
 
@@ -75,6 +75,7 @@ def read_image(
     pixel_size: str | tuple[float, str] | Calibration | None = None,
     *,
     page: int | None = None,
+    channel: int | None = None,
     crop_bar: bool | int = True,
 ) -> Image:
     """Read a micrograph with its scale and without its info bar.
@@ -92,6 +93,9 @@ def read_image(
         ``"0.31 um"``; wins over what the file says.
     page : int or None
         Page of a stack, from 0. A stack without a page is refused.
+    channel : int or None
+        One channel, detector or colour, from 0; None keeps all, of which `Image.grey` is the luma
+        (three colours) or the mean.
     crop_bar : bool or int
         True looks for the info bar and leaves it out, False keeps it, a number is its rows.
 
@@ -124,9 +128,7 @@ def read_image(
     """
     file = checked_path(path)
     bar = _checked_bar(crop_bar)
-    if page is not None and (isinstance(page, bool) or not isinstance(page, (int, np.integer))):
-        raise ImageError(f"page is a whole number from 0, not {page!r}.")
-    raw = read_pixels(file, None if page is None else int(page))
+    raw = read_pixels(file, page, channel=channel)
     pixels = raw.pixels
     height, width = pixels.shape[:2]
     readings = sorted([*raw.readings, *from_sidecar(file)], key=lambda reading: reading.rank)
@@ -144,6 +146,7 @@ def read_image(
         "scale_sources": [r.source for r in readings if r.x is not None],
         "notes": notes,
     }
+    freeze(pixels)  # nobody else has it, so `Image` need not copy it
     try:
         return Image(pixels[: height - rows] if rows else pixels, calibration, file.stem, info)
     except ImageError as error:
@@ -172,8 +175,23 @@ def _without_sidecar(readings: list[Reading], makers: str, name: str, typed: Any
     return readings
 
 
-def read_pixels(path: str | os.PathLike[str], page: int | None = None) -> Raw:
-    """Read the stored pixels of an image file with what the file says of them; nothing is cropped.
+def read_pixels(
+    path: str | os.PathLike[str],
+    page: int | None = None,
+    *,
+    channel: int | None = None,
+    stored: bool = False,
+) -> Raw:
+    """Read the pixels of an image file with what the file says of them; nothing is cropped.
+
+    Parameters
+    ----------
+    path : str or path
+    page, channel : int or None
+        As in `read_image`.
+    stored : bool
+        The numbers as stored, for label images: colour tables are not applied and white is not
+        turned over.
 
     Raises
     ------
@@ -181,19 +199,40 @@ def read_pixels(path: str | os.PathLike[str], page: int | None = None) -> Raw:
         As `read_image`.
     """
     file = checked_path(path)
+    for name, value in (("page", page), ("channel", channel)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, np.integer))
+        ):
+            raise ImageError(f"{name} is a whole number from 0, not {value!r}.")
+    page = None if page is None else int(page)
+    channel = None if channel is None else int(channel)
     kind = _kind(file)
     notes: tuple[str, ...] = ()
     if file.suffix.lower() not in _SUFFIXES[kind]:
         notes = (f"the file is named {file.suffix or 'without a suffix'} but holds {kind}",)
     with _named(file):
-        raw = read_tiff_raw(file, page) if kind == "TIFF" else _read_pillow(file, kind, page)
+        if kind == "TIFF":
+            pixels, readings, info, said = read_tiff(
+                file, page, refuse_bomb, channel=channel, stored=stored
+            )
+            raw = Raw(pixels, tuple(readings), info, tuple(said))
+        else:
+            raw = _read_pillow(file, kind, page, stored)
+            if channel is not None:
+                raw = _one_of(raw, channel, file)
     return replace(raw, info={"format": kind, **raw.info}, notes=notes + raw.notes)
 
 
-def read_tiff_raw(file: Path, page: int | None) -> Raw:
-    """A TIFF page as `Raw`."""
-    pixels, readings, info, notes = read_tiff(file, page, refuse_bomb)
-    return Raw(pixels, tuple(readings), info, tuple(notes))
+def _one_of(raw: Raw, channel: int, file: Path) -> Raw:
+    """One channel of a colour picture."""
+    count = raw.pixels.shape[2] if raw.pixels.ndim == 3 else 1
+    if not 0 <= channel < count:
+        raise ImageError(
+            f"{file.name} has {count} channel{'s' if count > 1 else ''}, from 0 to {count - 1}; "
+            f"not {channel}."
+        )
+    pixels = raw.pixels if raw.pixels.ndim == 2 else np.ascontiguousarray(raw.pixels[..., channel])
+    return replace(raw, pixels=pixels, notes=(*raw.notes, f"channel {channel} of {count}"))
 
 
 @contextmanager
@@ -313,7 +352,7 @@ def refuse_bomb(file: Path, width: int, height: int, nbytes: int, stored: int) -
         )
 
 
-def _read_pillow(file: Path, kind: str, page: int | None) -> Raw:
+def _read_pillow(file: Path, kind: str, page: int | None, stored: bool = False) -> Raw:
     if page not in (None, 0):
         raise ImageError(f"{file.name} is {kind} and has one page; leave page out.")
     notes: list[str] = []
@@ -328,7 +367,9 @@ def _read_pillow(file: Path, kind: str, page: int | None) -> Raw:
             if picture.getexif().get(0x0112, 1) != 1:
                 notes.append("the camera turned the picture (EXIF orientation); read as stored")
             pixels = _deep_png(file, kind)
-            pixels = _pillow_pixels(picture, notes) if pixels is None else pixels
+            if pixels is None:
+                index = stored and picture.mode in ("P", "1")
+                pixels = np.array(picture) if index else _pillow_pixels(picture, notes)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         notes.append("the alpha channel was left out")
         pixels = np.ascontiguousarray(pixels[..., :-1])

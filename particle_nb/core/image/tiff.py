@@ -17,8 +17,14 @@ from particle_nb.core.image.vendors import as_text, from_tags, vendor_tags
 _UNCOMPRESSED = 1
 
 _MIN_IS_WHITE, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2
+_YCBCR, _CIELAB, _ICCLAB = 6, 8, 9
+_JPEG = (6, 7, 33007, 34892)  # whose decoder gives RGB
+_RAW = {32803: "a sensor mosaic", 34892: "a raw sensor image", 32844: "LogL", 32845: "LogLuv"}
 
 _SUBSAMPLED = 1  # NewSubfileType: a smaller copy of another page
+
+# so many pages are taken of any file; of more, each must have at least so many bytes
+_MANY_PAGES, _LEAST_PAGE = 500, 4096
 
 # compressed bytes held while decoding; tifffile would read up to 256 MB at a time
 _BUFFER = 2**24
@@ -30,7 +36,7 @@ Bomb = Callable[[Path, int, int, int, int], None]
 
 
 def read_tiff(
-    file: Path, page: int | None, refuse: Bomb
+    file: Path, page: int | None, refuse: Bomb, *, channel: int | None = None, stored: bool = False
 ) -> tuple[np.ndarray, list[Reading], dict[str, Any], list[str]]:
     """Read one page of a TIFF file.
 
@@ -41,6 +47,10 @@ def read_tiff(
         None takes the only page, and refuses a stack.
     refuse : callable
         Called with file, width, height, unfolded and stored bytes before anything is decoded.
+    channel : int or None
+        One channel, from 0, instead of all.
+    stored : bool
+        The numbers as stored: no colour table is applied and white is not turned over.
 
     Returns
     -------
@@ -65,14 +75,22 @@ def read_tiff(
             _complete(tif, plane, nbytes, file)
         if first.photometric == _SEPARATED:
             raise ImageError(f"{file.name} is CMYK, made for print; save it as grey or RGB.")
-        if channels == 1 and not tif.is_imagej:
-            pixels = _pixels(first, notes)
-        elif channels == 1:
-            pixels = _pixels(first, notes) if len(tif.pages) > 1 else _imagej(tif, page or 0)
+        if int(first.photometric) in _RAW:
+            raise ImageError(
+                f"{file.name} is {_RAW[int(first.photometric)]}; develop it and save grey or RGB."
+            )
+        if channels == 1:
+            stack = tif.is_imagej and len(tif.pages) == 1 and _count(tif) > 1
+            pixels = _imagej(tif, page or 0) if stack else _decoded(first)
         elif len(tif.pages) >= channels:
-            pixels = np.stack([plane.asarray(buffersize=_BUFFER) for plane in planes], axis=-1)
+            pixels = np.stack([_decoded(plane) for plane in planes], axis=-1)
         else:
-            pixels = np.ascontiguousarray(np.moveaxis(_contiguous(tif), 0, -1))
+            pixels = np.moveaxis(_contiguous(tif), 0, -1)
+        if channel is not None:
+            pixels = _one_channel(pixels, channel, file, notes)
+        if not stored:
+            pixels = _shown(pixels, first, notes, alone=channel is not None)
+        pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
         if pixels.ndim not in (2, 3) or pixels.shape[:2] != (height, width):
             raise ImageError(
                 f"{file.name} is damaged: its tags say {height} x {width} pixels, its data have "
@@ -88,6 +106,11 @@ def read_tiff(
 def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
     """The file, without its OME description where that is too damaged to tell the pages apart."""
     with tifffile.TiffFile(file) as tif:
+        # before anything looks at them one by one
+        if len(tif.pages) > max(_MANY_PAGES, tif.filehandle.size // _LEAST_PAGE):
+            raise ImageError(
+                f"{file.name} claims {len(tif.pages)} pages in {tif.filehandle.size} bytes."
+            )
         try:
             whole = len(tif.series) > 0 or not tif.is_ome
         except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError):
@@ -168,35 +191,155 @@ def _complete(tif: tifffile.TiffFile, page: Any, nbytes: int, file: Path) -> Non
         )
 
 
-def _pixels(page: Any, notes: list[str]) -> np.ndarray:
-    """Pixels of a page, channels last, palettes applied, white-is-zero turned over."""
+def _decoded(page: Any) -> np.ndarray:
+    """The samples of a page as stored, channels last."""
+    subsampled = page.is_subsampled and int(page.compression) not in _JPEG
+    if page.photometric == _YCBCR and subsampled:
+        raise ImageError("its colours are stored at half resolution (YCbCr); save it as RGB")
     pixels = np.asarray(page.asarray(buffersize=_BUFFER))
     if pixels.ndim == 3 and page.planarconfig == 2 and page.samplesperpixel > 1:
         pixels = np.moveaxis(pixels, 0, -1)
     elif pixels.ndim > 3:
         raise ImageError(f"a page of shape {pixels.shape} is a volume; save it as a stack of pages")
-    if page.photometric == _PALETTE and page.colormap is not None and pixels.ndim == 2:
-        colours = (np.asarray(page.colormap) >> 8).astype(np.uint8)
-        if (colours[0] == colours[1]).all() and (colours[0] == colours[2]).all():
-            pixels = colours[0][pixels]
-        else:
-            notes.append("colours of the palette")
-            pixels = colours.T[pixels]
-    elif page.photometric == _MIN_IS_WHITE and np.issubdtype(pixels.dtype, np.unsignedinteger):
+    return pixels
+
+
+def _one_channel(pixels: np.ndarray, channel: int, file: Path, notes: list[str]) -> np.ndarray:
+    count = pixels.shape[2] if pixels.ndim == 3 else 1
+    if not 0 <= channel < count:
+        raise ImageError(
+            f"{file.name} has {count} channel{'s' if count > 1 else ''}, from 0 to {count - 1}; "
+            f"not {channel}."
+        )
+    notes.append(f"channel {channel} of {count}")
+    return pixels[..., channel] if pixels.ndim == 3 else pixels
+
+
+def _shown(pixels: np.ndarray, page: Any, notes: list[str], alone: bool) -> np.ndarray:
+    """Grey values or colours of what was stored: tables applied, white as 0 turned over.
+
+    `alone` is one channel of several, which stays as it is unless white is 0.
+    """
+    kind = int(page.photometric)
+    if kind == _PALETTE and page.colormap is not None and pixels.ndim == 2:
+        return _coloured(pixels, np.asarray(page.colormap), notes)
+    if kind == _MIN_IS_WHITE:
         notes.append("white was stored as 0 and has been turned over")
-        np.subtract(2 ** int(page.bitspersample) - 1, pixels, out=pixels, casting="unsafe")
-    elif page.photometric == _MIN_IS_WHITE and pixels.dtype == bool:
-        pixels = ~pixels
-    if page.photometric == _RGB and pixels.ndim == 3 and pixels.shape[2] == 4:
+        return _turned_over(pixels, int(page.bitspersample))
+    if alone or pixels.ndim != 3:
+        return pixels
+    if kind == _YCBCR and pixels.shape[2] == 3 and int(page.compression) not in _JPEG:
+        notes.append("YCbCr was converted to RGB")
+        return _from_ycbcr(pixels, page)
+    if kind in (_CIELAB, _ICCLAB) and pixels.shape[2] == 3:
+        notes.append("CIELAB was converted to RGB")
+        return _from_lab(pixels, kind)
+    return _without_alpha(pixels, page, notes)
+
+
+def _without_alpha(pixels: np.ndarray, page: Any, notes: list[str]) -> np.ndarray:
+    """Samples without those that the file calls transparency; all others are kept."""
+    extra = [int(v) for v in page.extrasamples or ()]
+    base = pixels.shape[2] - len(extra)
+    alpha = [base + k for k, kind in enumerate(extra) if kind in (1, 2)]
+    if page.photometric == _RGB and pixels.shape[2] == 4 and not alpha:
+        # a fourth sample without a meaning is transparency where it is the same everywhere
+        last = pixels[..., 3]
+        alpha = [3] if (last == last.flat[0]).all() else []
+    if alpha and len(alpha) < pixels.shape[2]:
         notes.append("the alpha channel was left out")
-        pixels = pixels[..., :3]
-    alpha = tuple(int(v) for v in page.extrasamples or ())
-    if pixels.ndim == 3 and pixels.shape[2] == 2 and alpha in ((1,), (2,)):
-        notes.append("the alpha channel was left out")
-        pixels = pixels[..., 0]
-    if pixels.dtype.byteorder == ">":
-        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-    return np.ascontiguousarray(pixels)
+        keep = [k for k in range(pixels.shape[2]) if k not in alpha]
+        pixels = pixels[..., keep[0]] if len(keep) == 1 else pixels[..., keep]
+    if pixels.ndim == 3 and pixels.shape[2] > 3 and int(page.samplesperpixel) > 1:
+        notes.append(f"{pixels.shape[2]} channels")
+    return pixels
+
+
+def _coloured(index: np.ndarray, table: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Colours of a table (3, N) of 16-bit entries, or of 8-bit ones that some programs write."""
+    eight = int(table.max(initial=0)) < 256
+    grey = bool((table[0] == table[1]).all() and (table[0] == table[2]).all())
+    if eight:
+        table = table.astype(np.uint8)
+        notes.append("the entries of the colour table have 8 bits")
+    elif not grey or (table == (table >> 8) * 257).all() or not (table & 0xFF).any():
+        table = (table >> 8).astype(np.uint8)
+    if grey:
+        return table[0][index]
+    notes.append("colours of the palette")
+    return table.T[index]
+
+
+def _turned_over(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """White as 0 turned over; in place where that is possible."""
+    if pixels.dtype == bool:
+        return ~pixels
+    if np.issubdtype(pixels.dtype, np.unsignedinteger):
+        if not pixels.flags.writeable:
+            pixels = pixels.copy()
+        return np.subtract(2**bits - 1, pixels, out=pixels, casting="unsafe")
+    if np.issubdtype(pixels.dtype, np.signedinteger):
+        return np.invert(pixels)  # -1 - x: the range of a signed number, turned over
+    finite = pixels[np.isfinite(pixels)]
+    return (finite.max() + finite.min() - pixels) if finite.size else pixels
+
+
+def _from_ycbcr(pixels: np.ndarray, page: Any) -> np.ndarray:
+    """RGB of full-resolution YCbCr by the coefficients and ranges that the file states."""
+    weights = _floats(page.tags.get(529), 3) or [0.299, 0.587, 0.114]
+    top = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
+    middle = (top + 1) / 2 if top > 1 else 0.5
+    ranges = _floats(page.tags.get(532), 6) or [0, top, middle, top, middle, top]
+    values = pixels.astype(np.float64)
+    y, cb, cr = (
+        (values[..., k] - ranges[2 * k]) / (ranges[2 * k + 1] - ranges[2 * k]) for k in range(3)
+    )
+    # the chroma runs from -1/2 to 1/2 about its middle, so that its range counts half
+    cb, cr = cb * (top - middle) / top, cr * (top - middle) / top
+    red = y + (2 - 2 * weights[0]) * cr
+    blue = y + (2 - 2 * weights[2]) * cb
+    green = (y - weights[0] * red - weights[2] * blue) / weights[1]
+    rgb = np.stack([red, green, blue], axis=-1)
+    if pixels.dtype.kind != "u":
+        return rgb.astype(pixels.dtype)
+    return np.clip(np.rint(rgb * top), 0, top).astype(pixels.dtype)
+
+
+def _from_lab(pixels: np.ndarray, kind: int) -> np.ndarray:
+    """sRGB, uint8, of CIELAB with 8 or 16 bits; a and b signed (CIELAB) or shifted (ICCLAB)."""
+    from skimage.color import lab2rgb
+
+    if pixels.dtype.kind == "f":
+        lab = pixels.astype(np.float64)
+    else:
+        bits = 8 * pixels.dtype.itemsize
+        whole = pixels.astype(np.int64) & (2**bits - 1)
+        chroma = whole[..., 1:]
+        if kind == _CIELAB:
+            chroma = np.where(chroma >= 2 ** (bits - 1), chroma - 2**bits, chroma)
+        else:
+            chroma = chroma - 2 ** (bits - 1)
+        unit = 1.0 if bits == 8 else 256.0
+        lightness = whole[..., :1] * 100.0 / (2**bits - 1)
+        lab = np.concatenate([lightness, chroma / unit], axis=-1)
+    return np.rint(np.clip(lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
+
+
+def _floats(tag: Any, count: int) -> list[float]:
+    """The numbers of a tag of rationals, or an empty list where they make no sense."""
+    if tag is None:
+        return []
+    try:
+        flat = [float(v) for v in np.ravel(tag.value)]
+    except (TypeError, ValueError):
+        return []
+    if len(flat) == 2 * count:
+        if not all(flat[1::2]):
+            return []
+        flat = [a / b for a, b in zip(flat[::2], flat[1::2], strict=True)]
+    if len(flat) != count or (count == 6 and any(flat[2 * k] == flat[2 * k + 1] for k in range(3))):
+        return []
+    return flat if count != 3 or flat[1] else []
 
 
 def _contiguous(tif: tifffile.TiffFile) -> np.ndarray:
@@ -210,8 +353,8 @@ def _imagej(tif: tifffile.TiffFile, plane: int) -> np.ndarray:
     """One plane; only its own bytes are read where the stack is one block."""
     series = tif.series[0]
     page = tif.pages[0].aspage()
-    if _count(tif) == 1 or page.samplesperpixel > 1:
-        return _pixels(page, [])
+    if page.samplesperpixel > 1:
+        return _decoded(page)
     if series.dataoffset is None:
         return _contiguous(tif)[plane]
     shape = (int(page.imagelength), int(page.imagewidth))

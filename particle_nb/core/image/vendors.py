@@ -375,12 +375,13 @@ def _tescan(written: Written) -> list[Reading]:
     return [Reading(f"TESCAN {written.where} PixelSizeX", x, y or x, None, strip)]
 
 
-def from_sidecar(path: Path) -> list[Reading]:
-    """Read the text file that JEOL, Hitachi or TESCAN leaves beside a picture, if there is one.
+def sidecars(path: Path) -> list[Path]:
+    """Return the files that `from_sidecar` looks at, in its order; a change of one is a change of
+    the picture.
 
     Examples
     --------
-    >>> from_sidecar(Path("no_such_picture.tif"))
+    >>> sidecars(Path("no_such_picture.tif"))
     []
     """
     suffix = path.suffix.lstrip(".")
@@ -396,6 +397,21 @@ def from_sidecar(path: Path) -> list[Reading]:
             if not sidecar.is_file() or any(sidecar.samefile(other) for other in seen):
                 continue
             seen.append(sidecar)
+        except OSError:
+            continue
+    return seen
+
+
+def from_sidecar(path: Path) -> list[Reading]:
+    """Read the text file that JEOL, Hitachi or TESCAN leaves beside a picture, if there is one.
+
+    Examples
+    --------
+    >>> from_sidecar(Path("no_such_picture.tif"))
+    []
+    """
+    for sidecar in sidecars(path):
+        try:
             if sidecar.stat().st_size > _LARGEST_SIDECAR:
                 continue
             raw = sidecar.read_bytes()

@@ -42,7 +42,7 @@ def _renumbered(labels: np.ndarray) -> np.ndarray:
 
 @compiled
 def _boxes(labels):
-    """Return first row, first column, last row, last column of label n in row n - 1; -1 for none.
+    """Return first row, first column, last row, last column, px, of label n in row n - 1; else -1.
 
     The second value is the first label met that has no place there: it is negative, or so great
     that a list of places for every label would be longer than the image. It is 0 for none.
@@ -85,7 +85,10 @@ def _boxes(labels):
 
 @compiled
 def _crops(labels, numbers, boxes, offsets, pixels):
-    """Write the crop of every numbered label, one behind the other."""
+    """Write the crop of every numbered label, one behind the other, its rows first.
+
+    `boxes` holds first and last row and column in px, `offsets` where a crop begins in `pixels`.
+    """
     for k in range(len(numbers)):
         number, place = numbers[k], offsets[k]
         first, left, last, right = boxes[k]

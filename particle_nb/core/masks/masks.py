@@ -83,10 +83,14 @@ class Mask:
             )
         try:
             grid = float(self.grid_px)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             grid = math.nan
         if not 0 < grid < math.inf:
             raise DataError(f"grid_px is a positive number of pixels, not {self.grid_px!r}.")
+        if not isinstance(self.label, str):
+            raise DataError(f"a mask's label is text, not {self.label!r:.60}.")
+        if not self.label.isascii():
+            _checked_text(self.label, "a mask's label")
         crop = np.ascontiguousarray(crop).view()
         crop.flags.writeable = False
         object.__setattr__(self, "crop", crop)
@@ -108,6 +112,12 @@ class Mask:
         held["predicted_iou"] = held["stability_score"] = math.nan
         held["label"], held["grid_px"] = "", 1.0
         return mask
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # arrays come out of a pickle or a deep copy writeable
+        self.__dict__.update(state)
+        if "crop" in state:
+            state["crop"].flags.writeable = False
 
     @classmethod
     def from_full(cls, full: np.ndarray, **scores: Any) -> Mask:
@@ -386,6 +396,14 @@ class MaskSet:
     def __repr__(self) -> str:
         assert self.shape is not None
         return f"<MaskSet of {len(self)} masks on {self.shape[1]} x {self.shape[0]} px>"
+
+
+def _checked_text(text: str, what: str) -> None:
+    """Refuse half a character (a lone surrogate), which JSON can hold and no file can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{what} is no text: {text!r:.60}.") from None
 
 
 def _same_frame(masks: MaskSet, other: object) -> MaskSet:

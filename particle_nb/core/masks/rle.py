@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import Allowance
 from particle_nb.core.masks.masks import Mask
 
 #: Largest frame that a run-length code may claim, in pixels; a code is a few bytes for any frame.
 MAX_PIXELS = 2**31
+
+# codes of so few characters or runs are read without arrays, which takes a tenth of the time
+_FEW = 200
 
 
 def encode(mask: Mask) -> dict[str, Any]:
@@ -69,20 +74,23 @@ def counts_of(mask: Mask) -> np.ndarray:
     return counts if counts[-1] else counts[:-1]
 
 
-def decode(code: dict[str, Any], **scores: Any) -> Mask:
+def decode(code: dict[str, Any], allowance: Allowance | None = None, **scores: Any) -> Mask:
     """Return the mask of a COCO run-length code, compressed or not.
 
     Parameters
     ----------
     code : dict
         ``{"size": [H, W], "counts": ...}`` with counts a list of int, a str or bytes.
+    allowance : Allowance or None
+        What the file of the code may still unfold to; that of one small file when left out.
     **scores
         Further fields of the `Mask`, such as ``predicted_iou``.
 
     Raises
     ------
     DataError
-        If size or counts are missing, do not fit each other, or no pixel is set.
+        If size or counts are missing, do not fit each other, no pixel is set, or the mask is
+        larger than any particle.
 
     Examples
     --------
@@ -90,6 +98,96 @@ def decode(code: dict[str, Any], **scores: Any) -> Mask:
     >>> mask.origin, mask.area
     ((1, 1), 2)
     """
+    runs = _runs_of(code)
+    (Allowance() if allowance is None else allowance).take_pixels(_box_area(runs))
+    return Mask((runs.top, runs.left), _unfolded(runs), runs.frame, **scores)
+
+
+class CodedMask(Mask):
+    """A mask that stays a run-length code until somebody looks at its pixels.
+
+    An annotation keeps every state of every mask, of which few are looked at again: a history of
+    many corrections of one large particle would fill the memory otherwise.
+
+    Parameters
+    ----------
+    code : dict
+        As for `decode`, compressed.
+    **scores
+        Further fields of the `Mask`.
+
+    Raises
+    ------
+    DataError
+        As `decode`: the code is checked at once, only its pixels are made later.
+
+    Examples
+    --------
+    >>> mask = CodedMask({"size": [4, 3], "counts": "525"}, label="round")
+    >>> "crop" in vars(mask), mask.area, "crop" in vars(mask)
+    (False, 2, True)
+    """
+
+    def __init__(self, code: dict[str, Any], **scores: Any) -> None:
+        runs = _runs_of(code)
+        if _box_area(runs) > MAX_PIXELS:
+            raise DataError("a mask is larger than any image.")
+        # the other fields are checked by a mask of one pixel
+        tiny = Mask(runs.first, np.ones((1, 1), bool), runs.frame, **scores)
+        held = self.__dict__
+        held.update(vars(tiny))
+        del held["crop"], held["origin"]
+        held["_code"] = code
+
+    def __getattr__(self, name: str) -> Any:
+        # only asked for what is not there yet
+        code = self.__dict__.get("_code")
+        if name not in ("crop", "origin") or code is None:
+            raise AttributeError(name)
+        runs = _runs_of(code)
+        crop = _unfolded(runs)
+        crop.flags.writeable = False
+        self.__dict__["crop"], self.__dict__["origin"] = crop, (runs.top, runs.left)
+        del self.__dict__["_code"]
+        return self.__dict__[name]
+
+    @property
+    def unfolds_to(self) -> int:
+        """Pixels of the bounding box, all of which are held once somebody has looked."""
+        code = self.__dict__.get("_code")
+        return self.crop.size if code is None else _box_area(_runs_of(code))
+
+    def replace(self, **changes: Any) -> Mask:
+        """Return a copy with some fields changed, as `Mask.replace`."""
+        whole = Mask._tight(self.origin, self.crop, self.shape)
+        for name in ("predicted_iou", "stability_score", "label", "grid_px"):
+            whole.__dict__[name] = getattr(self, name)
+        return whole.replace(**changes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Checked runs of set pixels, down the columns, and the box around them."""
+
+    frame: tuple[int, int]
+    starts: np.ndarray
+    stops: np.ndarray
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """Row and column of the first set pixel."""
+        return int(self.starts[0] % self.frame[0]), int(self.starts[0] // self.frame[0])
+
+
+def _box_area(runs: _Runs) -> int:
+    return (runs.bottom - runs.top) * (runs.right - runs.left)
+
+
+def _runs_of(code: dict[str, Any]) -> _Runs:
     if not isinstance(code, dict) or not {"size", "counts"} <= code.keys():
         raise DataError(
             "a run-length code is a dict with 'size' [H, W] and 'counts'; "
@@ -97,47 +195,131 @@ def decode(code: dict[str, Any], **scores: Any) -> Mask:
         )
     height, width = _frame(code["size"])
     counts = code["counts"]
+    if isinstance(counts, (str, bytes)) and len(counts) <= _FEW:
+        return _few_runs(_short(counts), height, width)
     if isinstance(counts, (str, bytes)):
         runs = decompress(counts)
+    elif (
+        isinstance(counts, list) and len(counts) <= _FEW and all(type(run) is int for run in counts)
+    ):
+        return _few_runs(counts, height, width)
     else:
         try:
             runs = np.asarray(counts)
-        except ValueError as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"the counts of a run-length code are no list: {error}") from None
         if runs.ndim != 1 or (runs.size and not np.issubdtype(runs.dtype, np.integer)):
             raise DataError("the counts of a run-length code are a list of whole numbers or a str.")
+        if runs.size and int(runs.max()) > MAX_PIXELS:
+            raise DataError("a run of a run-length code is longer than any image.")
         runs = runs.astype(np.int64)
     total = height * width
     if (runs < 0).any() or (runs > total).any() or int(runs.sum()) != total:
-        raise DataError(
-            f"the runs of a code add up to {int(runs.sum())}, but its frame of {height} x {width} "
-            f"has {total} pixels; the file is damaged or its size is given as [W, H]."
-        )
+        raise _misfit(int(runs.sum()), height, width)
     edges = np.cumsum(runs)
     starts, stops = edges[0:-1:2], edges[1::2]
     keep = stops > starts
-    starts, stops = starts[keep], stops[keep]
+    if not keep.all():
+        starts, stops = starts[keep], stops[keep]
     if not starts.size:
         raise DataError("a run-length code without a single set pixel; drop it.")
     left, right = int(starts[0] // height), int((stops[-1] - 1) // height) + 1
-    within = starts // height == (stops - 1) // height
-    if within.all():
+    if (starts // height == (stops - 1) // height).all():
         top = int((starts % height).min())
         bottom = int(((stops - 1) % height).max()) + 1
     else:
         top, bottom = 0, height
-    h = bottom - top
+    return _Runs((height, width), starts, stops, top, bottom, left, right)
+
+
+def _few_runs(counts: list[int], height: int, width: int) -> _Runs:
+    """As the rest of `_runs_of`, for a short list."""
+    starts, stops = [], []
+    place, inside, whole = 0, False, True
+    top, bottom = height, 0
+    for run in counts:
+        if run < 0:
+            raise _misfit(sum(counts), height, width)
+        if inside and run:
+            first, last = place % height, (place + run - 1) % height
+            whole &= place // height == (place + run - 1) // height
+            top, bottom = min(top, first), max(bottom, last + 1)
+            starts.append(place)
+            stops.append(place + run)
+        place += run
+        inside = not inside
+    if place != height * width:
+        raise _misfit(place, height, width)
+    if not starts:
+        raise DataError("a run-length code without a single set pixel; drop it.")
+    left, right = starts[0] // height, (stops[-1] - 1) // height + 1
+    if not whole:
+        top, bottom = 0, height
+    return _Runs((height, width), np.array(starts), np.array(stops), top, bottom, left, right)
+
+
+def _misfit(total: int, height: int, width: int) -> DataError:
+    return DataError(
+        f"the runs of a code add up to {total}, but its frame of {height} x {width} has "
+        f"{height * width} pixels; the file is damaged or its size is given as [W, H]."
+    )
+
+
+def _short(text: str | bytes) -> list[int]:
+    """As `decompress`, for a short text."""
+    values: list[int] = []
+    value = shift = 0
+    for digit in _raw(text):
+        digit -= 48
+        if not 0 <= digit <= 63:
+            raise DataError("compressed run lengths hold characters outside '0' to 'o'.")
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if shift > 60:
+            raise DataError("compressed run lengths hold a number of more than 60 bits.")
+        if digit & 0x10:
+            value -= 1 << shift
+        values.append(value + values[-2] if len(values) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise DataError("compressed run lengths stop in the middle of a number.")
+    return values
+
+
+def _raw(text: str | bytes) -> bytes:
+    try:
+        return text.encode("ascii") if isinstance(text, str) else bytes(text)
+    except UnicodeEncodeError:
+        raise DataError("compressed run lengths hold characters that are not ASCII.") from None
+
+
+def _unfolded(runs: _Runs) -> np.ndarray:
+    """The pixels of the box, bool (h, w)."""
+    height, h = runs.frame[0], runs.bottom - runs.top
     # runs stay whole inside the kept rows, so places shift column by column
-    marks = np.zeros((right - left) * h + 1, np.int8)
-    np.add.at(marks, (starts // height - left) * h + starts % height - top, 1)
-    last = stops - 1
-    np.add.at(marks, (last // height - left) * h + last % height - top + 1, -1)
-    crop = np.cumsum(marks[:-1], dtype=np.int8).astype(bool).reshape(right - left, h).T
-    return Mask((top, left), crop, (height, width), **scores)
+    marks = np.zeros((runs.right - runs.left) * h + 1, np.int8)
+    starts, last = runs.starts, runs.stops - 1
+    # no two runs begin, or end, at one pixel; one may end where the next begins
+    marks[(starts // height - runs.left) * h + starts % height - runs.top] += 1
+    marks[(last // height - runs.left) * h + last % height - runs.top + 1] -= 1
+    np.cumsum(marks[:-1], dtype=np.int8, out=marks[:-1])
+    columns = marks[:-1].view(bool).reshape(runs.right - runs.left, h)
+    crop = np.empty((h, len(columns)), bool)
+    # a strip at a time: turned over at once, every pixel would miss the cache
+    for left in range(0, len(columns), 256):
+        crop[:, left : left + 256] = columns[left : left + 256].T
+    return crop
 
 
 def compress(counts: Sequence[int] | np.ndarray) -> str:
     """Return run lengths as the text of pycocotools: 5 bits a character, differences of two apart.
+
+    Parameters
+    ----------
+    counts : int (N,)
+        Lengths in px, down the columns, background first.
 
     Raises
     ------
@@ -185,27 +367,29 @@ def decompress(text: str | bytes) -> np.ndarray:
     >>> decompress("525").tolist()
     [5, 2, 5]
     """
-    try:
-        raw = text.encode("ascii") if isinstance(text, str) else bytes(text)
-    except UnicodeEncodeError:
-        raise DataError("compressed run lengths hold characters that are not ASCII.") from None
-    digits = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
+    digits = np.frombuffer(_raw(text), np.uint8)
     if not digits.size:
         return np.zeros(0, np.int64)
-    if digits.min() < 0 or digits.max() > 63:
+    # one byte a digit: eight would make gigabytes of a long text
+    digits = digits - np.uint8(48)
+    if digits.max() > 63:
         raise DataError("compressed run lengths hold characters outside '0' to 'o'.")
     last = (digits & 0x20) == 0
     if not last[-1]:
         raise DataError("compressed run lengths stop in the middle of a number.")
     ends = np.flatnonzero(last)
-    begins = np.concatenate(([0], ends[:-1] + 1))
-    sizes = ends - begins + 1
+    del last
+    sizes = np.diff(ends, prepend=-1)
     if sizes.max() > 12:
         raise DataError("compressed run lengths hold a number of more than 60 bits.")
-    place = np.arange(len(digits)) - np.repeat(begins, sizes)
-    values = np.add.reduceat((digits & 0x1F) << (5 * place), begins)
+    begins = ends - sizes + 1
+    values = (digits[begins] & 0x1F).astype(np.int64)
+    for place in range(1, int(sizes.max())):
+        longer = np.flatnonzero(sizes > place)
+        digit = (digits[begins[longer] + place] & 0x1F).astype(np.int64)
+        values[longer] |= digit << (5 * place)
     negative = (digits[ends] & 0x10) != 0
-    values = values - np.where(negative, np.int64(1) << (5 * sizes), 0)
+    values[negative] -= np.int64(1) << (5 * sizes[negative])
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
@@ -223,8 +407,8 @@ def _frame(size: Any) -> tuple[int, int]:
     """Height and width of a code, as plain ints."""
     try:
         height, width = (int(v) for v in size)
-    except (TypeError, ValueError):
-        raise DataError(f"the size of a run-length code is [H, W], not {size!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"the size of a run-length code is [H, W], not {size!r:.80}.") from None
     if height < 1 or width < 1 or math.prod((height, width)) > MAX_PIXELS:
         raise DataError(f"a run-length code for a frame of {height} x {width} pixels.")
     return height, width

@@ -41,7 +41,7 @@ class Segmentation:
 
     @classmethod
     def of(cls, value: MaskSet | np.ndarray, name: str) -> Segmentation:
-        """Read a `MaskSet` or a label image; `name` stands in the messages.
+        """Read a `MaskSet` or a label image, int (H, W); messages say `name`.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Overlap:
 
     @classmethod
     def of(cls, predicted: MaskSet | np.ndarray, truth: MaskSet | np.ndarray) -> Overlap:
-        """Lay two `MaskSet` or label images over each other."""
+        """Lay two `MaskSet` or label images, int (H, W), over each other."""
         return cls(Segmentation.of(predicted, "predicted"), Segmentation.of(truth, "truth"))
 
     @cached_property
@@ -132,9 +132,9 @@ class Overlap:
         if first is not None and second is not None:
             return first.intersections(second)
         if first is not None:
-            return _counts(first, self.truth)
+            return _shared_pixels(first, self.truth)
         if second is not None:
-            return sparse.csr_array(_counts(second, self.predicted).T)
+            return sparse.csr_array(_shared_pixels(second, self.predicted).T)
         return sparse.csr_array(self.contingency[1:, 1:])
 
     @cached_property
@@ -147,7 +147,9 @@ class Overlap:
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return ``id area_px2 best_iou`` of the predicted and of the true masks."""
-        return _frame(self.predicted, self.iou), _frame(self.truth, self.iou.T.tocsr())
+        return _best_matches(self.predicted, self.iou), _best_matches(
+            self.truth, self.iou.T.tocsr()
+        )
 
     def assign(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Return one-to-one pairs of positions (K, 2), in the order of the truth, and their IoU.
@@ -227,7 +229,7 @@ def share(part: float, whole: float) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def _counts(masks: MaskSet, other: Segmentation) -> sparse.csr_array:
+def _shared_pixels(masks: MaskSet, other: Segmentation) -> sparse.csr_array:
     """Common pixels of whole masks (rows) with the masks of a label image (columns)."""
     rows, cols, counts = [], [], []
     for index, mask in enumerate(masks):
@@ -244,6 +246,6 @@ def _counts(masks: MaskSet, other: Segmentation) -> sparse.csr_array:
     return sparse.csr_array(values, shape=shape)
 
 
-def _frame(side: Segmentation, iou: sparse.csr_array) -> pd.DataFrame:
+def _best_matches(side: Segmentation, iou: sparse.csr_array) -> pd.DataFrame:
     best = iou.max(axis=1).toarray().ravel() if iou.nnz else np.zeros(len(side.areas))
     return pd.DataFrame({"id": side.ids, "area_px2": side.areas, "best_iou": best})

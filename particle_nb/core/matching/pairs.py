@@ -114,17 +114,19 @@ class Matching:
         predicted_at = np.concatenate([partner, left_over])
         iou = np.full(len(true_at), np.nan)
         iou[self.pairs[:, 1]] = self.iou
-        area_true = _take(self.truth["area_px2"], true_at)
-        area_predicted = _take(self.predicted["area_px2"], predicted_at)
+        area_true = _values_at(self.truth["area_px2"], true_at)
+        area_predicted = _values_at(self.predicted["area_px2"], predicted_at)
         best = np.where(
             true_at >= 0,
-            _take(self.truth["best_iou"], true_at),
-            _take(self.predicted["best_iou"], predicted_at),
+            _values_at(self.truth["best_iou"], true_at),
+            _values_at(self.predicted["best_iou"], predicted_at),
         )
         return pd.DataFrame(
             {
-                "truth": pd.array(_take(self.truth["id"], true_at)).astype("Int64"),
-                "predicted": pd.array(_take(self.predicted["id"], predicted_at)).astype("Int64"),
+                "truth": pd.array(_values_at(self.truth["id"], true_at)).astype("Int64"),
+                "predicted": pd.array(_values_at(self.predicted["id"], predicted_at)).astype(
+                    "Int64"
+                ),
                 "iou": iou,
                 "best_iou": best,
                 "area_truth_px2": area_true,
@@ -283,7 +285,7 @@ def calibration(predicted: Any, true: Any, bins: int = 10) -> IouCalibration:
     )
 
 
-def _take(column: pd.Series, positions: np.ndarray) -> np.ndarray:
+def _values_at(column: pd.Series, positions: np.ndarray) -> np.ndarray:
     """Values at positions, NaN where the position is -1."""
     values = np.append(column.to_numpy(float), np.nan)
     return values[positions]

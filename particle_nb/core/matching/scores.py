@@ -262,8 +262,10 @@ def score(
         aji_sums=_aji(overlap),
         aji_plus_sums=_aji_plus(overlap),
         pixel_counts=(both, only_predicted, only_true, int(table[0, 0])),
-        rand_sums=_rand(table[:, 1:]),
-        boundary_counts=_boundary(overlap.predicted.labels, overlap.truth.labels, tolerance),
+        rand_sums=_pixel_pairs(table[:, 1:]),
+        boundary_counts=_boundary_matches(
+            overlap.predicted.labels, overlap.truth.labels, tolerance
+        ),
         boundary_tolerance=tolerance,
     )
 
@@ -315,7 +317,7 @@ def _aji_plus(overlap: Overlap) -> tuple[int, int]:
     return both, int(overlap.predicted.areas.sum() + overlap.truth.areas.sum()) - both
 
 
-def _rand(table: sparse.csr_array) -> tuple[float, float, float]:
+def _pixel_pairs(table: sparse.csr_array) -> tuple[float, float, float]:
     """Sums over pairs of pixels in the true foreground; predicted background is one segment."""
     values = table.data.astype(float)
     n = values.sum()
@@ -328,13 +330,13 @@ def _rand(table: sparse.csr_array) -> tuple[float, float, float]:
     )
 
 
-def _boundary(
+def _boundary_matches(
     predicted: np.ndarray, truth: np.ndarray, tolerance: float
 ) -> tuple[int, int, int, int]:
-    first, second = _inner_boundary(predicted), _inner_boundary(truth)
+    first, second = _boundary_pixels(predicted), _boundary_pixels(truth)
     if not len(first) or not len(second):
         return 0, len(first), 0, len(second)
-    # a hair above the tolerance, as a distance of exactly 2 px must count at tolerance 2
+    # just above the tolerance, as a distance of exactly 2 px must count at tolerance 2
     reach = tolerance * (1 + 1e-9) + 1e-9
     to_second, _ = spatial.cKDTree(second).query(first, distance_upper_bound=reach)
     to_first, _ = spatial.cKDTree(first).query(second, distance_upper_bound=reach)
@@ -346,7 +348,7 @@ def _boundary(
     )
 
 
-def _inner_boundary(labels: np.ndarray) -> np.ndarray:
+def _boundary_pixels(labels: np.ndarray) -> np.ndarray:
     """Pixels (row, col) of a mask with a 4-neighbour of another label; the frame is no boundary."""
     edge = np.zeros(labels.shape, bool)
     down = labels[1:] != labels[:-1]

@@ -1,7 +1,8 @@
 """The estimator of `contour` in compiled loops, mask by mask.
 
-All compiled functions stand in this one file: numba keeps machine code as long as the file of the
-outermost function does not change, whatever happens to the files of those it calls.
+Lengths are in px of the crop and areas in px^2. All compiled functions stand in this one file:
+numba keeps machine code as long as the file of the outermost function does not change, whatever
+happens to the files of those it calls.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ _WAYS = (_MIDDLES[_EXITS] - _MIDDLES).reshape(64, 2)
 
 #: A crop of so many pixels or fewer has room for the points of any contour without counting them.
 _SMALL = 2**14
+#: Of straight edges, in pixels: how near to a tangent, how much is left out at either end, the
+#: shortest half of what remains, and how far it may be bent or tilted.
+_NEAR, _ROUNDED, _SHORTEST, _BENT, _TILTED = 1.3, 2.0, 2.5, 0.25, 0.15
 
 
 @compiled
 def _scan(pixels, h, w, grid, out):
-    """Copy a crop into `grid` with a rim of one pixel; fill area and centroid."""
+    """Copy a crop into `grid` with a rim of 1 px; fill area in px^2 and centroid (x, y) in px."""
     stride = w + 2
     for p in range(stride * (h + 2)):
         grid[p] = 0
@@ -72,7 +76,10 @@ def _scan(pixels, h, w, grid, out):
 
 @compiled
 def _count_points(grid, h, w):
-    """Return the number of pixel edges between inside and outside: of points of all loops."""
+    """Return the number of px edges between inside and outside: of points of all loops (no unit).
+
+    `grid` is the crop of h x w px with a rim of 1 px.
+    """
     stride = w + 2
     count = 0
     for i in range(h + 1):
@@ -86,9 +93,9 @@ def _count_points(grid, h, w):
 
 @compiled
 def _follow(grid, stride, start, entries, steps, ways, x, y, n):
-    """Write the loop to the left of pixel `start`; return its end and twice its area.
+    """Write the loop to the left of pixel `start`; return its end and twice its area in px^2.
 
-    Points lie in the middle of pixel edges; coordinates are of the crop, one less than of the
+    Points lie in the middle of pixel edges; coordinates are px of the crop, one less than of the
     grid. The inside lies to the right, so outer loops run clockwise on the screen and have a
     positive area, loops around holes a negative one. Pixels entered from the left become 3. There
     is no branch but the last: where a contour turns nobody can foretell.
@@ -117,9 +124,9 @@ def _follow(grid, stride, start, entries, steps, ways, x, y, n):
 
 @compiled
 def _largest_loop(grid, h, w, entries, steps, ways, x, y, out):
-    """Leave the largest outer loop at the front of x and y; count parts and holes.
+    """Leave the largest outer loop at the front of x and y, px; count parts and holes.
 
-    Returns its number of points and its area.
+    Returns its number of points and its area in px^2.
     """
     n, best = 0, 0.0
     stride = w + 2
@@ -154,7 +161,7 @@ def _largest_loop(grid, h, w, entries, steps, ways, x, y, out):
 
 @compiled
 def _blur(source, target, n, t):
-    """Write the Gaussian of n values that are preceded by 8 and followed by 8 more."""
+    """Write the Gaussian of n coordinates in px that are preceded by 8 and followed by 8 more."""
     t0, t1, t2, t3, t4, t5, t6, t7, t8 = t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8]
     s = source
     for j in range(n):
@@ -173,7 +180,7 @@ def _blur(source, target, n, t):
 
 @compiled
 def _smooth(values, n, taps, room):
-    """Smooth the first n values of a closed loop in place."""
+    """Smooth the first n coordinates in px of a closed loop in place; `taps` has no unit."""
     # g*(2v - g*v): twice the reach of values from the other end stand before and behind
     for j in range(16):
         room[j], room[n + 16 + j] = values[(j - 16) % n], values[j % n]
@@ -190,7 +197,7 @@ def _smooth(values, n, taps, room):
 
 @compiled
 def _sorted_along(key, side, most, begin, n, order):
-    """Order the points of one side of a loop by their key; return how many they are.
+    """Order the points of one side of a loop by their key in px; return how many they are.
 
     From point `begin`, which has the least key, the keys run up but for small detours: insertion
     sorts them in linear time. A loop with long detours takes a Shell sort. (Numba's argsort would
@@ -227,8 +234,9 @@ def _sorted_along(key, side, most, begin, n, order):
 def _hull(x, y, n, hx, hy):
     """Write the convex hull (Andrew's monotone chain), the first point also last; return its size.
 
-    The points are sorted along a direction that no pixel grid has, so that none tie. The smoothed
-    contour of a thin mask may cross itself, which rules out the methods for simple polygons.
+    Points are in px, the size is their number. They are sorted along a direction that no pixel grid
+    has, so that none tie. The smoothed contour of a thin mask may cross itself, which rules out the
+    methods for simple polygons.
     """
     key, side, order = np.empty(n), np.empty(n), np.empty(n, np.int64)
     low, high, least, most = 0, 0, np.inf, -np.inf
@@ -267,13 +275,14 @@ def _hull(x, y, n, hx, hy):
 
 @compiled
 def _calipers(hx, hy, n, out):
-    """Fill perimeter, area, least and greatest Feret diameter of a hull of n points.
+    """Fill perimeter, area, least and greatest Feret diameter of a hull of n points; px and px^2.
 
-    Point n repeats point 0. For every side the farthest vertex is found by going on from that
-    of the side before; whatever is passed on the way is opposite to the side's first point.
+    Returns the side along which the least one was found. Point n repeats point 0. For every side
+    the farthest vertex is found by going on from that of the side before; whatever is passed on the
+    way is opposite to the side's first point.
     """
     length, area, least, most = 0.0, 0.0, np.inf, 0.0
-    k = 1
+    k, narrow = 1, 0
     for e in range(n):
         ax, ay = hx[e], hy[e]
         sx, sy = hx[e + 1] - ax, hy[e + 1] - ay
@@ -289,14 +298,112 @@ def _calipers(hx, hy, n, out):
                 break
             k, height = after, further
             most = max(most, (hx[k] - ax) ** 2 + (hy[k] - ay) ** 2)
-        if side > 0.0:
-            least = min(least, height / side)
+        if side > 0.0 and height / side < least:
+            least, narrow = height / side, e
     out[4], out[5], out[6], out[7] = length, area, least, math.sqrt(most)
+    return narrow
 
 
 @compiled
-def _measure_loop(x, y, n, raw_area, room, out):
-    """Fill perimeter, hull, Feret and the share of area that the smoothing has left."""
+def _light_length(x, y, n):
+    """Length, px, of the contour after binomial weights 1 4 6 4 1: less than half as smooth."""
+    length, x0, y0 = 0.0, 0.0, 0.0
+    for j in range(n + 1):
+        a, b, c = (j - 2) % n, (j - 1) % n, j % n
+        d, e = (j + 1) % n, (j + 2) % n
+        x1 = (x[a] + x[e] + 4.0 * (x[b] + x[d]) + 6.0 * x[c]) / 16.0
+        y1 = (y[a] + y[e] + 4.0 * (y[b] + y[d]) + 6.0 * y[c]) / 16.0
+        if j > 0:
+            length += math.sqrt((x1 - x0) ** 2 + (y1 - y0) ** 2)
+        x0, y0 = x1, y1
+    return length
+
+
+@compiled
+def _edge_depth(x, y, n, hx, hy, narrow, least):
+    """How far, px, straight edges lie together behind the tangents of the least Feret diameter.
+
+    An oblique straight edge keeps ripples of its staircase, and a tangent touches their crests.
+    The points within `_NEAR` of a tangent are taken for an edge where they run along it without a
+    gap and are neither bent nor tilted beyond `_BENT`; their mean distance from it is the edge's.
+    A round outline is bent, a corner is short: both give 0. Ends are left out: they are rounded.
+    """
+    ax, ay = hx[narrow], hy[narrow]
+    ux, uy = hx[narrow + 1] - ax, hy[narrow + 1] - ay
+    side = math.sqrt(ux * ux + uy * uy)
+    if not side > 0.0:
+        return 0.0
+    ux, uy = ux / side, uy / side
+    total, first_mean, first_tilt = 0.0, 0.0, np.nan
+    for tangent in range(2):
+        low, high, run = np.inf, -np.inf, 0.0
+        was, before = False, 0.0
+        for j in range(n + 1):
+            dx, dy = x[j % n] - ax, y[j % n] - ay
+            along, depth = dx * ux + dy * uy, ux * dy - uy * dx
+            if tangent == 1:
+                depth = least - depth
+            near = depth < _NEAR
+            if near:
+                low, high = min(low, along), max(high, along)
+                if was:
+                    run += abs(along - before)
+            was, before = near, along
+        half = 0.5 * (high - low) - _ROUNDED
+        if (
+            half < max(_SHORTEST, 0.25 * least)
+            or run < 0.9 * (high - low)
+            or (run > 1.2 * (high - low))
+        ):
+            continue
+        middle = 0.5 * (high + low)
+        s0, s1, s2, s3, s4, d0, d1, d2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(n):
+            dx, dy = x[j] - ax, y[j] - ay
+            along, depth = (dx * ux + dy * uy - middle) / half, ux * dy - uy * dx
+            if tangent == 1:
+                depth = least - depth
+            if depth < _NEAR and abs(along) <= 1.0:
+                one, other = (j - 1) % n, (j + 1) % n
+                weight = abs((x[other] - x[one]) * ux + (y[other] - y[one]) * uy)
+                s0 += weight
+                s1 += weight * along
+                s2 += weight * along**2
+                s3 += weight * along**3
+                s4 += weight * along**4
+                d0 += weight * depth
+                d1 += weight * depth * along
+                d2 += weight * depth * along**2
+        if s0 <= 0.0:
+            continue
+        # least squares of a parabola, its mean taken off first
+        m1, m2, mean = s1 / s0, s2 / s0, d0 / s0
+        c11, c12 = s2 / s0 - m1 * m1, s3 / s0 - m1 * m2
+        c22 = s4 / s0 - m2 * m2
+        e1, e2 = d1 / s0 - m1 * mean, d2 / s0 - m2 * mean
+        determinant = c11 * c22 - c12 * c12
+        if determinant <= 1e-12:
+            continue
+        tilt = (e1 * c22 - e2 * c12) / determinant
+        bend = (e2 * c11 - e1 * c12) / determinant
+        if abs(bend) > _BENT:
+            continue
+        if abs(tilt) < _TILTED:
+            total += mean
+        elif tangent == 0:
+            first_mean, first_tilt = mean, tilt
+        if tangent == 1 and abs(first_tilt + tilt) < _TILTED and abs(tilt) < 0.5:
+            # two parallel edges whose steps are so long that the side runs across one
+            total = first_mean + mean
+    return total
+
+
+@compiled
+def _measure_loop(x, y, n, raw_area, room, out, more):
+    """Fill perimeter, hull and Feret diameters, px and px^2, the share of area left; and MORE.
+
+    `raw_area` in px^2 is that before smoothing, of which the share (no unit) is left.
+    """
     area, length = 0.0, 0.0
     x0, y0 = x[n - 1], y[n - 1]
     for m in range(n):
@@ -306,14 +413,18 @@ def _measure_loop(x, y, n, raw_area, room, out):
         x0, y0 = x1, y1
     out[3], out[8] = length, 0.5 * area / raw_area
     hx, hy = room[: 2 * n + 2], room[2 * n + 2 :]
-    _calipers(hx, hy, _hull(x, y, n, hx, hy), out)
+    narrow = _calipers(hx, hy, _hull(x, y, n, hx, hy), out)
+    more[0] /= length
+    more[1] = 0.5 * area
+    more[2] = _edge_depth(x, y, n, hx, hy, narrow, out[6])
 
 
 @compiled
-def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out):
-    """Fill one row of QUANTITIES per mask; crops lie one behind the other in `pixels`.
+def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out, more):
+    """Fill one row of QUANTITIES and of MORE per mask, px and px^2; crops one behind the other.
 
-    Returns the smoothed contour of the last mask.
+    `offsets`, `heights` and `widths` are px. Returns the smoothed contour (x, y) of the last
+    mask, px.
     """
     largest = 0
     for m in range(len(offsets)):
@@ -332,14 +443,17 @@ def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out):
             if need > len(x):
                 x, y, room = np.empty(2 * need), np.empty(2 * need), np.empty(8 * need + 64)
         n, raw_area = _largest_loop(grid, h, w, entries, steps, ways, x, y, out[m])
+        more[m, 0] = _light_length(x, y, n)
         _smooth(x, n, taps, room)
         _smooth(y, n, taps, room)
-        _measure_loop(x, y, n, raw_area, room, out[m])
+        _measure_loop(x, y, n, raw_area, room, out[m], more[m])
     return x[:n], y[:n]
 
 
-def measure_crops(crops: Sequence[np.ndarray], taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `QUANTITIES` of bool crops, float64 (N, 11), and the contour of the last.
+def measure_crops(
+    crops: Sequence[np.ndarray], taps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return `QUANTITIES` of bool crops, float64 (N, 11), the last contour, and `MORE` (N, 3).
 
     Parameters
     ----------
@@ -352,8 +466,8 @@ def measure_crops(crops: Sequence[np.ndarray], taps: np.ndarray) -> tuple[np.nda
     widths = np.array([crop.shape[1] for crop in crops], np.int64)
     ends = np.cumsum(heights * widths)
     pixels = np.concatenate([crop.reshape(-1) for crop in crops]).view(np.uint8)
-    out = np.zeros((len(crops), 11))
+    out, more = np.zeros((len(crops), 11)), np.zeros((len(crops), 3))
     last = _measure_all(
-        pixels, ends - heights * widths, heights, widths, _ENTRIES, _WAYS, taps, out
+        pixels, ends - heights * widths, heights, widths, _ENTRIES, _WAYS, taps, out, more
     )
-    return out, np.stack(last, axis=1)
+    return out, np.stack(last, axis=1), more

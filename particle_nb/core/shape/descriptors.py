@@ -13,7 +13,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask
-from particle_nb.core.shape.contour import ESTIMATOR, QUANTITIES, measure_crops, outline
+from particle_nb.core.shape.contour import ESTIMATOR, QUANTITIES, measure_particles, outline
 
 _FIELDS = ("area", "perimeter", "hull_perimeter", "hull_area", "feret_min", "feret_max")
 
@@ -39,6 +39,9 @@ class Region:
         Least and greatest distance of parallel tangents to it.
     mask : Mask or None
         The particle itself; None where the numbers are arrays.
+    own_area : float
+        The area that ratios are made with: of the part whose contour it is, and of the contour
+        where the pixel count contradicts it (`contour.measure_particles`). None is `area`.
 
     Examples
     --------
@@ -53,23 +56,32 @@ class Region:
     feret_min: Any
     feret_max: Any
     mask: Mask | None = None
+    own_area: Any = None
+
+    def __post_init__(self) -> None:
+        if self.own_area is None:
+            object.__setattr__(self, "own_area", self.area)
 
     @classmethod
     def of(cls, mask: Mask) -> Region:
         """Measure one mask."""
-        return cls.rows(measure_crops([mask.crop]), [mask])[0]
+        quantities, own, _ = measure_particles([mask.crop])
+        return cls.rows(quantities, own, [mask])[0]
 
     @classmethod
-    def rows(cls, quantities: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
-        """Make one Region for each row of what `measure_crops` returns."""
+    def rows(cls, quantities: np.ndarray, own: np.ndarray, masks: Iterable[Mask]) -> list[Region]:
+        """Make one Region for each row of what `measure_particles` returns, float (N, 11) in px."""
         chosen = [dict(zip(_FIELDS, row, strict=True)) for row in quantities[:, _PLACES].tolist()]
-        return [cls(**row, mask=mask) for row, mask in zip(chosen, masks, strict=True)]
+        return [
+            cls(**row, mask=mask, own_area=area)
+            for row, mask, area in zip(chosen, masks, own.tolist(), strict=True)
+        ]
 
     @classmethod
-    def columns(cls, quantities: np.ndarray) -> Region:
-        """Make one Region of arrays (N,) from what `measure_crops` returns."""
+    def columns(cls, quantities: np.ndarray, own: np.ndarray) -> Region:
+        """Make one Region of arrays (N,) from what `measure_particles` returns."""
         area, perimeter, hull_perimeter, hull_area, low, high = quantities[:, _PLACES].T
-        return cls(area, perimeter, hull_perimeter, hull_area, low, high)
+        return cls(area, perimeter, hull_perimeter, hull_area, low, high, None, own)
 
     @property
     def contour(self) -> np.ndarray:
@@ -139,11 +151,16 @@ class Descriptor:
 
 
 def _circularity(r: Region) -> Any:
-    return np.sqrt(4 * math.pi * r.area) / r.perimeter
+    return np.sqrt(4 * math.pi * r.own_area) / r.perimeter
+
+
+def _convexity(r: Region) -> Any:
+    # a contour that is its own hull: two sums of the same sides, apart in the last digit
+    return np.minimum(r.hull_perimeter / r.perimeter, 1.0)
 
 
 def _roundness(r: Region) -> Any:
-    return 4 * r.area / (math.pi * r.feret_max**2)
+    return 4 * r.own_area / (math.pi * r.feret_max**2)
 
 
 _ISO = "ISO 9276-6:2008"
@@ -198,11 +215,11 @@ DESCRIPTORS: Mapping[str, Descriptor] = MappingProxyType(
             "1 for a disc; ISO's compactness squared", _BOTH,
         ),
         "convexity": Descriptor(
-            lambda r: r.hull_perimeter / r.perimeter, "P_convex/P", 0, _PAPER, True, "convexity",
+            _convexity, "P_convex/P", 0, _PAPER, True, "convexity",
             "1 where nothing is indented",
         ),
         "solidity": Descriptor(
-            lambda r: r.area / r.hull_area, "A/A_convex", 0, _ISO, True, "solidity",
+            lambda r: r.own_area / r.hull_area, "A/A_convex", 0, _ISO, True, "solidity",
             "1 where nothing is indented, by area", _BOTH,
         ),
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.files import read_regular
 from particle_nb.core.shape.descriptors import DESCRIPTORS
+
+_LARGEST = 2**20  # bytes
 
 #: Heading of an instrument or a paper -> the descriptor with that formula.
 SYNONYMS = {
@@ -56,6 +58,7 @@ def read_shapes(path: str | os.PathLike[str]) -> pd.DataFrame:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> file = Path(tempfile.mkdtemp()) / "shapes.csv"
     >>> _ = file.write_text("parameter;D10;D50;D90\\nSphericity;0,82;0,87;0,92\\n")
     >>> read_shapes(file)[["parameter", "D50"]].to_numpy().tolist()
@@ -64,8 +67,8 @@ def read_shapes(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(f"path names a CSV file, not {type(path).__name__}.")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(path, _LARGEST)[0].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(f"cannot read {str(path)!r}: {error}.") from None
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) < 2:

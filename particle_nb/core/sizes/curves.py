@@ -15,6 +15,8 @@ from particle_nb.core.image import METRES
 
 #: How a percentile is read between particles; see `SizeDistribution`.
 CONVENTIONS = ("midpoint", "step", "linear")
+#: Units that the name of a length may end in.
+UNITS = ("px", *METRES)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def _log_widths(edges: np.ndarray, per: str) -> np.ndarray:
 
 
 def log_density(edges: np.ndarray, shares: np.ndarray, r: int, unit: str, per: str) -> Density:
-    """Make a `Density` from class limits and the share of each class.
+    """Make a `Density` from class limits, float (K + 1,), and the share of each class, float (K,).
 
     Raises
     ------
@@ -69,7 +71,7 @@ def log_density(edges: np.ndarray, shares: np.ndarray, r: int, unit: str, per: s
 
 
 def percent(p: Any) -> np.ndarray:
-    """Return percentages as a float array after checking that they lie in 0..100.
+    """Return percentages as a float array of their shape after checking that they lie in 0..100.
 
     Raises
     ------
@@ -86,7 +88,24 @@ def percent(p: Any) -> np.ndarray:
 
 
 def steps(x: np.ndarray, v: np.ndarray, convention: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return sizes and the cumulative share reached there, equal sizes taken as one."""
+    """Return sizes and the cumulative share reached there, equal sizes taken as one.
+
+    Parameters
+    ----------
+    x, v : float arrays (N,)
+        Sizes, increasing, and amounts.
+    convention : str
+        "midpoint" takes half of a size's own share, the others all of it.
+
+    Returns
+    -------
+    Two float arrays (M,), M <= N.
+
+    Examples
+    --------
+    >>> [values.tolist() for values in steps(np.array([1.0, 2, 2]), np.ones(3), "step")]
+    [[1.0, 2.0], [0.3333333333333333, 1.0]]
+    """
     first = np.flatnonzero(np.r_[True, x[1:] > x[:-1]])
     if len(first) < len(x):
         x, v = x[first], np.add.reduceat(v, first)
@@ -95,7 +114,10 @@ def steps(x: np.ndarray, v: np.ndarray, convention: str) -> tuple[np.ndarray, np
 
 
 def read_off(x: np.ndarray, v: np.ndarray, share: np.ndarray, convention: str) -> np.ndarray:
-    """Return the sizes at cumulative shares, of particles sorted by size with amounts v > 0."""
+    """Return the sizes at cumulative shares, float of the shape of `share`.
+
+    `x` and `v`, float (N,), are sizes in increasing order and amounts above 0.
+    """
     x, c = steps(x, v, convention)
     if convention == "step":
         # a share that is reached up to rounding is reached
@@ -147,7 +169,7 @@ def positive(values: Any, what: str) -> np.ndarray:
 
 
 def class_limits(values: Any) -> np.ndarray:
-    """Return two or more increasing positive sizes as a float array, or raise `DataError`."""
+    """Return two or more increasing positive sizes as a float array (K,), or raise `DataError`."""
     edges = positive(values, "class limits")
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise DataError("class limits are two or more increasing sizes.")
@@ -191,7 +213,7 @@ def log_classes(x: np.ndarray, bins: Any) -> np.ndarray:
 
 
 def moment_mean(x: np.ndarray, weights: np.ndarray, p: float, q: float) -> float:
-    """Return D[p, q] of sizes with number weights; see `SizeDistribution.mean`.
+    """Return D[p, q] of sizes with number weights, float (N,) each; see `SizeDistribution.mean`.
 
     Raises
     ------
@@ -236,11 +258,10 @@ def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
     """
     # places of the centroid end in _px as well, and are no sizes
     columns = [str(name) for name in table.columns if name not in ("x_px", "y_px")]
-    units = ["px", *METRES]
-    ending = re.fullmatch(rf"(.+)_({'|'.join(units)})", size)
+    ending = re.fullmatch(rf"(.+)_({'|'.join(UNITS)})", size)
     if ending and size in columns:
         return size, ending[2]
-    found = [(name, unit) for unit in units for name in columns if name == f"{size}_{unit}"]
+    found = [(name, unit) for unit in UNITS for name in columns if name == f"{size}_{unit}"]
     if len(found) == 1:
         return found[0]
     if found:
@@ -248,7 +269,7 @@ def size_column(table: pd.DataFrame, size: str) -> tuple[str, str]:
             f"the table has {size!r} in several units ({', '.join(name for name, _ in found)}); "
             "measure all images with the same unit=, or name the column."
         )
-    sizes = [name for name in columns if re.search(rf"_({'|'.join(units)})$", name)]
+    sizes = [name for name in columns if re.search(rf"_({'|'.join(UNITS)})$", name)]
     raise DataError(
         f"the table has no size {size!r}; its lengths are {', '.join(sizes) or 'none'}."
     )

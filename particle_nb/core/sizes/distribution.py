@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
 from particle_nb.core.sizes.curves import (
     CONVENTIONS,
+    UNITS,
     Density,
     log_classes,
     log_density,
@@ -27,9 +29,18 @@ from particle_nb.core.sizes.curves import (
     steps,
     unit_factor,
 )
-from particle_nb.core.sizes.laws import RRSB, LogNormal, fit_lognormal, fit_rrsb
+from particle_nb.core.sizes.intervals import (
+    FEW_IMAGES,
+    ConfidenceInterval,
+    Quantity,
+    Sample,
+    limits,
+    what_it_holds,
+    what_it_lacks,
+)
+from particle_nb.core.sizes.laws import RRSB, LogNormal, fit_lognormal, fit_rrsb, lognormal_misfit
 from particle_nb.core.sizes.uncertainty import (
-    bootstrap,
+    FEWEST_CARRYING,
     check_share,
     checked_draws,
     percentile_count,
@@ -57,6 +68,8 @@ class SizeDistribution:
         With c the cumulative share up to a particle and w its own share, Q passes through
         c - w/2 ("midpoint", the default), jumps to c ("step": the smallest size that reaches
         the share), or runs straight between the c ("linear").
+    images : array (N,) or None
+        Which image each particle is from (any labels); intervals need it. None is not known.
 
     Raises
     ------
@@ -80,6 +93,7 @@ class SizeDistribution:
     unit: str = "px"
     size: str = "x"
     convention: str = "midpoint"
+    images: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x, weights = positive(self.x, "sizes"), np.asarray(self.weights, float)
@@ -90,9 +104,14 @@ class SizeDistribution:
             raise DataError(
                 "no particle is left to count: every weight is 0 (all touch the rim of the frame)."
             )
-        x, weights = x[keep], weights[keep]
-        order = np.argsort(x, kind="stable")
-        x, weights = x[order], weights[order]
+        order = np.argsort(x[keep], kind="stable")
+        images = _image_codes(self.images, len(x))
+        if images is not None:
+            # images of which no particle counts are none
+            images = np.unique(images[keep], return_inverse=True)[1][order]
+            images.flags.writeable = False
+        object.__setattr__(self, "images", images)
+        x, weights = x[keep][order], weights[keep][order]
         if self.r not in (0, 1, 2, 3) or isinstance(self.r, bool):
             raise DataError(f"r is 0 (number), 1, 2 or 3 (volume), not {self.r!r}.")
         if self.unit != "px" and self.unit not in METRES:
@@ -111,6 +130,11 @@ class SizeDistribution:
     def n(self) -> int:
         """Number of particles that count."""
         return len(self.x)
+
+    @property
+    def image_count(self) -> int:
+        """Number of images that the particles are from; 0 where it is not known."""
+        return 0 if self.images is None else int(self.images.max()) + 1
 
     @cached_property
     def amounts(self) -> np.ndarray:
@@ -144,7 +168,7 @@ class SizeDistribution:
         Parameters
         ----------
         p : float or sequence of float
-            In per cent, 0 to 100. A number gives a float, a sequence an array.
+            In per cent, 0 to 100. A number gives a float, a sequence of (K,) an array (K,).
 
         Examples
         --------
@@ -157,6 +181,8 @@ class SizeDistribution:
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
         """Return the cumulative share Q_r below x, 0 to 1: the inverse of `percentile`.
+
+        A number gives a float, sizes in the distribution's unit an array of their shape.
 
         Examples
         --------
@@ -269,52 +295,215 @@ class SizeDistribution:
     ) -> Any:
         """Return the confidence interval of x_{p,r}.
 
+        Where the particles are from several images, their differences are in it; where they are
+        from one, or it is not known, it holds the sampling of particles alone and says so in
+        `lacks`. See `particle_nb.core.sizes.intervals` for the methods and what they cover.
+
         Parameters
         ----------
         p : float or sequence of float
-            In per cent. A number gives (low, high), a sequence an array (K, 2).
+            In per cent. A number gives a `ConfidenceInterval` (low, high), which knows what it
+            holds and what it lacks, a sequence an array (K, 2).
         level : float
             Confidence, inside 0..1.
-        method : "bootstrap" or "parametric"
-            "bootstrap" draws particles with replacement; it warns where too few lie beyond the
-            percentile, for then it is too narrow. "parametric" takes the sizes for log-normal
-            and draws the two parameters from their sampling distribution: right for few
-            particles if the law holds, and centred on the fitted percentile.
+        method : "bootstrap", "particles" or "parametric"
+            "bootstrap" draws images and particles, "particles" particles alone, whatever image
+            they are from. Both warn where too few lie beyond the percentile, for then they are too
+            narrow. "parametric" takes the sizes for log-normal: right for few particles if the
+            law holds, and centred on the fitted percentile; it warns where the sizes are not.
         rng : Generator, seed or None
             None is the fixed seed 0: the same data give the same interval.
         resamples : int
-            Draws, at least 100. The bootstrap takes time in proportion to n * resamples.
+            Draws, at least 100.
 
         Warns
         -----
         UserWarning
-            Where the count does not carry a bootstrap interval: how many there are, how many
-            ±5 % would take.
+            Where the count does not carry a bootstrap interval (how many there are, how many
+            +-5 % would take), where two to four images are to tell how images vary, and where a
+            log-normal law does not fit (Anderson-Darling test at 1 %).
 
         Examples
         --------
         >>> x = np.exp(np.random.default_rng(1).normal(0, 0.2, 4000))
-        >>> low, high = size_distribution(x, r=0).interval(50)
-        >>> low < 1.0 < high
-        True
+        >>> low, high = found = size_distribution(x, r=0).interval(50)
+        >>> low < 1.0 < high, found.holds
+        (True, 'sampling of particles')
         """
         share = percent(p) / 100
-        check_share("level", level)
-        if method not in ("bootstrap", "parametric"):
-            raise DataError(f"method is 'bootstrap' or 'parametric', not {method!r}.")
-        rng = checked_draws(rng, resamples)
+        if method not in ("bootstrap", "particles", "parametric"):
+            raise DataError(f"method is 'bootstrap', 'particles' or 'parametric', not {method!r}.")
+        rng = self._checked(level, rng, resamples)
         shares = np.atleast_1d(share)
-        if self.n < 3:
-            raise DataError(f"{self.n} particles give no interval; it takes at least 3.")
         if method == "parametric":
-            draws = self.lognormal().draw_percentiles(shares, rng, resamples)
+            self._warn_if_no_law(shares)
         else:
             warn_if_few(shares, self.n, self.r, self.lognormal().sigma, self.counts_needed)
-            repeats = (rng, resamples)
-            draws = bootstrap(self.x, self.amounts, shares, self.convention, repeats)
-        tail = (1 - level) / 2
-        found = np.quantile(draws, [tail, 1 - tail], axis=0).T
-        return found if share.ndim else (float(found[0, 0]), float(found[0, 1]))
+        if method != "particles":
+            self._warn_if_few_images()
+        found = self._percentile_limits(shares, level, method, (rng, resamples))
+        return np.array(found) if share.ndim else found[0]
+
+    def mean_interval(
+        self,
+        p: int,
+        q: int,
+        level: float = 0.95,
+        rng: np.random.Generator | int | None = None,
+        resamples: int = 1000,
+    ) -> ConfidenceInterval:
+        """Return the confidence interval of D[p, q]; images count as in `interval`.
+
+        Warns
+        -----
+        UserWarning
+            Where a few large particles carry the mean, or two to four images are to tell how images
+            vary.
+
+        Examples
+        --------
+        >>> q3 = size_distribution(np.exp(np.random.default_rng(2).normal(0, 0.2, 4000)))
+        >>> low, high = q3.mean_interval(4, 3)
+        >>> bool(low < np.exp(3.5 * 0.2**2) < high)
+        True
+        """
+        rng = self._checked(level, rng, resamples)
+        self.mean(p, q)  # names what is no power
+        amounts = self.weights * (self.x / self.x[-1]) ** float(max(p, q))
+        carried = float(amounts.sum() ** 2 / (amounts**2).sum())
+        if carried < FEWEST_CARRYING:
+            warnings.warn(
+                f"D[{p},{q}] of {self.n} particles rests on the largest: they count like "
+                f"{carried:.1f} equal ones, so that its interval is too narrow. Measure more.",
+                stacklevel=2,
+            )
+        self._warn_if_few_images()
+        quantity = Quantity("mean", float(p), float(q))
+        return limits(self._sample(), [quantity], level, (rng, resamples))[0]
+
+    def span_interval(
+        self,
+        level: float = 0.95,
+        rng: np.random.Generator | int | None = None,
+        resamples: int = 1000,
+    ) -> ConfidenceInterval:
+        """Return the confidence interval of the span; images count as in `interval`.
+
+        Examples
+        --------
+        >>> q0 = size_distribution(np.exp(np.random.default_rng(2).normal(0, 0.2, 4000)), r=0)
+        >>> low, high = q0.span_interval()
+        >>> bool(low < 2 * np.sinh(0.2 * 1.2816) < high)
+        True
+        """
+        rng = self._checked(level, rng, resamples)
+        ends = np.array([0.1, 0.9])
+        warn_if_few(ends, self.n, self.r, self.lognormal().sigma, self.counts_needed)
+        self._warn_if_few_images()
+        quantity = Quantity("span", r=self.r, convention=self.convention)
+        return limits(self._sample(), [quantity], level, (rng, resamples))[0]
+
+    def summary(
+        self, level: float = 0.95, rng: np.random.Generator | int | None = None
+    ) -> pd.DataFrame:
+        """Return percentiles, span and means with their intervals, one row each.
+
+        Returns
+        -------
+        DataFrame
+            Index ``D10 D50 D90 span D[3,2] D[4,3]``; ``value``, ``low``, ``high``, ``unit``,
+            ``doubt`` (what was warned of, else empty), ``holds`` and ``lacks``: what is in the
+            interval and what is not. Limits are NaN for fewer than three particles.
+
+        Examples
+        --------
+        >>> rows = size_distribution([1.0, 2.0, 3.0, 4.0], unit="um").summary()
+        >>> rows.index.tolist(), bool(rows.loc["D50", "low"] < rows.loc["D50", "value"])
+        (['D10', 'D50', 'D90', 'span', 'D[3,2]', 'D[4,3]'], True)
+        """
+        check_share("level", level)
+        rng = checked_draws(rng, 1000)
+        asked: dict[str, tuple[float, str, Any]] = {}
+        for p in (10, 50, 90):
+            value = self.percentile(p)
+            asked[f"D{p}"] = (value, self.unit, lambda p=p: self.interval(p, level, rng=rng))
+        asked["span"] = (self.span, "", lambda: self.span_interval(level, rng))
+        for p, q in ((3, 2), (4, 3)):
+            found = self.mean(p, q)
+            asked[f"D[{p},{q}]"] = (
+                found,
+                self.unit,
+                lambda p=p, q=q: self.mean_interval(p, q, level, rng),
+            )
+        rows = {}
+        for name, (value, unit, find) in asked.items():
+            low = high = math.nan
+            doubt = "" if self.n >= 3 else f"{self.n} particles give no interval"
+            if self.n >= 3:
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    low, high = find()
+                doubt = " ".join(str(one.message) for one in said)
+            told = what_it_holds(self.image_count), what_it_lacks(self.image_count)
+            rows[name] = (value, low, high, unit, doubt, *told)
+        columns = ["value", "low", "high", "unit", "doubt", "holds", "lacks"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+    def _checked(self, level: float, rng: Any, resamples: int) -> np.random.Generator:
+        check_share("level", level)
+        rng = checked_draws(rng, resamples)
+        if self.n < 3:
+            raise DataError(f"{self.n} particles give no interval; it takes at least 3.")
+        return rng
+
+    def _sample(self) -> Sample:
+        return Sample(self.x, self.weights, self.images)
+
+    def _percentile_limits(
+        self,
+        shares: np.ndarray,
+        level: float,
+        method: str,
+        draws: tuple[np.random.Generator, int],
+    ) -> list[ConfidenceInterval]:
+        sample, (rng, resamples) = self._sample(), draws
+        if method == "particles":
+            sample = replace(sample, images=None)
+        if method != "parametric":
+            read = (0.0, self.r, self.convention)
+            wanted = [Quantity("percentile", share, *read) for share in shares.tolist()]
+            return limits(sample, wanted, level, draws)
+        if self.image_count > 1:
+            wanted = [Quantity("law", share, 0.0, self.r) for share in shares.tolist()]
+            return limits(sample, wanted, level, draws)
+        drawn = self.lognormal().draw_percentiles(shares, rng, resamples)
+        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+        return [
+            ConfidenceInterval(tuple(end), level, "log-normal law", self.image_count)
+            for end in ends
+        ]
+
+    def _warn_if_few_images(self) -> None:
+        if 2 <= self.image_count < FEW_IMAGES:
+            warnings.warn(
+                f"the particles are from {self.image_count} images, too few to know how much "
+                "images vary: the interval is wide, and covers less than it says where they vary "
+                f"much. Take {FEW_IMAGES} images or more.",
+                stacklevel=3,
+            )
+
+    def _warn_if_no_law(self, shares: np.ndarray) -> None:
+        misfit, chance = lognormal_misfit(self.x, self.weights, self.images)
+        if chance >= 0.01:
+            return
+        names = ", ".join(f"x_{100 * share:g},{self.r}" for share in shares)
+        told = "less than 1e-6" if chance < 1e-6 else f"{chance:.2g}"
+        warnings.warn(
+            f"the sizes are not log-normal (Anderson-Darling A2 = {misfit:.3g}, chance {told}), "
+            f"so that the parametric interval of {names} need not hold the truth, however many "
+            "particles there are; use method='bootstrap'.",
+            stacklevel=3,
+        )
 
     def lognormal(self) -> LogNormal:
         """Fit a log-normal distribution to the number-weighted sizes (maximum likelihood)."""
@@ -350,8 +539,10 @@ def size_distribution(
 
     Parameters
     ----------
-    table : DataFrame, or sequence of float
-        Sizes of single particles.
+    table : DataFrame, Series, or sequence of float
+        Sizes of single particles. A Series whose name ends in a unit, as ``table["x_A_nm"]``, has
+        that unit. A table's column ``image`` says which image each particle is from, which
+        intervals need.
     size : str
         ``"x_A"`` finds ``x_A_um``, ``x_A_nm`` or ``x_A_px`` by itself.
     r : 0, 1, 2 or 3
@@ -366,7 +557,8 @@ def size_distribution(
     Raises
     ------
     DataError
-        If the size is missing, in mixed units, NaN or not positive, or nothing is left.
+        If the size is missing, in mixed units, NaN or not positive, or nothing is left; if a
+        Series' name says one unit and `unit` another, or it holds areas or places.
 
     Warns
     -----
@@ -384,6 +576,8 @@ def size_distribution(
     if not isinstance(table, pd.DataFrame):
         if isinstance(weights, str):
             raise DataError(f"weights={weights!r} needs a table of measure, not bare sizes.")
+        if isinstance(table, pd.Series):
+            size, unit = _named_size(table, size, unit)
         x = positive(table, "sizes")
         counted = np.ones(len(x)) if weights is None else weights
         return SizeDistribution(x, np.asarray(counted, float), r, unit or "px", size)
@@ -410,5 +604,36 @@ def size_distribution(
                 stacklevel=2,
             )
     name = column[: -len(found_unit) - 1]
-    made = SizeDistribution(x, counted, r, found_unit, name)
+    images = table["image"].to_numpy() if "image" in table else None
+    made = SizeDistribution(x, counted, r, found_unit, name, images=images)
     return made if unit is None else made.to(unit)
+
+
+def _named_size(series: pd.Series, size: str, unit: str | None) -> tuple[str, str | None]:
+    """Return size and unit as a Series' name tells them, after checking them with `unit`."""
+    name = series.name if isinstance(series.name, str) else ""
+    if name in ("x_px", "y_px") or re.fullmatch(rf".+_({'|'.join(UNITS)})2", name):
+        what = "places of centroids" if name in ("x_px", "y_px") else "areas"
+        raise DataError(
+            f"the series {name!r} holds {what}, no sizes; take a length such as table['x_A_um']."
+        )
+    told = re.fullmatch(rf"(.+)_({'|'.join(UNITS)})", name)
+    if told is None:
+        return size, unit
+    if unit is not None and unit != told[2]:
+        raise DataError(
+            f"the series is called {name!r} and unit={unit!r} is given, and only one can be right: "
+            f"leave unit out and convert with .to({unit!r}), or, where the numbers are in {unit} "
+            "already, take the name off with series.rename(None)."
+        )
+    return told[1], told[2]
+
+
+def _image_codes(images: Any, count: int) -> np.ndarray | None:
+    """Return labels of images as whole numbers from 0; a missing label is an image too."""
+    if images is None:
+        return None
+    codes = pd.factorize(np.asarray(images), use_na_sentinel=False)[0]
+    if codes.shape != (count,):
+        raise DataError(f"images are one label for every size, not {len(codes)} for {count}.")
+    return codes

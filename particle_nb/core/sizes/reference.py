@@ -14,15 +14,8 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
-from particle_nb.core.sizes._tables import (
-    KINDS,
-    PER_LENGTH,
-    Column,
-    Layout,
-    Table,
-    read_table,
-    units_in,
-)
+from particle_nb.core.sizes._headings import KINDS, PER_LENGTH, units_in
+from particle_nb.core.sizes._tables import Column, Layout, Table, read_table
 from particle_nb.core.sizes.curves import Density, log_density, percent, unit_factor
 
 
@@ -94,7 +87,7 @@ class ReferenceDistribution:
         return replace(self, x=self.x * unit_factor(self.unit, unit), unit=unit)
 
     def Q(self, x: float | Sequence[float] | np.ndarray) -> Any:
-        """Return Q_r below x, 0 to 1: straight between the given points over ln x."""
+        """Return Q_r below x, 0 to 1, of its shape: straight between the given points over ln x."""
         try:
             at = np.asarray(x, float)
         except (TypeError, ValueError):
@@ -104,7 +97,7 @@ class ReferenceDistribution:
         return found if at.ndim else float(found)
 
     def percentile(self, p: float | Sequence[float] | np.ndarray) -> Any:
-        """Return x_{p,r}; p in per cent; NaN where the data do not reach that share."""
+        """Return x_{p,r} of the shape of p, in per cent; NaN where the data do not reach it."""
         share = percent(p) / 100
         c = self.cumulative
         # sizes within a flat stretch carry nothing: its first and last point bound it

@@ -51,8 +51,11 @@ def percentile_count(share: float, spread: float, r: int, relative: float, level
     return variance * (scale / wanted) ** 2
 
 
-#: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow.
-_TAIL = 20
+#: Fewer particles than this beyond a percentile and a bootstrap interval is too narrow: with sizes
+#: that count alike, and with ones that count by a power of themselves.
+_TAIL = (8, 20)
+#: A mean whose particles count like fewer equal ones than this has an interval that is too narrow.
+FEWEST_CARRYING = 20
 
 
 def check_share(name: str, value: Any) -> None:
@@ -131,7 +134,7 @@ def warn_if_few(
     for share in shares[(shares > 0) & (shares < 1)]:
         z = stats.norm.ppf(share) + r * spread
         beyond = n * min(stats.norm.cdf(z), stats.norm.sf(z))
-        if beyond < _TAIL:
+        if beyond < _TAIL[r > 0]:
             warnings.warn(
                 f"x_{100 * share:g},{r} from {n} particles: only about "
                 f"{beyond:.1f} of them are expected beyond it, so the bootstrap interval is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,13 @@ import pandas as pd
 from particle_nb.core.agreement.correlation import confidence
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes.distribution import size_distribution
+from particle_nb.core.sizes.intervals import (
+    FEW_IMAGES,
+    mean_limits,
+    what_it_holds,
+    what_it_lacks,
+)
+from particle_nb.core.sizes.uncertainty import check_share
 
 #: A modified z-score beyond this marks an outlier (Iglewicz and Hoaglin 1993).
 OUTLIER_SCORE = 3.5
@@ -29,7 +37,8 @@ class ImageVariation:
         Weighting: 0 number, 3 volume.
     pooled : DataFrame
         Index ``D10 D50 D90`` (or the percentiles asked for); ``value``, and ``low`` ``high`` of
-        the interval by a bootstrap over images, NaN for fewer than five images.
+        the interval that knows the images (`SizeDistribution.interval`), NaN for fewer than five
+        images.
     images : DataFrame
         One row per image, the most unusual first: ``image``, ``n``, the percentiles in the unit
         (``D50_um``), ``deviation_percent`` of its median from the pooled one, ``score`` (modified
@@ -73,8 +82,8 @@ def image_variation(
 ) -> ImageVariation:
     """Pool the particles of several images and say how the images differ.
 
-    Particles of one image are alike more than particles of several, so the interval resamples
-    whole images (300 times), not particles.
+    Particles of one image are alike more than particles of several, so the interval is that of
+    `SizeDistribution.interval`, which counts images and not particles alone.
 
     Parameters
     ----------
@@ -117,13 +126,12 @@ def image_variation(
     whole = size_distribution(table, size, r, weights)
     names = [f"D{point:g}" for point in points]
     columns = [f"{name}_{whole.unit}" for name in names]
-    rows, parts = [], []
+    rows = []
     for name, group in table.groupby("image", sort=False, observed=True):
         counted = group if weights is None else group[group["edge_weight"] > 0]
         if counted.empty:
             continue
         part = size_distribution(counted, size, r, weights, unit=whole.unit)
-        parts.append((part.x, part.weights))
         rows.append([str(name), len(counted), *part.percentile(points)])
     images = pd.DataFrame(rows, columns=["image", "n", *columns])
     values = np.asarray(whole.percentile(points), float)
@@ -134,7 +142,12 @@ def image_variation(
     images["outlier"] = images["score"].abs() > OUTLIER_SCORE
     order = np.argsort(-np.nan_to_num(images["score"].abs().to_numpy()), kind="stable")
     spread = float(logs.std(ddof=1)) if len(logs) > 1 else math.nan
-    low, high = _interval(parts, points, r, level, rng or np.random.default_rng(0))
+    low, high = np.full(len(points), np.nan), np.full(len(points), np.nan)
+    if whole.image_count >= FEW_IMAGES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few particles: `interval` itself says so
+            found = whole.interval(points.tolist(), level, rng=rng or np.random.default_rng(0))
+        low, high = found.T
     return ImageVariation(
         size=whole.size,
         unit=whole.unit,
@@ -159,29 +172,88 @@ def _scores(values: np.ndarray) -> np.ndarray:
     return away / scale if scale > 0 else np.zeros(len(values))
 
 
-def _interval(
-    parts: list[tuple[np.ndarray, np.ndarray]],
-    points: np.ndarray,
-    r: int,
-    level: float,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap over whole images."""
-    if len(parts) < 5:
-        return np.full(len(points), np.nan), np.full(len(points), np.nan)
-    x = np.concatenate([sizes for sizes, _ in parts])
-    weights = np.concatenate([weight for _, weight in parts])
-    owner = np.repeat(np.arange(len(parts)), [len(sizes) for sizes, _ in parts])
-    order = np.argsort(x, kind="stable")
-    x, owner = x[order], owner[order]
-    amounts = weights[order] * (x / x[-1]) ** r
-    found = np.empty((300, len(points)))
-    for row in found:
-        times = np.bincount(rng.integers(0, len(parts), len(parts)), minlength=len(parts))
-        drawn = amounts * times[owner]
-        kept = drawn > 0
-        reached = np.cumsum(drawn[kept])
-        # the midpoint convention of `SizeDistribution`, on sizes that are sorted already
-        row[:] = np.interp(points / 100, (reached - drawn[kept] / 2) / reached[-1], x[kept])
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+#: Ratios whose means `shape_means` gives, as far as the table has them.
+SHAPES = (
+    "aspect_ratio",
+    "elongation",
+    "circularity",
+    "form_factor",
+    "roundness",
+    "convexity",
+    "solidity",
+)
+
+
+def shape_means(
+    table: pd.DataFrame,
+    columns: Sequence[str] = SHAPES,
+    *,
+    weights: str | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return the means of shape descriptors with their intervals, one row each.
+
+    Where the table is of several images (column ``image``), the interval is over images, by
+    Student's t, because particles of one image are relatives; else over particles.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `measure`.
+    columns : sequence of str
+        Numeric columns; of the default ones those that the table has.
+    weights : None or "miles_lantuejoul"
+        As in `size_distribution`.
+    level : float
+
+    Returns
+    -------
+    DataFrame
+        Index descriptor; ``mean``, ``low``, ``high``, ``n`` (particles with a value), ``images``
+        (0 where not named), ``holds`` and ``lacks``: what is in the interval and what is not.
+        Limits are NaN for fewer than two particles.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or no number, none is there, or an option is out of range.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"image": list("aabb"), "aspect_ratio": [0.6, 0.8, 0.7, 0.9]})
+    >>> rows = shape_means(table)
+    >>> round(float(rows.loc["aspect_ratio", "mean"]), 3), int(rows["images"].iloc[0])
+    (0.75, 2)
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise DataError(f"shape_means takes a table of measure, not {type(table).__name__}.")
+    check_share("level", level)
+    if weights not in (None, "miles_lantuejoul"):
+        raise DataError(f"weights is None or 'miles_lantuejoul', not {weights!r}.")
+    if weights and "edge_weight" not in table:
+        raise DataError("weights='miles_lantuejoul' needs the column 'edge_weight' of measure.")
+    asked = [name for name in columns if columns is not SHAPES or name in table]
+    missing = [name for name in asked if name not in table]
+    if missing or not asked:
+        raise DataError(
+            f"the table has no shape {', '.join(missing) or 'descriptor'}; it has the columns "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    counted = np.ones(len(table)) if weights is None else table["edge_weight"].to_numpy(float)
+    owner = pd.factorize(table["image"], use_na_sentinel=False)[0] if "image" in table else None
+    rows = {}
+    for name in asked:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise DataError(f"the column {name!r} holds no numbers and has no mean.")
+        values = table[name].to_numpy(float)
+        known = np.isfinite(values) & (counted > 0)
+        images = None if owner is None else np.unique(owner[known], return_inverse=True)[1]
+        count = 0 if images is None or not known.any() else int(images.max()) + 1
+        mean = float(np.average(values[known], weights=counted[known])) if known.any() else math.nan
+        low = high = math.nan
+        if known.sum() > 1:
+            low, high = mean_limits(values[known], counted[known], images, level)
+        told = what_it_holds(count), what_it_lacks(count)
+        rows[name] = (mean, low, high, int(known.sum()), count, *told)
+    names = ["mean", "low", "high", "n", "images", "holds", "lacks"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=names)

@@ -15,8 +15,12 @@ from particle_nb.core.compiled import compiled
 
 
 @compiled
-def _in_one_pass(index, z, least, width, row0, col0, pixel):
-    """`assembled` in one pass and without temporaries."""
+def _assemble(index, z, least, width, row0, col0, pixel):
+    """Return points x, y, z in nm, float32 (N, 3): `assembled` in one pass, without temporaries.
+
+    `index` counts the pixels of a window of `width` px whose first one is (row0, col0); `z` and
+    `least` are heights in nm, `pixel` is the pixel size in nm.
+    """
     count = 0
     for i in range(z.size):
         count += z[i] >= least
@@ -38,8 +42,11 @@ STEEPEST = 0.05
 
 
 @compiled
-def _firsts(heights, area, kept):
-    """Sums of weights and weighted heights, least and greatest height."""
+def _first_moments(heights, area, kept):
+    """Return the sums of weights and of weighted heights (nm), least and greatest height (nm).
+
+    `area` holds the weights (no unit), `kept` what counts; empty arrays stand for all alike.
+    """
     total = first = 0.0
     low, high = np.inf, -np.inf
     for i in range(heights.size):
@@ -54,8 +61,11 @@ def _firsts(heights, area, kept):
 
 
 @compiled
-def _centrals(heights, area, kept, mean):
-    """Weighted sums of the absolute height and of its second, third and fourth power."""
+def _central_moments(heights, area, kept, mean):
+    """Return weighted sums of |z - mean| and of its 2nd, 3rd and 4th power: nm, nm^2, nm^3, nm^4.
+
+    `heights` and `mean` are in nm; `area` and `kept` are as for `_first_moments`.
+    """
     absolute = second = third = fourth = 0.0
     for i in range(heights.size):
         z = float(heights[i]) - mean
@@ -76,7 +86,7 @@ MARGIN = 2
 
 @compiled
 def _bounds(xyz):
-    """Least and greatest x, least and greatest y."""
+    """Return least and greatest x, least and greatest y of points (N, 3), nm."""
     x0, y0 = xyz[0, 0], xyz[0, 1]
     x1, y1 = x0, y0
     for i in range(len(xyz)):
@@ -87,8 +97,11 @@ def _bounds(xyz):
 
 
 @compiled
-def _places(xyz, x0, y0, per_nm, index):
-    """Write the number of every point into its cell; returns the cells."""
+def _cells_of_points(xyz, x0, y0, per_nm, index):
+    """Write the number of every point into its cell; return each point's cell, int32 (N,).
+
+    `xyz`, `x0` and `y0` are in nm, `per_nm` is cells a nm; `index` is the map of cells.
+    """
     width = index.shape[1]
     cells = index.reshape(-1)
     place = np.empty(len(xyz), np.int32)
@@ -100,9 +113,12 @@ def _places(xyz, x0, y0, per_nm, index):
 
 
 @compiled
-def _off_spheres(xyz, form, x0, y0, unit):
-    """Residual, normal_z and foot; as `SphereForm.residual` has them, point by point."""
-    residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
+def _sphere_residuals(xyz, form, x0, y0, unit):
+    """Residual in nm, normal_z and foot in cells; as `SphereForm.residual` has them, one by one.
+
+    `form` is centre and radius in nm and the sign, `x0` and `y0` are nm, `unit` is cells a nm.
+    """
+    residual, normal_z = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     cx, cy, cz, radius, sign = form
     for i in range(len(xyz)):
@@ -110,16 +126,20 @@ def _off_spheres(xyz, form, x0, y0, unit):
         distance = math.sqrt(dx * dx + dy * dy + dz * dz)
         per = sign / max(distance, 1e-12 * radius)
         off = sign * (distance - radius)
-        residual[i], up[i] = off, max(dz * per, STEEPEST)
+        residual[i], normal_z[i] = off, max(dz * per, STEEPEST)
         foot[i, 0] = (xyz[i, 0] - x0 - off * dx * per) * unit
         foot[i, 1] = (xyz[i, 1] - y0 - off * dy * per) * unit
-    return residual, up, foot
+    return residual, normal_z, foot
 
 
 @compiled
-def _off_ellipsoids(xyz, form, x0, y0, unit):
-    """Residual, normal_z and foot; as `EllipsoidForm.residual` has them, point by point."""
-    residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
+def _ellipsoid_residuals(xyz, form, x0, y0, unit):
+    """Residual in nm, normal_z and foot in cells; as `EllipsoidForm.residual` has them, one by one.
+
+    `form` is the centre in nm, the six numbers of the lower matrix in 1/nm and its least gradient
+    in 1/nm; `x0` and `y0` are nm, `unit` is cells a nm.
+    """
+    residual, normal_z = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     cx, cy, cz, a, b, c, d, e, f, tiny = form
     for i in range(len(xyz)):
@@ -129,16 +149,20 @@ def _off_ellipsoids(xyz, form, x0, y0, unit):
         gx, gy, gz = a * u, b * u + c * v, d * u + e * v + f * w
         per = 1 / max(math.sqrt(gx * gx + gy * gy + gz * gz), tiny)
         off = (scale - 1) * scale * per
-        residual[i], up[i] = off, max(gz * per, STEEPEST)
+        residual[i], normal_z[i] = off, max(gz * per, STEEPEST)
         foot[i, 0] = (xyz[i, 0] - x0 - off * gx * per) * unit
         foot[i, 1] = (xyz[i, 1] - y0 - off * gy * per) * unit
-    return residual, up, foot
+    return residual, normal_z, foot
 
 
 @compiled
-def _off_polynomials(xyz, powers, frame, x0, y0, unit):
-    """Residual, normal_z and foot, with `powers[i, j]` before u**i * v**j, by Horner's rule."""
-    residual, up = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
+def _polynomial_residuals(xyz, powers, frame, x0, y0, unit):
+    """Residual in nm, normal_z and foot in cells, by Horner's rule.
+
+    `powers[i, j]`, nm, stands before u**i * v**j; `frame` is origin x, y and scale of u and v, nm;
+    `x0` and `y0` are nm, `unit` is cells a nm.
+    """
+    residual, normal_z = np.empty(len(xyz), np.float32), np.empty(len(xyz), np.float32)
     foot = np.empty((len(xyz), 2), np.float32)
     degree, per = len(powers) - 1, 1 / frame[2]
     for k in range(len(xyz)):
@@ -155,15 +179,18 @@ def _off_polynomials(xyz, powers, frame, x0, y0, unit):
         slope_u, slope_v = slope_u * per, slope_v * per
         nz = 1 / math.sqrt(1 + slope_u * slope_u + slope_v * slope_v)
         off = (xyz[k, 2] - height) * nz
-        residual[k], up[k] = off, max(nz, STEEPEST)
+        residual[k], normal_z[k] = off, max(nz, STEEPEST)
         foot[k, 0] = (xyz[k, 0] - x0 + off * slope_u * nz) * unit
         foot[k, 1] = (xyz[k, 1] - y0 + off * slope_v * nz) * unit
-    return residual, up, foot
+    return residual, normal_z, foot
 
 
 @compiled
 def _median(values, count, network):
-    """Median of the first `count` values, the others being infinite; sorts them."""
+    """Return the median of the first `count` values, the others being infinite; sorts them.
+
+    It has the unit of the values, here nm. `network` holds the pairs of a sorting network.
+    """
     for k in range(len(network)):
         upper, lower = network[k, 0], network[k, 1]
         a, b = values[upper], values[lower]
@@ -175,13 +202,17 @@ def _median(values, count, network):
 
 
 @compiled
-def _spikes(index, place, residual, suspects, network, lonely, least):
-    """Tell the suspects that leave their neighbours."""
+def _spikes(index, place, residual, candidates, network, factor, least):
+    """Tell which candidates leave the median of their 24 neighbours, bool (M,).
+
+    `residual` and `least` are in nm; `factor` (no unit) is how many times the neighbours' median
+    deviation a spike lies off; `index` and `place` are cells, `network` is as for `_median`.
+    """
     cells, width = index.reshape(-1), index.shape[1]
-    found = np.zeros(suspects.size, np.bool_)
+    found = np.zeros(candidates.size, np.bool_)
     values = np.empty(24, np.float32)
-    for s in range(suspects.size):
-        own, here = residual[suspects[s]], place[suspects[s]]
+    for s in range(candidates.size):
+        own, here = residual[candidates[s]], place[candidates[s]]
         count = below = above = 0
         for dr in range(-2, 3):
             for dc in range(-2, 3):
@@ -201,17 +232,20 @@ def _spikes(index, place, residual, suspects, network, lonely, least):
         near = 0
         for k in range(count):
             values[k] = abs(values[k] - middle)
-            near += lonely * values[k] < away
+            near += factor * values[k] < away
         if near > count // 2:
             found[s] = True
         elif near > (count - 1) // 2:  # between the two middle ones: only then their mean matters
-            found[s] = away > lonely * _median(values, count, network)
+            found[s] = away > factor * _median(values, count, network)
     return found
 
 
 @compiled
-def _areas(index, place, foot, up):
-    """Put the area that each point stands for in the place of its normal_z."""
+def _areas(index, place, foot, normal_z):
+    """Put the area in cells^2 that each point stands for in the place of its normal_z.
+
+    `foot` is where the point stands on the form, in cells; `normal_z` has no unit.
+    """
     cells, width = index.reshape(-1), index.shape[1]
     for i in range(place.size):
         here = place[i]
@@ -228,7 +262,7 @@ def _areas(index, place, foot, up):
             yx, yy = (foot[below, 0] - foot[above, 0]), (foot[below, 1] - foot[above, 1])
         spread = (xx * yy - xy * yx) / (max(across, 1) * max(down, 1))
         # a spike that was kept can fold the feet over each other
-        up[i] = min(max(spread, 0.0) / up[i], 1.0 / STEEPEST)
+        normal_z[i] = min(max(spread, 0.0) / normal_z[i], 1.0 / STEEPEST)
 
 
 _CELLS = 4  # a side: 16 cells over the bounding box, about 12 of them on a round particle
@@ -236,7 +270,10 @@ _CELLS = 4  # a side: 16 cells over the bounding box, about 12 of them on a roun
 
 @compiled
 def _cell_sums(heights, weights, rows, cols):
-    """Sums of weights, weighted heights and weighted squares in every cell of the bounding box."""
+    """Return sums of weights, weighted heights (nm) and weighted squares (nm^2) of 4 x 4 cells.
+
+    The cells lie over the bounding box of `rows` and `cols`, of any one unit; float (3, 16).
+    """
     low_r, low_c = float(rows.min()), float(cols.min())
     per_r = _CELLS / max(float(rows.max()) - low_r, 1e-30)
     per_c = _CELLS / max(float(cols.max()) - low_c, 1e-30)

@@ -14,12 +14,20 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.surface._kernels import _centrals, _firsts
+from particle_nb.core.surface._kernels import _central_moments, _first_moments
 from particle_nb.core.surface.cloud import PointCloud
 from particle_nb.core.surface.forms import fit_form, parse_form
 from particle_nb.core.surface.levelling import Levelled, level, require_nm
 from particle_nb.core.surface.texture import check_cutoff, texture_map
-from particle_nb.core.surface.uncertainty import cap_angle, form_error, sampled_area, sq_uncertainty
+from particle_nb.core.surface.uncertainty import (
+    cap_angle,
+    form_error,
+    form_left,
+    radius_spread,
+    sampled_area,
+    sq_correlated,
+    sq_uncertainty,
+)
 
 
 def areal_parameters(
@@ -50,17 +58,17 @@ def areal_parameters(
     >>> areal_parameters(np.array([-1.0, 1.0, -1.0, 1.0]))
     {'Sa': 1.0, 'Sq': 1.0, 'Sz': 2.0, 'Ssk': 0.0, 'Sku': 1.0}
     """
-    flat = _real(heights)
-    area = np.empty(0, np.float32) if weights is None else _real(weights)
+    flat = _flat_float(heights)
+    area = np.empty(0, np.float32) if weights is None else _flat_float(weights)
     which = np.empty(0, bool) if kept is None else np.asarray(kept, bool).reshape(-1)
     if weights is not None and area.shape != flat.shape:
         raise DataError(f"{area.size} weights do not fit {flat.size} heights.")
     if kept is not None and which.shape != flat.shape:
         raise DataError(f"{which.size} marks of what is kept do not fit {flat.size} heights.")
-    total, first, low, high = _firsts(flat, area, which)
+    total, first, low, high = _first_moments(flat, area, which)
     if not total > 0:
         raise DataError("there is no finite height to take a roughness of.")
-    sums = _centrals(flat, area, which, first / total)
+    sums = _central_moments(flat, area, which, first / total)
     sa, variance, third, fourth = (float(v) / total for v in sums)
     sq = math.sqrt(variance)
     skewness = third / sq**3 if sq > 0 else math.nan
@@ -68,7 +76,7 @@ def areal_parameters(
     return {"Sa": sa, "Sq": sq, "Sz": high - low, "Ssk": skewness, "Sku": kurtosis}
 
 
-def _real(values: np.ndarray) -> np.ndarray:
+def _flat_float(values: np.ndarray) -> np.ndarray:
     """Flat and in float32 or float64, so that there are no more compiled variants than these."""
     flat = np.ascontiguousarray(values).reshape(-1)
     return flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64)
@@ -108,13 +116,15 @@ class Roughness:
     n_points, n_rejected : int
         Points used, and spikes left out.
     Sq_uncertainty : float
-        Standard uncertainty of Sq from sampling a finite area (`sampling.sq_uncertainty`); errors
-        of the heights, the scale or a depth model come on top.
+        Standard uncertainty of Sq as that of the process which made the surface: from sampling a
+        finite area of it (the larger of `uncertainty.sq_uncertainty` and `sq_correlated`) and from
+        the long waves that the fit took along. Errors of the heights, the scale or a depth model
+        come on top.
     sampled_area : float
         Area of the form's surface under the points.
     radius, cap_angle : float
         Fitted radius (geometric mean of the semi-axes of an ellipsoid, which a rough cap barely
-        fixes), and how far from the pole the points reach.
+        fixes: a flag says how far), and how far from the pole the points reach.
     form_error : float
         Root mean square of what a fourth-degree surface still finds in the residuals: how badly
         the form describes the particle, counted into Sq unless an L-filter takes it out.
@@ -259,8 +269,8 @@ def roughness(
         Cut-offs in nm of the areal Gaussian filters on the residuals: wavelengths below
         `s_filter` (noise, pixels) and above `l_filter` (waviness, form error) are taken out.
     outliers : str
-        ``"spikes"`` leaves single wild points out, ``"far"`` also whole patches beyond six robust
-        deviations, ``"keep"`` nothing. Not applied with ``form="none"``.
+        ``"spikes"`` leaves single outlying points out, ``"far"`` also whole patches beyond six
+        robust deviations, ``"keep"`` nothing. Not applied with ``form="none"``.
 
     Returns
     -------
@@ -348,7 +358,7 @@ def roughness(
         **values,
         n_points=len(cloud) - levelled.rejected,
         n_rejected=levelled.rejected,
-        Sq_uncertainty=sq_uncertainty(heights, area, rows, cols),
+        Sq_uncertainty=_uncertainty((heights, area, rows, cols), levelled, values["Sq"], error),
         sampled_area=sampled_area(levelled),
         radius=radius,
         cap_angle=angle,
@@ -359,6 +369,27 @@ def roughness(
         form_parameters=levelled.form.parameters,
         flags=_flags(levelled, values["Sq"], error, angle),
     )
+
+
+def _uncertainty(
+    points: tuple[np.ndarray, ...], levelled: Levelled, sq: float, error: float
+) -> float:
+    """Scatter of Sq over a finite area, and the long waves that went with the form.
+
+    A particle whose Sq came out low states a small scatter as well, and what the form took along
+    is missing in all of them; so the scatter is that at the upper end (Sq is multiplied, not
+    shifted) and what is missing is added to it, not squared. Sq +- twice this then holds the
+    roughness of the process in 95 of 100.
+    """
+    scatter = max(sq_uncertainty(*points), sq_correlated(*points), key=_or_zero)
+    if not (math.isfinite(scatter) and sq > 0):
+        return scatter
+    gone = _or_zero(_share_taken_by_form(levelled, sq, error))
+    return scatter * (1 + 2 * scatter / sq) + gone * sq
+
+
+def _or_zero(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[str, ...]:
@@ -374,9 +405,19 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
         )
     if error > 0.7 * sq and error > 1e-3 * (size if math.isfinite(size) else sq):
         flags.append(f"poor form fit: {error:.1f} nm of the residual is long-waved")
-    elif (loss := 100 * _swallowed(levelled, sq, error)) > 5:
+    elif (loss := 100 * _share_taken_by_form(levelled, sq, error)) > 5:
         flags.append(
             f"long waves: taking the {levelled.form.name} off takes about {loss:.0f} % of Sq along"
+        )
+    if (extra := form_left(levelled)) > 0.05:
+        flags.append(
+            f"no sphere: Sq holds about {100 * extra:.0f} % that is the form of an ellipsoid; "
+            "use form='ellipsoid'"
+        )
+    if (loose := radius_spread(levelled)) > 0.05:
+        flags.append(
+            f"radius: the cap fixes it to {100 * min(loose, 9.99):.0f} % only (one standard "
+            "deviation); Sq does not need it"
         )
     if angle < 20:
         flags.append(f"shallow cap: {angle:.0f} degrees do not fix a radius")
@@ -385,27 +426,27 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
     return tuple(flags)
 
 
-def _swallowed(levelled: Levelled, sq: float, error: float) -> float:
+def _share_taken_by_form(levelled: Levelled, sq: float, error: float) -> float:
     """Share of Sq that the fit is expected to have taken along with the form; NaN if unknown.
 
     A form can follow as many long waves as it has parameters besides the mean, and takes them. Of
     the fourteen that a surface of degree four can follow, the others are still there, and
-    `form_error` is their root mean square: those that are gone held as much each. A polynomial
+    `form_error` is their root mean square: those taken along held as much each. A polynomial
     leaves none of its own; the waves up to two degrees above it then stand for them. (One of degree
     2 or 3 leaves more of a sphere's form than roughness there, and tells nothing.)
     """
     form, extent = levelled.form, levelled.form.radius
-    gone, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
+    followed, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
     if form.name == "polynomial" and form.parameters["degree"] >= degree:
         own = int(form.parameters["degree"])
-        gone, degree = own * (own + 3) / 2, own + 2
+        followed, degree = own * (own + 3) / 2, own + 2
         error = form_error(levelled, degree)
         extent = float(np.ptp(levelled.cloud.xyz[levelled.cloud.sample(1000)], axis=0).max()) / 2
-    left = degree * (degree + 3) / 2 - gone
+    left = degree * (degree + 3) / 2 - followed
     # where there is next to no roughness, what is left of the form is not told from its long waves
     if not (sq > 0 and error > 1e-3 * extent):
         return math.nan
-    return 1 - 1 / math.sqrt(1 + gone / left * (error / sq) ** 2)
+    return 1 - 1 / math.sqrt(1 + followed / left * (error / sq) ** 2)
 
 
 def _form_included(cloud: PointCloud) -> Roughness:

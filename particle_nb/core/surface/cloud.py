@@ -13,7 +13,7 @@ from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
 from particle_nb.core.masks import Mask
 from particle_nb.core.shape.contour import QUANTITIES, measure_crops
-from particle_nb.core.surface._kernels import _in_one_pass
+from particle_nb.core.surface._kernels import _assemble
 from particle_nb.core.surface.depth import DepthMap, _numbers
 
 
@@ -47,7 +47,7 @@ def assembled(
     >>> assembled(np.array([1, 2]), np.array([5.0, 7.0]), 6.0, 2, (10, 20), 0.5).tolist()
     [[10.0, 5.5, 7.0]]
     """
-    return _in_one_pass(index, z, least, width, *origin, pixel)
+    return _assemble(index, z, least, width, *origin, pixel)
 
 
 #: Points looked at to find the scale and the form; more would not move the fourth digit.
@@ -182,7 +182,7 @@ class PointCloud:
         return len(self.xyz)
 
     def sample(self, count: int = SAMPLE) -> np.ndarray:
-        """Return the indices of at most `count` points, as `spread_sample` does."""
+        """Return the indices, int (K,), of at most `count` points, as `spread_sample` does."""
         return spread_sample(len(self), count)
 
     @cached_property

@@ -6,7 +6,7 @@ Every form gives the same numbers for a point: its residual along the form's out
 
 The start is a least-median-of-squares search (P. J. Rousseeuw, 1984,
 doi:10.1080/01621459.1984.10477105) for the sphere; refinement is iteratively reweighted least
-squares with Tukey's biweight, so that a tenth of wild points, and more, moves nothing.
+squares with Tukey's biweight, so that a tenth of outliers, and more, moves nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class Form(Protocol):
         ...
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal; its z clipped at `STEEPEST`."""
+        """Return the signed normal distance in nm and the normal; its z clipped at `STEEPEST`.
+
+        x, y and z, in nm, are of one shape; so are the four arrays that come back.
+        """
         ...
 
     @property
@@ -57,7 +60,7 @@ class SphereForm:
     name: str = "sphere"
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance in nm and the normal's x, y and z."""
+        """Return the signed normal distance in nm and the normal's x, y and z, of one shape."""
         dx, dy, dz = x - self.x, y - self.y, z - self.z
         distance = np.sqrt(dx * dx + dy * dy + dz * dz)
         unit = self.sign / np.maximum(distance, 1e-12 * self.radius)
@@ -79,7 +82,7 @@ class EllipsoidForm:
     name: str = "ellipsoid"
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the signed normal distance (exact to first order) in nm and the normal."""
+        """Return the signed normal distance (to first order) in nm and the normal, of one shape."""
         # written out: a product of tall thin matrices would only wake the threads of BLAS
         (a, _, _), (b, c, _), (d, e, f) = self.lower.tolist()
         dx, dy, dz = x - self.centre[0], y - self.centre[1], z - self.centre[2]
@@ -93,7 +96,7 @@ class EllipsoidForm:
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Semi-axes in nm, longest first, and their directions as columns."""
+        """Semi-axes in nm, longest first, float (3,), and their directions as columns (3, 3)."""
         values, vectors = np.linalg.eigh(self.lower @ self.lower.T)
         return 1 / np.sqrt(values), vectors
 
@@ -130,7 +133,7 @@ class PolynomialForm:
     radius: float = math.nan
 
     def residual(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the height above the polynomial along its normal in nm, and the normal."""
+        """Return the height above the polynomial along its normal in nm and that, of one shape."""
         u, v = (x - self.origin[0]) / self.scale, (y - self.origin[1]) / self.scale
         height, slope_u, slope_v = np.zeros_like(z), np.zeros_like(z), np.zeros_like(z)
         us, vs = [np.ones_like(u)], [np.ones_like(v)]
@@ -199,7 +202,7 @@ def parse_form(form: str | None) -> tuple[str, int]:
 
 
 def robust_sigma(residual: np.ndarray) -> float:
-    """Return the standard deviation as seen by the median absolute deviation.
+    """Return the standard deviation of residuals (N,) as seen by the median absolute deviation.
 
     Examples
     --------
@@ -331,7 +334,7 @@ def _fit_ellipsoid(
         of_steep = gradient[:, rows] * u[:, cols] + d[:, rows] * turned[:, cols]
         of_steep = np.concatenate([-turned @ form.lower.T, of_steep], axis=1) / steep
         # the distance's own derivative: with that of its first order, which leaves the gradient's
-        # change out, rough caps got stuck in the valley along which their semi-axes hardly matter
+        # change out, rough caps got stuck where the cost hardly changes with their semi-axes
         jacobian = ((2 * size - 1) * of_size - residual[:, None] * of_steep) / steep
         weighted = jacobian * weight[:, None]
         matrix, target = jacobian.T @ weighted, -(weighted.T @ residual)

@@ -74,7 +74,7 @@ class CalibrationLaw:
         return self.slope * _values(estimates, "estimates") + self.intercept
 
     def interval(self, estimates: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return lower and upper limits in nm that one new reference value lies between.
+        """Return limits in nm, (N,) each, that one new reference value lies between.
 
         Examples
         --------
@@ -92,7 +92,7 @@ class CalibrationLaw:
         return middle - half, middle + half
 
     def extrapolates(self, estimates: Any) -> np.ndarray:
-        """Tell which estimates lie outside the range that the law was fitted on, bool.
+        """Tell which estimates in nm lie outside the range that the law was fitted on, bool (N,).
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Taking the form off a cloud: normal residuals, area weights and what was thrown out.
+"""Taking the form off a cloud: normal residuals, area weights and what was left out.
 
 A pixel does not stand for the same area of the form everywhere. Seen from above, a slope that
 faces the viewer fills many pixels and one that faces away few or none, and on a rough flank both
@@ -21,10 +21,10 @@ from particle_nb.core.surface._kernels import (
     MARGIN,
     _areas,
     _bounds,
-    _off_ellipsoids,
-    _off_polynomials,
-    _off_spheres,
-    _places,
+    _cells_of_points,
+    _ellipsoid_residuals,
+    _polynomial_residuals,
+    _sphere_residuals,
     _spikes,
 )
 from particle_nb.core.surface.cloud import PointCloud
@@ -73,7 +73,7 @@ def grid_of(cloud: PointCloud) -> Grid | None:
     per_nm = 1 / pitch
     shape = _frame(int((y1 - y0) * per_nm + 0.5) + 1, int((x1 - x0) * per_nm + 0.5) + 1)
     index = np.full(shape, -1, np.int32)
-    return Grid(_places(xyz, x0, y0, per_nm, index), index)
+    return Grid(_cells_of_points(xyz, x0, y0, per_nm, index), index)
 
 
 def _frame(rows: int, cols: int) -> tuple[int, int]:
@@ -95,8 +95,8 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
     Examples
     --------
     >>> cloud = PointCloud([[0.0, 0, 2], [0, 3, 4]], pixel_size=1)
-    >>> residual, up, foot = residuals(cloud, SphereForm(0, 0, 0, 1))
-    >>> residual.tolist(), round(float(up[1]), 6), round(float(foot[1, 1]), 6)
+    >>> residual, normal_z, foot = residuals(cloud, SphereForm(0, 0, 0, 1))
+    >>> residual.tolist(), round(float(normal_z[1]), 6), round(float(foot[1, 1]), 6)
     ([1.0, 4.0], 0.8, 0.6)
     """
     # far from the origin float32 would lose the feet
@@ -105,12 +105,12 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
     xyz, (x, y) = np.ascontiguousarray(cloud.xyz), corner.tolist()
     if isinstance(form, SphereForm):
         numbers = (form.x, form.y, form.z, form.radius, form.sign)
-        return _off_spheres(xyz, numbers, x, y, unit)
+        return _sphere_residuals(xyz, numbers, x, y, unit)
     if isinstance(form, EllipsoidForm):
         (a, _, _), (b, c, _), (d, e, f) = form.lower.tolist()
         tiny = 1e-12 * float(np.abs(form.lower).max())
         numbers = (*form.centre.tolist(), a, b, c, d, e, f, tiny)
-        return _off_ellipsoids(xyz, numbers, x, y, unit)
+        return _ellipsoid_residuals(xyz, numbers, x, y, unit)
     if not isinstance(form, PolynomialForm):
         raise DataError(
             f"no residuals can be taken off a {type(form).__name__}; fit_form gives forms."
@@ -118,21 +118,21 @@ def residuals(cloud: PointCloud, form: Form) -> tuple[np.ndarray, np.ndarray, np
     powers = np.zeros((form.degree + 1, form.degree + 1))
     for place, value in zip(exponents(form.degree), form.coefficients.tolist(), strict=True):
         powers[place] = value
-    return _off_polynomials(xyz, powers, (*form.origin, form.scale), x, y, unit)
+    return _polynomial_residuals(xyz, powers, (*form.origin, form.scale), x, y, unit)
 
 
 def spikes(
-    grid: Grid, residual: np.ndarray, suspects: np.ndarray, lonely: float, least: float
+    grid: Grid, residual: np.ndarray, candidates: np.ndarray, factor: float, least: float
 ) -> np.ndarray:
-    """Tell which suspects leave the median of their 24 neighbours, bool (M,).
+    """Tell which candidates leave the median of their 24 neighbours, bool (M,).
 
     Parameters
     ----------
     grid : Grid
     residual : float32 (N,)
-    suspects : int (M,)
+    candidates : int (M,)
         Points to be asked about.
-    lonely : float
+    factor : float
         How many times the neighbours' own scatter a spike lies off.
     least : float
         And by how many nm at least.
@@ -149,17 +149,17 @@ def spikes(
         grid.index,
         grid.place,
         residual,
-        suspects.astype(np.int64),
+        candidates.astype(np.int64),
         _comparators(24),
-        np.float32(lonely * MAD),
+        np.float32(factor * MAD),
         np.float32(least),
     )
 
 
-def areas(grid: Grid, foot: np.ndarray, up: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def areas(grid: Grid, foot: np.ndarray, normal_z: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Return the area of the form around the foot of every point in pixels, float32 (N,).
 
-    It is what the feet of the neighbours that were kept span. `up` may be overwritten.
+    It is what the feet of the neighbours that were kept span. `normal_z` may be overwritten.
 
     Examples
     --------
@@ -169,13 +169,13 @@ def areas(grid: Grid, foot: np.ndarray, up: np.ndarray, kept: np.ndarray) -> np.
     >>> areas(grid_of(flat), foot, np.ones(9, np.float32), np.ones(9, bool)).tolist()[:3]
     [1.5, 1.5, 1.5]
     """
-    thrown = np.flatnonzero(~kept)
-    if thrown.size:
-        places = grid.place[thrown]
+    left_out = np.flatnonzero(~kept)
+    if left_out.size:
+        places = grid.place[left_out]
         cells = grid.index.reshape(-1)
-        cells[places[cells[places] == thrown]] = -1
-    _areas(grid.index, grid.place, foot, up)
-    return up
+        cells[places[cells[places] == left_out]] = -1
+    _areas(grid.index, grid.place, foot, normal_z)
+    return normal_z
 
 
 def _comparators(count: int) -> np.ndarray:
@@ -198,18 +198,18 @@ def _comparators(count: int) -> np.ndarray:
 BLOCK = 1 << 16
 
 
-def lonely_among(around: np.ndarray, own: np.ndarray, lonely: float, least: float) -> np.ndarray:
+def outliers_among(around: np.ndarray, own: np.ndarray, factor: float, least: float) -> np.ndarray:
     """Tell which of `own` (M,) leave the median of their neighbours (M, K), NaN for none.
 
     Examples
     --------
     >>> around = np.array([[0.0, 1, np.nan], [0, 1, 2]])
-    >>> lonely_among(around, np.array([9.0, 1.5]), 4.5, 1.0).tolist()
+    >>> outliers_among(around, np.array([9.0, 1.5]), 4.5, 1.0).tolist()
     [True, False]
     """
     middle = _median_of(around)
     spread = MAD * _median_of(np.abs(around - middle[:, None]))
-    return np.abs(own - middle) > np.maximum(lonely * spread, least)
+    return np.abs(own - middle) > np.maximum(factor * spread, least)
 
 
 def _median_of(values: np.ndarray) -> np.ndarray:
@@ -222,16 +222,16 @@ def _median_of(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, middle[:, 0] / 2, 0.0)
 
 
-#: A suspect with fewer of its 24 neighbours left than this is wild: a corner of a cloud has 8.
-_FEW = 6
+#: A candidate with fewer of its 24 neighbours left is an outlier: a corner of a cloud has 8.
+_FEWEST_NEIGHBOURS = 6
 
 # The summit of a real feature lies within the spread of its neighbours, however smooth the rest of
 # the particle is; a spike leaves them by many times that spread.
-_SPIKE = 4.5  # times its neighbours' own scatter that a spike lies off their median
+_SPIKE_FACTOR = 4.5  # times its neighbours' own scatter that a spike lies off their median
 
-_FAR = 2.5  # and from the form, in robust deviations of the whole
+_SPIKE_DISTANCE = 2.5  # and from the form, in robust deviations of the whole
 
-_OUTLYING = 6.0  # beyond this a whole patch is called outlying, and reported
+_PATCH_DISTANCE = 6.0  # beyond this a whole patch is called outlying, and reported
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,27 +304,27 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
     require_nm(cloud)
     fitted = fit_form(cloud.xyz[cloud.sample()], form)
     grid = grid_of(cloud)
-    residual, up, foot = residuals(cloud, fitted)
+    residual, normal_z, foot = residuals(cloud, fitted)
     probe = residual[cloud.sample()]
     centre, sigma = float(np.median(probe)), robust_sigma(probe)
-    least = _FAR * max(sigma, 1e-6 * float(np.ptp(probe)) + 1e-30)
+    least = _SPIKE_DISTANCE * max(sigma, 1e-6 * float(np.ptp(probe)) + 1e-30)
     far = np.flatnonzero(np.abs(residual - np.float32(centre)) > np.float32(least))
     kept = np.ones(len(cloud), bool)
     if outliers != "keep" and far.size:
         if grid is not None:
-            found = spikes(grid, residual, far, _SPIKE, least)
+            found = spikes(grid, residual, far, _SPIKE_FACTOR, least)
         else:
             found = _scattered_spikes(cloud, residual, far, least)
         kept[far[found]] = False
         if grid is not None:
-            _drop_lonely(grid, far[~found], kept)
-    limit = np.float32(_OUTLYING * max(sigma, 1e-6 * _extent(cloud)))
+            _drop_isolated(grid, far[~found], kept)
+    limit = np.float32(_PATCH_DISTANCE * max(sigma, 1e-6 * _extent(cloud)))
     left = far[kept[far]]
     beyond = left[np.abs(residual[left] - np.float32(centre)) > limit]
     outlying = beyond.size / max(int(np.count_nonzero(kept)), 1)
     if outliers == "far":
         kept[beyond] = False
-    area = 1 / up if grid is None else areas(grid, foot, up, kept)
+    area = 1 / normal_z if grid is None else areas(grid, foot, normal_z, kept)
     return Levelled(cloud, fitted, residual, area, kept, sigma, outlying)
 
 
@@ -345,35 +345,37 @@ def _extent(cloud: PointCloud) -> float:
     return float(np.ptp(cloud.xyz[cloud.sample(1000)], axis=0).max())
 
 
-def _drop_lonely(grid: Grid, suspects: np.ndarray, kept: np.ndarray) -> None:
-    """Drop suspects that have too few neighbours left, until all have enough.
+def _drop_isolated(grid: Grid, candidates: np.ndarray, kept: np.ndarray) -> None:
+    """Drop candidates that have too few neighbours left, until all have enough.
 
-    Where a percentile took the surface away, wild points can have enough wild neighbours by
+    Where a percentile took the surface away, outliers can have enough outliers for neighbours by
     chance. Only numbers count here: to ask for the median again without the spikes would wear real
     features down from their corners.
     """
     cells, width = grid.index.reshape(-1), grid.index.shape[1]
     around = range(-MARGIN, MARGIN + 1)
     ways = [dr * width + dc for dr in around for dc in around if dr or dc]
-    while suspects.size:
-        count, place = np.zeros(suspects.size, np.int8), grid.place[suspects]
+    while candidates.size:
+        count, place = np.zeros(candidates.size, np.int8), grid.place[candidates]
         for way in ways:
             beside = cells[place + way]
             count += (beside >= 0) & kept[beside]
-        lonely = count < _FEW
-        if not lonely.any():
+        isolated = count < _FEWEST_NEIGHBOURS
+        if not isolated.any():
             return
-        kept[suspects[lonely]] = False
-        suspects = suspects[~lonely]
+        kept[candidates[isolated]] = False
+        candidates = candidates[~isolated]
 
 
 def _scattered_spikes(
-    cloud: PointCloud, residual: np.ndarray, suspects: np.ndarray, least: float
+    cloud: PointCloud, residual: np.ndarray, candidates: np.ndarray, least: float
 ) -> np.ndarray:
-    """Tell which suspects stand alone among their sixteen nearest neighbours."""
-    tree, found = cKDTree(cloud.xyz[:, :2]), np.zeros(suspects.size, bool)
-    for start in range(0, suspects.size, BLOCK):
-        part = suspects[start : start + BLOCK]
+    """Tell which candidates stand alone among their sixteen nearest neighbours."""
+    tree, found = cKDTree(cloud.xyz[:, :2]), np.zeros(candidates.size, bool)
+    for start in range(0, candidates.size, BLOCK):
+        part = candidates[start : start + BLOCK]
         near = tree.query(cloud.xyz[part, :2], k=min(17, len(cloud)))[1][:, 1:]
-        found[start : start + BLOCK] = lonely_among(residual[near], residual[part], _SPIKE, least)
+        found[start : start + BLOCK] = outliers_among(
+            residual[near], residual[part], _SPIKE_FACTOR, least
+        )
     return found

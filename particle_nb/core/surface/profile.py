@@ -102,13 +102,13 @@ def contour_profile(
         raise DataError(f"the form of a silhouette is 'circle' or 'ellipse', not {form!r}.")
     if not isinstance(mask, Mask):
         raise DataError(f"a silhouette is taken of a Mask, not {type(mask).__name__}.")
-    points = _even(outline(mask.crop))
+    points = _equally_spaced(outline(mask.crop))
     if len(points) < 24:
         raise DataError(f"an outline of {len(points) * _STEP:.0f} px is too short for a profile.")
-    own = _own(points, mask, others)
+    own = _away_from_neighbours(points, mask, others)
     if np.count_nonzero(own) < max(24, len(points) // 4):
         raise DataError("less than a quarter of the outline is the particle's own.")
-    centre, lower = _fit(points[own], form)
+    centre, lower = _fit_silhouette(points[own], form)
     d = points - centre
     u = d @ lower
     size = np.linalg.norm(u, axis=1)
@@ -260,7 +260,7 @@ def contour_roughness(
     return table
 
 
-def _even(points: np.ndarray) -> np.ndarray:
+def _equally_spaced(points: np.ndarray) -> np.ndarray:
     """Resample a closed outline at equal arc lengths."""
     if len(points) < 3:
         return np.zeros((0, 2))
@@ -270,7 +270,7 @@ def _even(points: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(at, arc, closed[:, k]) for k in (0, 1)], axis=1)
 
 
-def _own(points: np.ndarray, mask: Mask, others: Iterable[Mask]) -> np.ndarray:
+def _away_from_neighbours(points: np.ndarray, mask: Mask, others: Iterable[Mask]) -> np.ndarray:
     """Tell which outline points lie away from the frame and from every neighbour."""
     (row, col), (height, width) = mask.origin, mask.shape
     x, y = points[:, 0] + col, points[:, 1] + row
@@ -291,7 +291,7 @@ def _own(points: np.ndarray, mask: Mask, others: Iterable[Mask]) -> np.ndarray:
     return own
 
 
-def _fit(points: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
+def _fit_silhouette(points: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
     """Fit by Gauss-Newton on normal distances; return centre and L with |L.T (p - c)| = 1."""
     origin = points.mean(axis=0)
     scale = float(np.abs(points - origin).max())

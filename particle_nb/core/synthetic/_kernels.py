@@ -1,7 +1,8 @@
 """Every compiled ray and raster loop of the renderer, in one file.
 
 One file, because numba's cache on disk looks at the file of the function that is called and does
-not see a change in a function called from another one. Lengths are in pixels.
+not see a change in a function called from another one. Lengths and heights are in px, areas in
+px^2, places in the noise in voxels; what has no unit says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from particle_nb.core.compiled import compiled
 
 @compiled
 def raster_smooth(rotation, centre, semi, x0, y0, top, bottom, relief, parts):
-    """Draw N smooth ellipsoids at once: rotation (N, 3, 3), centre and semi (N, 3)."""
+    """Draw N smooth ellipsoids at once: rotation (N, 3, 3), centre and semi-axes (N, 3) in px.
+
+    Pixel (0, 0) lies at (x0, y0) px; the four pictures are as for `raster`.
+    """
     rows, cols = top.shape
     for n in range(len(semi)):
         turn, axes = rotation[n], semi[n]
@@ -53,7 +57,11 @@ def raster_smooth(rotation, centre, semi, x0, y0, top, bottom, relief, parts):
 
 @compiled
 def corners(planes):
-    """Vertices (N, 3) of the polyhedron n.p <= d: every three planes that meet on its surface."""
+    """Return the vertices (N, 3) of the polyhedron n.p <= d: where three planes meet on it.
+
+    A row of `planes` is a normal of length 1 and a distance d in px, or in any other unit, which
+    the vertices then have too.
+    """
     count = planes.shape[0]
     found = np.empty((count * count * count // 6 + 1, 3))
     number = 0
@@ -88,7 +96,10 @@ def corners(planes):
 
 @compiled
 def hull_area(points):
-    """Area of the convex hull of points (N, 2 or more) in x and y, sorted by x."""
+    """Return the area, px^2, of the convex hull of points (N, 2 or more), px, sorted by x.
+
+    Points in another unit give its square.
+    """
     count = len(points)
     area = 0.0
     chain = np.empty((count, 2))
@@ -115,8 +126,11 @@ _LAST_STEP = 1e-3
 
 
 @compiled
-def _soft_max(a, a_slope, b, b_slope, k):
-    """Smooth maximum of two distances and its slope along the ray; sharp where k is 0."""
+def _smooth_maximum_slope(a, a_slope, b, b_slope, k):
+    """Return the smooth maximum of two distances, px, and its slope along the ray (no unit).
+
+    It is sharp where `k`, px, is 0.
+    """
     if b > a:
         a, a_slope, b, b_slope = b, b_slope, a, a_slope
     gap = k - (a - b)
@@ -127,23 +141,30 @@ def _soft_max(a, a_slope, b, b_slope, k):
 
 
 @compiled
-def _faces(gaps, slopes, k, t):
-    """Distance to a polyhedron, and its slope, at t on the ray."""
+def _face_distance(gaps, slopes, k, t):
+    """Return the distance to a polyhedron, px, and its slope (no unit), at t px along the ray.
+
+    `gaps` are how far inside its faces t = 0 lies, px, `slopes` what that loses a px (no unit);
+    `k` px rounds the edges.
+    """
     value, slope = slopes[0] * t - gaps[0], slopes[0]
     for i in range(1, len(gaps)):
         other = slopes[i] * t - gaps[i]
         if other > value - k:
-            value, slope = _soft_max(value, slope, other, slopes[i], k)
+            value, slope = _smooth_maximum_slope(value, slope, other, slopes[i], k)
     return value, slope
 
 
 @compiled
-def _faces_meet(gaps, slopes, k, start, stop):
-    """Where the ray, coming from t = start, meets a rounded polyhedron; nan for a miss."""
+def _meet_faces(gaps, slopes, k, start, stop):
+    """Where the ray, coming from t = start, meets a rounded polyhedron, px; nan for a miss.
+
+    `gaps`, `slopes` and `k` are as for `_face_distance`; start and stop are px along the ray.
+    """
     t = start
     sign = 1.0 if start > stop else -1.0
     for _ in range(40):
-        value, slope = _faces(gaps, slopes, k, t)
+        value, slope = _face_distance(gaps, slopes, k, t)
         if value <= 0.0:
             return t
         if slope * sign <= 1e-9:
@@ -159,7 +180,10 @@ def _faces_meet(gaps, slopes, k, start, stop):
 
 @compiled
 def raster_faceted(rotation, centre, planes, reach, k, x0, y0, part, top, bottom, relief, parts):
-    """Draw a polyhedron, as `solids.raster` draws other parts; `k` rounds its edges."""
+    """Draw a polyhedron, as `raster` draws other parts; `k` px rounds its edges.
+
+    Centre, distances of the planes, reach, x0 and y0 are px.
+    """
     rows, cols = top.shape
     count = len(planes)
     # the planes seen from outside: slope along z, distance at z = 0 linear in x and y
@@ -194,10 +218,10 @@ def raster_faceted(rotation, centre, planes, reach, k, x0, y0, part, top, bottom
                 continue
             if k > 0.0:
                 first, last = low, high
-                high = _faces_meet(gaps, slopes, k, last, first)
+                high = _meet_faces(gaps, slopes, k, last, first)
                 if math.isnan(high):
                     continue
-                low = _faces_meet(gaps, slopes, k, first, last)
+                low = _meet_faces(gaps, slopes, k, first, last)
                 if math.isnan(low) or low > high:
                     low = high
             if high + centre[2] > top[r, c]:
@@ -210,7 +234,10 @@ def raster_faceted(rotation, centre, planes, reach, k, x0, y0, part, top, bottom
 
 @compiled
 def cylinder_meet(semi, k, p, d, start, stop):
-    """Where the ray p + t d, coming from t = start, meets a rounded cylinder; nan for a miss."""
+    """Where the ray p + t d, coming from t = start, meets a rounded cylinder, px; nan for a miss.
+
+    `semi` holds radius and half height, px; `k` rounds the rims, px; d has length 1.
+    """
     t = start
     sign = 1.0 if start > stop else -1.0
     for _ in range(40):
@@ -218,7 +245,7 @@ def cylinder_meet(semi, k, p, d, start, stop):
         radius = max(math.sqrt(x * x + y * y), 1e-12)
         side, side_slope = radius - semi[0], (x * d[0] + y * d[1]) / radius
         end, end_slope = abs(z) - semi[2], d[2] if z > 0.0 else -d[2]
-        value, slope = _soft_max(side, side_slope, end, end_slope, k)
+        value, slope = _smooth_maximum_slope(side, side_slope, end, end_slope, k)
         if value <= 1e-12:
             return t
         if slope * sign <= 1e-9:
@@ -233,8 +260,11 @@ def cylinder_meet(semi, k, p, d, start, stop):
 
 
 @compiled
-def _down_columns(padded, half, out):
-    """Blur along the first axis, in double precision; the far weights are added first."""
+def _blur_columns(padded, half, out):
+    """Blur along the first axis, in double precision; the far weights are added first.
+
+    Values keep their unit; `half` are weights (no unit) from the middle outwards, 1 px apart.
+    """
     rows, cols = out.shape
     radius = len(half) - 1
     total = np.empty(cols)
@@ -251,7 +281,8 @@ def _down_columns(padded, half, out):
 
 
 @compiled
-def _along_rows(padded, half, out):
+def _blur_rows(padded, half, out):
+    """Blur along the second axis, as `_blur_columns` does along the first, 1 px a weight."""
     rows, cols = out.shape
     radius = len(half) - 1
     line, total = np.empty(cols + 2 * radius), np.empty(cols)
@@ -286,7 +317,10 @@ ROUGH_LIMIT = 4.0
 
 @compiled
 def _bspline(volume, x, y, z):
-    """Quadratic B-spline value of the padded periodic volume at (x, y, z) in voxels."""
+    """Return the quadratic B-spline of the padded periodic volume at (x, y, z) in voxels.
+
+    The noise has a standard deviation of 1 (no unit).
+    """
     size = volume.shape[0] - 2
     fx, fy, fz = np.floor(x + 0.5), np.floor(y + 0.5), np.floor(z + 0.5)
     # single precision, as the volume has it: a millionth of its standard deviation
@@ -314,7 +348,7 @@ def _bspline(volume, x, y, z):
 
 @compiled
 def sample(volume, points):
-    """Value of the noise at points (N, 3) in voxels, float (N,)."""
+    """Return the noise (no unit) at points (N, 3) in voxels, float (N,)."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         values[i] = _bspline(volume, points[i, 0], points[i, 1], points[i, 2])
@@ -323,9 +357,10 @@ def sample(volume, points):
 
 @compiled
 def displacement(fields, volume, x, y, z):
-    """Displacement along the normal at a point in pixels: irregularity and roughness apart.
+    """Return the displacements along the normal at a point, px: irregularity and roughness apart.
 
-    `fields` (2, 5) holds a row for each: standard deviation, voxels a pixel, three offsets.
+    The point is px from the centre. `fields` (2, 5) holds a row for each: standard deviation in px,
+    voxels a px, three offsets in voxels.
     """
     coarse = fine = 0.0
     if fields[0, 0] > 0.0:
@@ -344,14 +379,18 @@ ELLIPSOID, POLYHEDRON, CYLINDER, CAPSULE = range(4)
 
 
 @compiled
-def _smooth_max(a, b, k):
+def _smooth_maximum(a, b, k):
+    """Return the smooth maximum of two distances, px; `k` px is where smoothing begins."""
     gap = k - abs(a - b)
     return max(a, b) + (gap * gap / (4.0 * k) if gap > 0.0 else 0.0)
 
 
 @compiled
 def _distance(kind, semi, planes, k, x, y, z):
-    """Signed distance to the smooth solid: exact for spheres and capsules, else to first order."""
+    """Return the signed distance to the smooth solid, px, from a point px off its centre.
+
+    It is exact for spheres and capsules, else to first order.
+    """
     if kind == ELLIPSOID:
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
         k0 = math.sqrt(u * u + v * v + w * w)
@@ -364,19 +403,22 @@ def _distance(kind, semi, planes, k, x, y, z):
         d = planes[0, 0] * x + planes[0, 1] * y + planes[0, 2] * z - planes[0, 3]
         for i in range(1, planes.shape[0]):
             e = planes[i, 0] * x + planes[i, 1] * y + planes[i, 2] * z - planes[i, 3]
-            d = _smooth_max(d, e, k) if k > 0.0 else max(d, e)
+            d = _smooth_maximum(d, e, k) if k > 0.0 else max(d, e)
         return d
     if kind == CYLINDER:
         a, b = math.sqrt(x * x + y * y) - semi[0], abs(z) - semi[2]
-        return _smooth_max(a, b, k) if k > 0.0 else max(a, b)
+        return _smooth_maximum(a, b, k) if k > 0.0 else max(a, b)
     half = semi[2] - semi[0]
     w = z - min(max(z, -half), half)
     return math.sqrt(x * x + y * y + w * w) - semi[0]
 
 
 @compiled
-def _relief(kind, semi, fields, volume, x, y, z):
-    """Displacement along the normal at a point: irregularity and roughness apart."""
+def _displacement_at(kind, semi, fields, volume, x, y, z):
+    """Return the displacements along the normal at a point, px: irregularity and roughness apart.
+
+    The point (x, y, z) is px from the centre of the smooth solid.
+    """
     if kind == ELLIPSOID:  # radial projection, exact for a sphere
         u, v, w = x / semi[0], y / semi[1], z / semi[2]
         k0 = math.sqrt(u * u + v * v + w * w)
@@ -387,10 +429,10 @@ def _relief(kind, semi, fields, volume, x, y, z):
 
 @compiled
 def march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
-    """Follow the ray p + t d from t = start towards stop until it meets the surface.
+    """Follow the ray p + t d from t = start towards stop until it meets the surface; all px.
 
     `near` is where a neighbouring ray met it (nan for unknown): the search begins a little before.
-    Returns t and the roughness there; t is nan for a miss.
+    Returns t and the roughness there in px; t is nan for a miss.
     """
     sign = -1.0 if stop < start else 1.0
     shell = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
@@ -409,7 +451,7 @@ def march(kind, semi, planes, k, fields, volume, p, d, start, stop, near):
         if gap > shell + 0.25:
             move, known = gap - shell, False
         else:
-            coarse, fine = _relief(kind, semi, fields, volume, x, y, z)
+            coarse, fine = _displacement_at(kind, semi, fields, volume, x, y, z)
             gap -= coarse + fine
             if abs(gap) < 0.01:
                 if known and before > gap:  # one secant step, forward or back
@@ -442,22 +484,25 @@ FINEST = 1.0
 
 #: An outline is searched for up to this slope from the middle, 50 degrees, in so many steps and
 #: at so many azimuths: irregular outlines are correlated over 0.45 radians or more.
-_STEEPEST, _STEPS, _TURNS = 1.2, 8, 64
+_STEEPEST, _STEPS, _AZIMUTHS = 1.2, 8, 64
 
 #: Least radius: the deepest dents of very irregular bodies end before the centre.
-_LEAST = 0.05
+_LEAST_RADIUS = 0.05
 
 
 @compiled
-def _place(u):
-    """Where u, -1 to 1 on a face of the cube, lies among nodes that are evenly far apart."""
+def _even_coordinate(u):
+    """Where u, -1 to 1 on a face of the cube, lies among evenly spaced nodes, -1 to 1; no unit."""
     square = u * u
     return u * (1.265 + square * (0.12 * square - 0.385))
 
 
 @compiled
 def face_nodes(nodes):
-    """Coordinates u of the nodes of a face and of one more on either side: `_place` inverted."""
+    """Coordinates u of the nodes of a face and of one more on either side.
+
+    `_even_coordinate` inverted: no unit, -1 and 1 at the edges of the face; float (nodes + 3,).
+    """
     found = np.empty(nodes + 3)
     for i in range(nodes + 3):
         aim = 2.0 * (i - 1) / nodes - 1.0
@@ -465,15 +510,19 @@ def face_nodes(nodes):
         for _ in range(30):
             square = u * u
             slope = 1.265 + square * (0.6 * square - 1.155)
-            u -= (_place(u) - aim) / slope
+            u -= (_even_coordinate(u) - aim) / slope
         found[i] = u
     found[1], found[nodes + 1] = -1.0, 1.0
     return found
 
 
 @compiled
-def _fill(table, nodes, semi, fields, volume):
-    """Write the radii; returns their least, their largest and the steepest change per radian."""
+def _fill_radii(table, nodes, semi, fields, volume):
+    """Write the radii; return their least, their largest and the steepest change per radian.
+
+    Radii have no unit: they are shares of the ellipsoid's own radius in that direction, whose
+    semi-axes `semi` are px.
+    """
     low, high = 1e30, -1e30
     width = nodes + 3
     along = face_nodes(nodes)
@@ -496,7 +545,7 @@ def _fill(table, nodes, semi, fields, volume):
                 # one unit of radius is 1 / steep pixels along the ellipsoid's normal
                 q0, q1, q2 = q0 * flatter[0], q1 * flatter[1], q2 * flatter[2]
                 value = 1.0 + math.sqrt(q0 * q0 + q1 * q1 + q2 * q2) * (coarse + fine)
-                value = value if value > _LEAST else _LEAST
+                value = value if value > _LEAST_RADIUS else _LEAST_RADIUS
                 table[(face * width + i) * width + j] = value
                 low = value if value < low else low
                 high = value if value > high else high
@@ -518,7 +567,10 @@ def _fill(table, nodes, semi, fields, volume):
 
 @compiled
 def radius_at(table, nodes, x, y, z):
-    """Radius of the surface in the direction (x, y, z) of any length."""
+    """Return the radius in the direction (x, y, z) of any length, as a share (no unit).
+
+    The share is of the ellipsoid's own radius in that direction; see `_fill_radii`.
+    """
     ax, ay, az = abs(x), abs(y), abs(z)
     if ax >= ay and ax >= az:
         face = 0 if x > 0.0 else 1
@@ -532,7 +584,10 @@ def radius_at(table, nodes, x, y, z):
         face = 4 if z > 0.0 else 5
         scale = 1.0 / az
         u, v = x * scale, y * scale
-    u, v = 0.5 * (_place(u) + 1.0) * nodes + 1.0, 0.5 * (_place(v) + 1.0) * nodes + 1.0
+    u, v = (
+        0.5 * (_even_coordinate(u) + 1.0) * nodes + 1.0,
+        0.5 * (_even_coordinate(v) + 1.0) * nodes + 1.0,
+    )
     i, j = min(int(u), nodes), min(int(v), nodes)
     u, v = u - i, v - j
     # Catmull-Rom weights
@@ -560,16 +615,16 @@ def radius_at(table, nodes, x, y, z):
 
 
 @compiled
-def _shadow(table, nodes, rotation, semi):
-    """Area of the outline seen along z, px^2, from the outermost point at `_TURNS` azimuths.
+def _shadow_area(table, nodes, rotation, semi):
+    """Area of the outline seen along z, px^2, from the outermost point at `_AZIMUTHS` azimuths.
 
     The body is star-shaped and so is its shadow: the outline lies on the meridian of its azimuth,
     at the peak of a parabola through the outermost of the points looked at and its neighbours.
     """
     squares = np.empty(2 * _STEPS + 1)
     total = 0.0
-    for i in range(_TURNS):
-        angle = 2.0 * math.pi * i / _TURNS
+    for i in range(_AZIMUTHS):
+        angle = 2.0 * math.pi * i / _AZIMUTHS
         cos, sin = math.cos(angle), math.sin(angle)
         best = 0
         for j in range(2 * _STEPS + 1):
@@ -587,7 +642,7 @@ def _shadow(table, nodes, rotation, semi):
             bend = 2.0 * squares[best] - before - after
             if bend > 0.0:
                 total += 0.125 * (after - before) ** 2 / bend
-    return total * math.pi / _TURNS
+    return total * math.pi / _AZIMUTHS
 
 
 #: Where a ray and the surface are met, px.
@@ -598,10 +653,12 @@ _LAST_MOVE = 0.03
 
 
 @compiled
-def _meet(table, nodes, bounds, a, b, sign, square, half, rest, guess):
-    """Outermost point of the surface along a + t sign b: t and the radius there; nan for a miss.
+def _meet_surface(table, nodes, bounds, a, b, sign, square, half, rest, guess):
+    """Outermost point of the surface along a + t sign b: t in px and the radius; nan for a miss.
 
-    `square`, `half`, `rest` are the coefficients of |a + t sign b|^2; `guess` is a radius.
+    a (no unit) and b (1/px) are in units of the semi-axes; `square`, `half`, `rest` are the
+    coefficients of |a + t sign b|^2; `bounds` is what `_fill_radii` returns; radii and `guess` are
+    shares.
     """
     low, high, slope = bounds
     radius, last = guess, 0.0
@@ -662,16 +719,17 @@ def _meet(table, nodes, bounds, a, b, sign, square, half, rest, guess):
 
 
 @compiled
-def _least(a, b, c, d):
+def _least_of_four(a, b, c, d):
+    """Return the least of four lengths, px."""
     a, c = a if a < b else b, c if c < d else d
     return a if a < c else c
 
 
 @compiled
-def _nets(table, nodes, rotation, semi, left, up, above, below):
-    """Height and slopes (3, h, w) of the side seen from above and of that seen from below.
+def _surface_nets(table, nodes, rotation, semi, left, up, above, below):
+    """Write height, px, and slopes (3, h, w) of the side seen from above and from below.
 
-    Pixel (r, c) is at x = c - left, y = r - up; where no triangle lies the heights stay infinite.
+    Pixel (r, c) is at x = c - left, y = r - up, px; where no triangle lies heights stay infinite.
     """
     row = np.empty((2, nodes + 1, 3))
     along = face_nodes(nodes)
@@ -700,10 +758,10 @@ def _nets(table, nodes, rotation, semi, left, up, above, below):
                 ax, ay, az = before[j - 1, 0], before[j - 1, 1], before[j - 1, 2]
                 cx, cy, cz = now[j, 0], now[j, 1], now[j, 2]
                 x0, y0, x1, y1 = before[j, 0], before[j, 1], now[j - 1, 0], now[j - 1, 1]
-                first_row = math.ceil(_least(ay, cy, y0, y1))
-                end_row = math.floor(-_least(-ay, -cy, -y0, -y1)) + 1
-                first = math.ceil(_least(ax, cx, x0, x1))
-                end = math.floor(-_least(-ax, -cx, -x0, -x1)) + 1
+                first_row = math.ceil(_least_of_four(ay, cy, y0, y1))
+                end_row = math.floor(-_least_of_four(-ay, -cy, -y0, -y1)) + 1
+                first = math.ceil(_least_of_four(ax, cx, x0, x1))
+                end = math.floor(-_least_of_four(-ax, -cx, -x0, -x1)) + 1
                 # twice the areas of the triangles A, along v, C and A, along u, C
                 side0 = (x0 - ax) * (cy - ay) - (cx - ax) * (y0 - ay)
                 side1 = (x1 - ax) * (cy - ay) - (cx - ax) * (y1 - ay)
@@ -735,8 +793,12 @@ def _nets(table, nodes, rotation, semi, left, up, above, below):
 
 
 @compiled
-def _polish(table, nodes, a, b, x, y, net, r, c):
-    """From the net to the surface along the ray a + z b; z and the radius there; nan for a miss."""
+def _refine_height(table, nodes, a, b, x, y, net, r, c):
+    """From the net to the surface along the ray a + z b; z in px and the radius; nan for a miss.
+
+    a (no unit) and b (1/px) are as for `_meet_surface`; x and y are px, `net` is one of the two
+    that `_surface_nets` wrote.
+    """
     z, last, before = net[0, r, c], 0.0, 0.0
     start, found = z, 1.0
     # how far the ray runs while the surface moves outwards by its own radius
@@ -758,10 +820,11 @@ def _polish(table, nodes, a, b, x, y, net, r, c):
 
 
 @compiled
-def _beside(table, nodes, a, b, top, bottom, reaches):
+def _bulges_there(table, nodes, a, b, top, bottom, reaches):
     """Whether a ray beside the net may meet the surface, which bulges beyond its triangles.
 
-    `top` and `bottom` are the heights of the net on a ray next to it.
+    `top` and `bottom` are the heights in px of the net on a ray next to it; a and b are as for
+    `_meet_surface`.
     """
     half = 0.25 * max(top - bottom, 2.0)
     best = 0
@@ -797,7 +860,10 @@ def raster_displaced(
     relief,
     parts,
 ):
-    """Draw one displaced ellipsoid, as `solids.raster` draws other parts."""
+    """Draw one displaced ellipsoid, as `raster` draws other parts.
+
+    Centre, semi-axes, x0 and y0 are px; `table`, `nodes` and `bounds` are what `_fill_radii` made.
+    """
     reach = max(semi[0], max(semi[1], semi[2])) * bounds[1] + 1.5
     left, up = centre[0] - x0, centre[1] - y0
     first_row, first_col = max(0, math.floor(up - reach)), max(0, math.floor(left - reach))
@@ -808,7 +874,7 @@ def raster_displaced(
     left, up = left - first_col, up - first_row
     above, below = np.empty((3, rows, cols)), np.empty((3, rows, cols))
     above[0], below[0] = -np.inf, np.inf
-    _nets(table, nodes, rotation, semi, left, up, above, below)
+    _surface_nets(table, nodes, rotation, semi, left, up, above, below)
     a, b, reaches = np.empty(3), np.empty(3), np.empty(5)
     square = 0.0
     for i in range(3):
@@ -838,20 +904,22 @@ def raster_displaced(
                 half += a[k] * b[k]
                 rest += a[k] * a[k]
             high = low = math.nan
-            if not known and not _beside(
+            if not known and not _bulges_there(
                 table, nodes, a, b, above[0, i, j], min(below[0, i, j], above[0, i, j]), reaches
             ):
                 continue
             if known:
-                high, near = _polish(table, nodes, a, b, x, y, above, r, c)
+                high, near = _refine_height(table, nodes, a, b, x, y, above, r, c)
             if math.isnan(high):
-                high, near = _meet(table, nodes, bounds, a, b, 1.0, square, half, rest, near)
+                high, near = _meet_surface(
+                    table, nodes, bounds, a, b, 1.0, square, half, rest, near
+                )
                 if math.isnan(high):
                     continue
             if below[0, r, c] < np.inf:
-                low, far = _polish(table, nodes, a, b, x, y, below, r, c)
+                low, far = _refine_height(table, nodes, a, b, x, y, below, r, c)
             if math.isnan(low):
-                low, far = _meet(table, nodes, bounds, a, b, -1.0, square, -half, rest, far)
+                low, far = _meet_surface(table, nodes, bounds, a, b, -1.0, square, -half, rest, far)
                 low = -low
             if math.isnan(low) or low > high:
                 low = high
@@ -875,8 +943,8 @@ def raster_displaced(
 
 
 @compiled
-def _quadric(a, b, c):
-    """Both roots of a t^2 + 2 b t + c = 0, or an empty interval."""
+def _roots(a, b, c):
+    """Return both roots of a t^2 + 2 b t + c = 0, px along a ray, or an empty interval."""
     root = b * b - a * c
     if root < 0.0 or a <= 0.0:
         return 1.0, -1.0
@@ -885,8 +953,8 @@ def _quadric(a, b, c):
 
 
 @compiled
-def _span(kind, semi, planes, p, d):
-    """Where the ray p + t d runs inside the smooth solid: (t of entry, t of exit)."""
+def _chord(kind, semi, planes, p, d):
+    """Where the ray p + t d runs inside the smooth solid: (t of entry, t of exit), px."""
     low, high = -1e30, 1e30
     if kind == ELLIPSOID:
         a = b = c = 0.0
@@ -895,7 +963,7 @@ def _span(kind, semi, planes, p, d):
             a += d[i] * d[i] * q
             b += d[i] * p[i] * q
             c += p[i] * p[i] * q
-        return _quadric(a, b, c - 1.0)
+        return _roots(a, b, c - 1.0)
     if kind == POLYHEDRON:
         for i in range(planes.shape[0]):
             slope = planes[i, 0] * d[0] + planes[i, 1] * d[1] + planes[i, 2] * d[2]
@@ -917,7 +985,7 @@ def _span(kind, semi, planes, p, d):
     a = d[0] * d[0] + d[1] * d[1]
     c = p[0] * p[0] + p[1] * p[1] - semi[0] * semi[0]
     if a > 1e-12:
-        t0, t1 = _quadric(a, d[0] * p[0] + d[1] * p[1], c)
+        t0, t1 = _roots(a, d[0] * p[0] + d[1] * p[1], c)
         low, high = max(low, t0), min(high, t1)
         if t0 > t1:
             low, high = 1.0, -1.0
@@ -929,7 +997,7 @@ def _span(kind, semi, planes, p, d):
         low, high = 1e30, -1e30
     for end in (-half, half):
         w = p[2] - end
-        t0, t1 = _quadric(1.0, d[0] * p[0] + d[1] * p[1] + d[2] * w, c + w * w)
+        t0, t1 = _roots(1.0, d[0] * p[0] + d[1] * p[1] + d[2] * w, c + w * w)
         if t0 <= t1:
             low, high = min(low, t0), max(high, t1)
     return low, high
@@ -953,10 +1021,10 @@ def raster(
     relief,
     parts,
 ):
-    """Draw one part into the crops of its particle, in pixels; pixel (0, 0) is at (x0, y0).
+    """Draw one part into the crops of its particle, in px; pixel (0, 0) is at (x0, y0).
 
-    `top` keeps the higher, `bottom` the lower height of all parts drawn so far; `relief` is the
-    roughness along the normal and `parts` the number of the part, both at the top.
+    `top` keeps the higher, `bottom` the lower height of all parts drawn so far, px; `relief` is the
+    roughness along the normal, px, and `parts` the number of the part, both at the top.
     """
     rows, cols = top.shape
     amplitude = OUTLINE_LIMIT * fields[0, 0] + ROUGH_LIMIT * fields[1, 0]
@@ -998,7 +1066,7 @@ def raster(
                 if math.isnan(low) or low > high:
                     low = high
             else:
-                low, high = _span(kind, semi, planes, point, direction)
+                low, high = _chord(kind, semi, planes, point, direction)
                 if low >= high:
                     continue
                 if rounded:  # rounding only takes away from the sharp body
@@ -1018,8 +1086,8 @@ def raster(
 
 
 @compiled
-def _bounds(ids, bottom):
-    """Rows and columns that a particle spans, as slices, and its lowest height."""
+def _extent_of(ids, bottom):
+    """Return rows and columns that a particle spans, as of slices, and its lowest height; px."""
     first, end, left, right = ids.shape[0], 0, ids.shape[1], 0
     floor = np.float32(np.inf)
     for r in range(ids.shape[0]):
@@ -1032,8 +1100,12 @@ def _bounds(ids, bottom):
 
 
 @compiled
-def _stick(radii, hosts, directions, compactness):
-    """Centres of primaries that touch an earlier one, chosen close to the middle if compact."""
+def _touching_centres(radii, hosts, directions, compactness):
+    """Return centres, px, of primaries that touch an earlier one, close to the middle if compact.
+
+    `radii` are px; `hosts` (shares of those placed before), `directions` and `compactness` have no
+    unit.
+    """
     count, tries = hosts.shape
     centres = np.zeros((count, 3))
     # dense ones are sintered; chains grow outwards
@@ -1076,17 +1148,20 @@ def _stick(radii, hosts, directions, compactness):
     return centres
 
 
-_PASSES = 8
+_ROWS_APART = 8
 
 
 @compiled
-def _rest(ground, bottom, row, col, limit):
-    """Height at which the crop comes to rest on `ground`; early exit above `limit`."""
+def _height_at_rest(ground, bottom, row, col, limit):
+    """Return the height at which the crop comes to rest on `ground`; early exit above `limit`.
+
+    Heights and the place (row, col) of the crop's first pixel are px.
+    """
     height = 0.0
     r0, r1 = max(0, -row), min(bottom.shape[0], ground.shape[0] - row)
     c0, c1 = max(0, -col), min(bottom.shape[1], ground.shape[1] - col)
-    for first in range(_PASSES):  # every eighth row first: what is in the way is met sooner
-        for r in range(r0 + first, r1, _PASSES):
+    for first in range(_ROWS_APART):  # every eighth row first: what is in the way is met sooner
+        for r in range(r0 + first, r1, _ROWS_APART):
             for c in range(c0, c1):
                 gap = ground[row + r, col + c] - bottom[r, c]
                 if gap > height:
@@ -1097,8 +1172,8 @@ def _rest(ground, bottom, row, col, limit):
 
 
 @compiled
-def _free(ground, inside, row, col, gap):
-    """Whether nothing lies under the outline, nor within `gap` pixels of it along the axes."""
+def _is_free(ground, inside, row, col, gap):
+    """Whether nothing lies under the outline, nor within `gap` px of it along the axes."""
     rows, cols = ground.shape
     for r in range(inside.shape[0]):
         for c in range(inside.shape[1]):
@@ -1113,9 +1188,12 @@ def _free(ground, inside, row, col, gap):
 
 
 @compiled
-def _roll(ground, bottom, row, col, stride, moves, low, high):
-    """Roll downhill in steps from (row, col) while that lowers the rest height."""
-    best = _rest(ground, bottom, row, col, 1e30)
+def _roll_downhill(ground, bottom, row, col, stride, moves, low, high):
+    """Roll downhill in steps of `stride` px while that lowers the height at rest.
+
+    Returns row and column of the crop's first pixel and its height, px.
+    """
+    best = _height_at_rest(ground, bottom, row, col, 1e30)
     for _ in range(moves):
         found, r_best, c_best = best - 1e-3, row, col
         for dr in (-stride, 0, stride):
@@ -1123,7 +1201,7 @@ def _roll(ground, bottom, row, col, stride, moves, low, high):
                 r, c = row + dr, col + dc
                 if (dr == 0 and dc == 0) or r < low[0] or c < low[1] or r > high[0] or c > high[1]:
                     continue
-                height = _rest(ground, bottom, r, c, found)
+                height = _height_at_rest(ground, bottom, r, c, found)
                 if height < found:
                     found, r_best, c_best = height, r, c
         if r_best == row and c_best == col:
@@ -1136,21 +1214,24 @@ def _roll(ground, bottom, row, col, stride, moves, low, high):
 
 
 @compiled
-def _approach(ground, bottom, row, col, to_row, to_col, limit):
-    """Slide along the substrate towards a target until something is in the way."""
+def _slide_towards(ground, bottom, row, col, to_row, to_col, limit):
+    """Slide along the substrate towards a target until something is in the way; all px.
+
+    Returns row and column reached and whether the first place was free up to height `limit`.
+    """
     steps = max(abs(to_row - row), abs(to_col - col))
     r_last, c_last, ok = row, col, False
     for step in range(steps + 1):
         r = row + math.floor((to_row - row) * step / max(steps, 1) + 0.5)
         c = col + math.floor((to_col - col) * step / max(steps, 1) + 0.5)
-        if _rest(ground, bottom, r, c, limit) > limit:
+        if _height_at_rest(ground, bottom, r, c, limit) > limit:
             break
         r_last, c_last, ok = r, c, True
     return r_last, c_last, ok
 
 
 @compiled
-def _lay(
+def _lay_down(
     ground,
     labels,
     parts,
@@ -1165,7 +1246,10 @@ def _lay(
     number,
     first_part,
 ):
-    """Put a particle into the scene: the higher surface wins."""
+    """Put a particle into the scene, `height` px up: the higher surface wins.
+
+    Heights and relief are px, `row` and `col` the place of the crop's first pixel.
+    """
     for r in range(max(0, -row), min(crop_top.shape[0], ground.shape[0] - row)):
         for c in range(max(0, -col), min(crop_top.shape[1], ground.shape[1] - col)):
             if crop_parts[r, c] < 0:
@@ -1179,7 +1263,8 @@ def _lay(
 
 
 @compiled
-def _slopes(height, labels, gx, gy):
+def _surface_slopes(height, labels, gx, gy):
+    """Write the slopes of a height map in px along x and y, no unit; one-sided at outlines."""
     rows, cols = height.shape
     for r in range(rows):
         for c in range(cols):
@@ -1200,14 +1285,18 @@ def _slopes(height, labels, gx, gy):
 
 
 @compiled
-def _raise(steep, seen, own, inverse):
-    """Steepest slope so far towards one side, for a row of points."""
+def _raise_horizon(steep, seen, own, inverse):
+    """Raise the steepest slope so far (no unit) towards one side, for a row of points.
+
+    `seen` and `own` are heights in px, `inverse` is 1 over their distance, 1/px.
+    """
     for c in range(len(steep)):
         steep[c] = max(steep[c], (seen[c] - own[c]) * inverse)
 
 
 @compiled
-def _add_sky(steep, ux, uy, total, ax, ay):
+def _add_horizon(steep, ux, uy, total, ax, ay):
+    """Add the share of sky (no unit) above a horizon of that slope, and its direction."""
     one = np.float32(1.0)
     for c in range(len(steep)):
         # cos^2 of the horizon angle: the share of a Lambertian sky above it; "/" would look for
@@ -1219,10 +1308,10 @@ def _add_sky(steep, ux, uy, total, ax, ay):
 
 
 @compiled
-def _open_sky(height, padded, margin, strides, sky, sx, sy):
-    """Share and mean direction of the sky from 8 horizons, a picture row at a time.
+def _sky_share(height, padded, margin, strides, sky, sx, sy):
+    """Share and mean direction of the sky (no unit) from 8 horizons, a picture row at a time.
 
-    `padded` is the height with `margin` pixels of very low ground around it.
+    `padded` is the height in px with `margin` px of very low ground around it; `strides` are px.
     """
     rows, cols = height.shape
     zero = np.float32(0.0)
@@ -1241,8 +1330,8 @@ def _open_sky(height, padded, margin, strides, sky, sx, sy):
             for stride in strides:
                 first = margin + dc * stride
                 seen = padded[r + margin + dr * stride, first : first + cols]
-                _raise(steep, seen, own, np.float32(1.0 / (stride * unit)))
-            _add_sky(steep, ux, uy, total, ax, ay)
+                _raise_horizon(steep, seen, own, np.float32(1.0 / (stride * unit)))
+            _add_horizon(steep, ux, uy, total, ax, ay)
         for c in range(cols):
             total[c] *= np.float32(0.125)
             ax[c] *= np.float32(0.25)

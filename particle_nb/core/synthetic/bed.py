@@ -6,7 +6,13 @@ import math
 
 import numpy as np
 
-from particle_nb.core.synthetic._kernels import _approach, _free, _lay, _rest, _roll
+from particle_nb.core.synthetic._kernels import (
+    _height_at_rest,
+    _is_free,
+    _lay_down,
+    _roll_downhill,
+    _slide_towards,
+)
 from particle_nb.core.synthetic.solids import Raster
 
 
@@ -31,7 +37,7 @@ class Bed:
     def lay(self, crop: Raster, row: int, col: int, height: float, parts: int = 1) -> None:
         """Add a particle of `parts` parts whose crop begins at (row, col), at rest at a height."""
         self.count += 1
-        _lay(
+        _lay_down(
             self.ground,
             self.labels,
             self.parts,
@@ -67,7 +73,7 @@ class Bed:
         starts = (np.array(low) + (draws * room).astype(np.int64)).tolist()
         if packing == "sparse":
             for row, col in starts:
-                if _free(self.ground, crop.inside, row, col, gap):
+                if _is_free(self.ground, crop.inside, row, col, gap):
                     return row, col, 0.0
             return None
         if packing == "ordered":
@@ -75,7 +81,10 @@ class Bed:
         if packing in ("monolayer", "clusters"):
             touch = 0.02 * float(crop.top.max())
             for (row, col), (u, v) in zip(starts[:24], draws[24:], strict=True):
-                if not self.centres or _rest(self.ground, crop.bottom, row, col, touch) > touch:
+                if (
+                    not self.centres
+                    or _height_at_rest(self.ground, crop.bottom, row, col, touch) > touch
+                ):
                     if not self.centres:
                         return row, col, 0.0
                     continue
@@ -85,22 +94,22 @@ class Bed:
                 else:  # drift together in some direction
                     goal = row + int((u - 0.5) * 4 * h), col + int((v - 0.5) * 4 * w)
                 goal = (min(max(goal[0], low[0]), high[0]), min(max(goal[1], low[1]), high[1]))
-                row, col, ok = _approach(self.ground, crop.bottom, row, col, *goal, touch)
+                row, col, ok = _slide_towards(self.ground, crop.bottom, row, col, *goal, touch)
                 if ok:
-                    return row, col, _rest(self.ground, crop.bottom, row, col, 1e30)
+                    return row, col, _height_at_rest(self.ground, crop.bottom, row, col, 1e30)
             return None
         if packing == "overlap":
             row, col = starts[0]
-            return row, col, _rest(self.ground, crop.bottom, row, col, 1e30)
+            return row, col, _height_at_rest(self.ground, crop.bottom, row, col, 1e30)
         best = None
         limit = 1e30
         for row, col in starts[:6]:
-            height = _rest(self.ground, crop.bottom, row, col, limit)
+            height = _height_at_rest(self.ground, crop.bottom, row, col, limit)
             if height < limit:
                 best, limit = (row, col), height
         assert best is not None
         stride = max(1, min(h, w) // 5)
-        row, col, height = _roll(self.ground, crop.bottom, *best, stride, 14, low, high)
+        row, col, height = _roll_downhill(self.ground, crop.bottom, *best, stride, 14, low, high)
         return row, col, height
 
     def rule(self, pitch: float, rng: np.random.Generator) -> None:
@@ -127,7 +136,7 @@ class Bed:
             place = self.lattice.pop(0)
             row, col = round(place[0] - (h - 1) / 2), round(place[1] - (w - 1) / 2)
             if low[0] <= row <= high[0] and low[1] <= col <= high[1]:
-                height = _rest(self.ground, crop.bottom, row, col, 1e30)
+                height = _height_at_rest(self.ground, crop.bottom, row, col, 1e30)
                 if height <= touch:
                     return row, col, height
         return None

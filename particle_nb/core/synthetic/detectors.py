@@ -14,7 +14,7 @@ import numpy as np
 from scipy import fft
 
 from particle_nb.core.errors import DataError, check_number
-from particle_nb.core.synthetic._kernels import _open_sky, _slopes
+from particle_nb.core.synthetic._kernels import _sky_share, _surface_slopes
 from particle_nb.core.synthetic.smoothing import blur
 
 
@@ -40,10 +40,10 @@ def topography(height: np.ndarray, labels: np.ndarray, reach: float) -> tuple[np
         np.int64
     )
     gx, gy, sky, sx, sy = (np.empty(height.shape, np.float32) for _ in range(5))
-    _slopes(height, labels, gx, gy)
+    _surface_slopes(height, labels, gx, gy)
     margin = int(strides[-1])
     padded = np.pad(height, margin, constant_values=np.float32(-1e6))
-    _open_sky(height, padded, margin, strides, sky, sx, sy)
+    _sky_share(height, padded, margin, strides, sky, sx, sy)
     return gx, gy, sky, sx, sy
 
 

@@ -90,7 +90,7 @@ def with_banner(grey: np.ndarray, rows: int, pixel_nm: float, kind: str) -> np.n
 
 
 def annotate(grey: np.ndarray, pixel_nm: float, rng: np.random.Generator) -> None:
-    """Write a letter and a scale bar into the picture, as published figures carry them."""
+    """Write a letter and a scale bar into a picture (H, W), as published figures carry them."""
     height, width = grey.shape
     zoom = max(1, height // 160)
     ink, paper = (255, 0) if rng.random() < 0.7 else (0, 255)

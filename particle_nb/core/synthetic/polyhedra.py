@@ -13,7 +13,10 @@ def prism(sides: int, half: float) -> np.ndarray:
 
 
 def facets(rng: np.random.Generator) -> np.ndarray:
-    """Planes of a grown crystal (cube and octahedron faces) or of a broken grain."""
+    """Planes (n, 4) of a grown crystal (cube and octahedron faces) or of a broken grain.
+
+    A row is an outward normal of length 1 and the distance of its plane from the centre.
+    """
     if rng.random() < 0.5:
         cube = np.vstack([np.eye(3), -np.eye(3)])
         octa = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) / 3**0.5

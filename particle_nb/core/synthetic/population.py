@@ -14,7 +14,7 @@ from particle_nb.core.synthetic._kernels import (
     ELLIPSOID,
     POLYHEDRON,
     VOXELS_PER_CORRELATION,
-    _stick,
+    _touching_centres,
     corners,
     hull_area,
     raster_smooth,
@@ -204,7 +204,7 @@ def rotation(rng: np.random.Generator, flat: bool, axis_up: bool = True) -> np.n
     return np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ turn
 
 
-def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
+def _primaries(population: Population, rng: np.random.Generator) -> list[Part]:
     """Primaries stuck together one by one."""
     low, high = population.primaries
     low_ratio, high_ratio = population.aspect
@@ -213,7 +213,7 @@ def _aggregate(population: Population, rng: np.random.Generator) -> list[Part]:
     tries = 4 + int(150 * population.compactness**2)
     hosts = rng.random((count, tries))
     directions = rng.standard_normal((count, tries, 3))
-    centres = _stick(radii, hosts, directions, population.compactness)
+    centres = _touching_centres(radii, hosts, directions, population.compactness)
     centres -= centres.mean(axis=0)
     squash = low_ratio + (high_ratio - low_ratio) * rng.random((count, 3))
     semis = radii[:, None] * squash / squash.max(axis=1, keepdims=True)
@@ -244,7 +244,7 @@ def _part(
     )
 
 
-def _crystal(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
+def _polyhedron(planes: np.ndarray, turn: np.ndarray, rounding: float) -> Part:
     vertices = corners(planes)
     reach = float(np.sqrt((vertices**2).sum(axis=1).max()))
     semi = np.array([0.0, 0.0, reach])
@@ -258,7 +258,10 @@ def build(
     volume: np.ndarray,
     rng: np.random.Generator,
 ) -> list[Part]:
-    """Return the parts of one particle whose outline has x_A = `size` px, in pixels."""
+    """Return the parts of one particle whose outline has x_A = `size` px, lengths in px.
+
+    `volume`, float32 (n, n, n), is the noise that lumpy and rough ones are displaced by.
+    """
     shape, flat = population.shape, population.flat
     low, high = population.aspect
     ratio = low + (high - low) * float(rng.random())
@@ -274,11 +277,11 @@ def build(
         half = 1.0 / ratio
         turn = rotation(rng, flat, False)
         if kind == CYLINDER and rng.random() < 0.5:
-            parts = [_crystal(prism(6, half), turn, rounding)]
+            parts = [_polyhedron(prism(6, half), turn, rounding)]
         else:
             parts = [_part(kind, turn, np.array([1.0, 1.0, half]), rounding=rounding)]
     elif shape == "agglomerate":
-        parts = _aggregate(population, rng)
+        parts = _primaries(population, rng)
     else:
         if shape == "cube":
             edges = np.array([1.0, ratio + (1 - ratio) * float(rng.random()), ratio])
@@ -292,7 +295,7 @@ def build(
                 cut[:, :2] *= -1
                 cut[:, 3] = 1.35 + 0.6 * float(rng.random())
                 planes = np.vstack([planes, cut])
-        parts = [_crystal(planes, rotation(rng, flat and shape != "polyhedron"), rounding)]
+        parts = [_polyhedron(planes, rotation(rng, flat and shape != "polyhedron"), rounding)]
     irregular = population.irregularity
     if shape == "blob":
         irregular = max(irregular, 0.08)
@@ -301,7 +304,7 @@ def build(
             radius = float(part.semi.max()) if part.kind != POLYHEDRON else 1.0
             part.fields[0] = irregular * radius, (0.45 + 0.5 * rng.random()) * radius, 0, 0, 0
             part.fields[0, 2:] = rng.random(3) * 64
-    factor = _scale(parts, size, volume)
+    factor = _scale_to_size(parts, size, volume)
     parts = [part.scaled(factor) for part in parts]
     if population.sq_nm:
         for part in parts:
@@ -324,7 +327,10 @@ def _union_area(parts: list[Part]) -> float:
 
 
 def outline_areas(parts: list[Part], volume: np.ndarray) -> tuple[float, ...]:
-    """Return the area that each ellipsoid's own outline has seen from above, without roughness."""
+    """Return the area in px^2 of each ellipsoid's own outline from above, without roughness.
+
+    `volume`, float32 (n, n, n), is the noise that a lumpy one is displaced by.
+    """
     turns, semis = np.array([p.rotation for p in parts]), np.array([p.semi for p in parts])
     areas = shadow_area(turns, semis).tolist()
     for index, part in enumerate(parts):
@@ -335,7 +341,7 @@ def outline_areas(parts: list[Part], volume: np.ndarray) -> tuple[float, ...]:
     return tuple(areas)
 
 
-def _scale(parts: list[Part], size: float, volume: np.ndarray) -> float:
+def _scale_to_size(parts: list[Part], size: float, volume: np.ndarray) -> float:
     """Factor that gives the outline x_A = `size`."""
     if len(parts) == 1 and parts[0].kind == ELLIPSOID:
         return size / math.sqrt(4 * outline_areas(parts, volume)[0] / math.pi)

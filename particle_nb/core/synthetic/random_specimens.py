@@ -12,11 +12,11 @@ from particle_nb.core.synthetic.population import SHAPES, Population, Sizes
 from particle_nb.core.synthetic.settings import MATERIALS, Ground, SceneSettings
 
 
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
+def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(rng.random())
 
 
-def _log_between(rng: np.random.Generator, low: float, high: float) -> float:
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return low * (high / low) ** float(rng.random())
 
 
@@ -25,30 +25,30 @@ def _random_population(
 ) -> Population:
     shape = str(rng.choice(SHAPES, p=[0.24, 0.12, 0.13, 0.08, 0.11, 0.05, 0.06, 0.14, 0.07]))
     low = {"rod": 0.08, "triangle": 0.1, "hexagon": 0.1, "ellipsoid": 0.35}.get(shape, 0.5)
-    first, second = sorted((_between(rng, low, 0.95), _between(rng, low, 0.95)))
+    first, second = sorted((_uniform(rng, low, 0.95), _uniform(rng, low, 0.95)))
     if shape == "rod":
-        first, second = sorted((_between(rng, 0.07, 0.6), _between(rng, 0.07, 0.6)))
-    spread = _between(rng, 1.02, 1.25) if rng.random() < 0.45 else _between(rng, 1.25, 1.75)
+        first, second = sorted((_uniform(rng, 0.07, 0.6), _uniform(rng, 0.07, 0.6)))
+    spread = _uniform(rng, 1.02, 1.25) if rng.random() < 0.45 else _uniform(rng, 1.25, 1.75)
     rough = rng.random() < 0.45 and size_px > 20
-    correlation = size_px * _log_between(rng, 0.02, 0.2)
+    correlation = size_px * _log_uniform(rng, 0.02, 0.2)
     compact = float(rng.random())
     return Population(
         shape,
         share,
         Sizes("lognormal", size_px, spread),
         (first, second),
-        rounding=_between(rng, 0.2, 0.4)
+        rounding=_uniform(rng, 0.2, 0.4)
         if shape == "rod" and rng.random() < 0.5
         else float(rng.choice([0.0, 0.01, 0.04, 0.1])),
-        irregularity=_between(rng, 0.02, 0.2)
+        irregularity=_uniform(rng, 0.02, 0.2)
         if shape == "blob"
-        else (_between(rng, 0.01, 0.06) if rng.random() < 0.25 else 0.0),
-        sq_nm=correlation * _between(rng, 0.03, 0.35) if rough else 0.0,
+        else (_uniform(rng, 0.01, 0.06) if rng.random() < 0.25 else 0.0),
+        sq_nm=correlation * _uniform(rng, 0.03, 0.35) if rough else 0.0,
         correlation_nm=max(correlation, 0.7),
         flat=bool(rng.random() < 0.6),
         primaries=(int(3 + 10 * compact), int(12 + 80 * compact)),
         compactness=compact,
-        hollow=_between(rng, 0.4, 0.95) if kind == "STEM" and rng.random() < 0.12 else 0.0,
+        hollow=_uniform(rng, 0.4, 0.95) if kind == "STEM" and rng.random() < 0.12 else 0.0,
         material=str(rng.choice(materials)),
     )
 
@@ -70,13 +70,13 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
         )
     )
     edge = min(shape)
-    size = min(_log_between(rng, 11, 170), 0.45 * edge)
+    size = min(_log_uniform(rng, 11, 170), 0.45 * edge)
     materials = [str(name) for name in rng.permutation(list(MATERIALS))[: int(rng.integers(1, 3))]]
     populations = [
         _random_population(
             rng,
-            size * (1.0 if i == 0 else _log_between(rng, 0.35, 1.2)),
-            1.0 if i == 0 else _between(rng, 0.1, 0.9),
+            size * (1.0 if i == 0 else _log_uniform(rng, 0.35, 1.2)),
+            1.0 if i == 0 else _uniform(rng, 0.1, 0.9),
             kind,
             materials,
         )
@@ -91,12 +91,12 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
     if kind == "STEM" and packing == "heap":
         packing = "overlap"
     cover = {
-        "sparse": _between(rng, 0.05, 0.45),
-        "monolayer": _between(rng, 0.3, 0.85),
-        "ordered": _between(rng, 0.4, 0.95),
-        "clusters": _between(rng, 0.1, 0.7),
-        "overlap": _between(rng, 0.08, 0.7),
-        "heap": _between(rng, 0.6, 2.4),
+        "sparse": _uniform(rng, 0.05, 0.45),
+        "monolayer": _uniform(rng, 0.3, 0.85),
+        "ordered": _uniform(rng, 0.4, 0.95),
+        "clusters": _uniform(rng, 0.1, 0.7),
+        "overlap": _uniform(rng, 0.08, 0.7),
+        "heap": _uniform(rng, 0.6, 2.4),
     }[packing]
     weights = np.array([p.share for p in populations])
     areas = np.array(
@@ -115,39 +115,39 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
     patchy = rng.random() < 0.15
     ground = Ground(
         ground_material,
-        texture=_log_between(rng, 0.12, 0.4) if rough_ground else _log_between(rng, 0.01, 0.12),
-        texture_px=_log_between(rng, 1.0, 40),
-        power=float(_between(rng, 1.5, 4)) if rng.random() < 0.5 else None,
-        stretch=float(_log_between(rng, 2, 25)) if rng.random() < 0.12 else 1.0,
-        patches=_between(rng, -0.7, 0.7) if patchy else 0.0,
-        patch_px=_log_between(rng, 12, 150),
+        texture=_log_uniform(rng, 0.12, 0.4) if rough_ground else _log_uniform(rng, 0.01, 0.12),
+        texture_px=_log_uniform(rng, 1.0, 40),
+        power=float(_uniform(rng, 1.5, 4)) if rng.random() < 0.5 else None,
+        stretch=float(_log_uniform(rng, 2, 25)) if rng.random() < 0.12 else 1.0,
+        patches=_uniform(rng, -0.7, 0.7) if patchy else 0.0,
+        patch_px=_log_uniform(rng, 12, 150),
     )
     detector = Detector(
         kind,
-        tilt=_between(rng, 0.0, 1.4) if kind != "brightfield" else _between(rng, 0.3, 2.0),
-        saturation=_log_between(rng, 1.8, 9),
-        edge=_between(rng, -0.2, 1.6),
-        edge_px=_log_between(rng, 0.8, max(1.0, size / 10) + 1.5),
-        shadow=_between(rng, 0.1, 1.0),
-        asymmetry=_between(rng, 0.0, 0.7),
-        azimuth=_between(rng, -180, 180),
-        grain=_log_between(rng, 0.005, 0.22),
+        tilt=_uniform(rng, 0.0, 1.4) if kind != "brightfield" else _uniform(rng, 0.3, 2.0),
+        saturation=_log_uniform(rng, 1.8, 9),
+        edge=_uniform(rng, -0.2, 1.6),
+        edge_px=_log_uniform(rng, 0.8, max(1.0, size / 10) + 1.5),
+        shadow=_uniform(rng, 0.1, 1.0),
+        asymmetry=_uniform(rng, 0.0, 0.7),
+        azimuth=_uniform(rng, -180, 180),
+        grain=_log_uniform(rng, 0.005, 0.22),
     )
-    contrast = _log_between(rng, 0.06, 0.3)
+    contrast = _log_uniform(rng, 0.06, 0.3)
     exposure = Exposure(
-        brightness=_between(rng, 0.2, 0.75),
+        brightness=_uniform(rng, 0.2, 0.75),
         contrast=contrast,
-        gamma=_log_between(rng, 0.6, 1.7),
+        gamma=_log_uniform(rng, 0.6, 1.7),
         invert=bool(rng.random() < 0.15),
-        defocus=_log_between(rng, 0.3, 2.6) if size > 18 else _log_between(rng, 0.3, 1.2),
-        astigmatism=_between(rng, 0.2, 1.6) if rng.random() < 0.12 else 0.0,
-        stigma_angle=_between(rng, 0, 180),
+        defocus=_log_uniform(rng, 0.3, 2.6) if size > 18 else _log_uniform(rng, 0.3, 1.2),
+        astigmatism=_uniform(rng, 0.2, 1.6) if rng.random() < 0.12 else 0.0,
+        stigma_angle=_uniform(rng, 0, 180),
         # a weak signal with few electrons would leave nothing to see
-        dose=_log_between(rng, 16, 1500) * max(1.0, (0.16 / contrast) ** 2),
-        line_noise=_log_between(rng, 0.001, 0.2 * contrast),
-        gradient=_between(rng, 0.0, 0.12),
-        vignette=_between(rng, 0.0, 0.5) if rng.random() < 0.25 else 0.0,
-        charging=_between(rng, 0.1, 1.0) if kind == "SE" and rng.random() < 0.2 else 0.0,
+        dose=_log_uniform(rng, 16, 1500) * max(1.0, (0.16 / contrast) ** 2),
+        line_noise=_log_uniform(rng, 0.001, 0.2 * contrast),
+        gradient=_uniform(rng, 0.0, 0.12),
+        vignette=_uniform(rng, 0.0, 0.5) if rng.random() < 0.25 else 0.0,
+        charging=_uniform(rng, 0.1, 1.0) if kind == "SE" and rng.random() < 0.2 else 0.0,
         banner=bool(rng.random() < 0.22),
         annotation=bool(rng.random() < 0.22),
     )
@@ -158,13 +158,13 @@ def random_settings(rng: np.random.Generator, shape: tuple[int, int] = (512, 512
         count=count,
         packing=packing,
         gap_px=int(rng.integers(1, 5)),
-        spread_albedo=_log_between(rng, 0.01, 0.35),
+        spread_albedo=_log_uniform(rng, 0.01, 0.35),
         ground=ground,
         detectors=(detector,),
         exposure=exposure,
         name="random",
     )
-    return _at_scale(settings, _log_between(rng, 0.3, 400))
+    return _at_scale(settings, _log_uniform(rng, 0.3, 400))
 
 
 def _at_scale(settings: SceneSettings, pixel_nm: float) -> SceneSettings:

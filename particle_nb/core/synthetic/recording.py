@@ -34,7 +34,7 @@ class Placed:
     primaries: tuple[float, ...] = ()
 
 
-def _mass(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
+def _optical_depth(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
     """Optical depth of everything on the way through the specimen."""
     mass = np.zeros(bed.ground.shape, np.float32)
     for item in placed:
@@ -63,6 +63,21 @@ def _mass(bed: Bed, placed: list[Placed], median_px: float) -> np.ndarray:
 def window(
     item: Placed, shape: tuple[int, int]
 ) -> tuple[tuple[int, int, int, int], tuple[slice, slice]]:
+    """Return the part of a placed particle within the frame.
+
+    Parameters
+    ----------
+    item : Placed
+    shape : (int, int)
+        Height and width of the frame, px.
+
+    Returns
+    -------
+    rows and columns : (first row, past the last, first column, past the last), px
+        In the frame; empty or negative where the particle lies outside.
+    crop : (slice, slice)
+        The same part in the particle's own arrays.
+    """
     h, w = item.crop.top.shape
     r0, r1 = max(0, item.row), min(shape[0], item.row + h)
     c0, c1 = max(0, item.col), min(shape[1], item.col + w)
@@ -75,7 +90,7 @@ def window(
 def record(
     bed: Bed, placed: list[Placed], settings: SceneSettings, rows: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """What every detector records."""
+    """Return what every detector records, name -> uint8 (H + rows, W)."""
     shape = bed.ground.shape
     pixel = settings.pixel_nm
     sizes_px = np.array([item.size for item in placed] or [20.0 * pixel]) / pixel
@@ -100,14 +115,14 @@ def record(
     grain = random_field(shape, float(np.clip(median / 12, 1.2, 12)), rng)
     on = bed.labels > 0
     albedos = np.array([1.0, *(item.albedo for item in placed)], np.float32)[bed.labels]
-    atomic = _by_label(bed.labels, ground, placed, "atomic")
+    atomic = _property_map(bed.labels, ground, placed, "atomic")
     lit_through = any(d.kind in ("STEM", "brightfield") for d in settings.detectors)
-    mass = _mass(bed, placed, median) if lit_through else np.zeros(shape, np.float32)
+    mass = _optical_depth(bed, placed, median) if lit_through else np.zeros(shape, np.float32)
     names: dict[str, np.ndarray] = {}
     for detector in settings.detectors:
         own = np.random.default_rng(int(rng.integers(0, 2**63 - 1)))
         attribute = "se" if detector.kind == "SE" else "tone"
-        albedo = _by_label(bed.labels, ground, placed, attribute) * albedos
+        albedo = _property_map(bed.labels, ground, placed, attribute) * albedos
         film = mass
         if detector.kind == "STEM":
             film = mass + np.maximum(0.0, 0.25 + texture)
@@ -140,7 +155,7 @@ def record(
     return names
 
 
-def _by_label(
+def _property_map(
     labels: np.ndarray, ground: Ground, placed: list[Placed], attribute: str
 ) -> np.ndarray:
     values = [getattr(MATERIALS[ground.material], attribute)]

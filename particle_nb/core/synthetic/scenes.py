@@ -118,18 +118,18 @@ def scene(settings: SceneSettings, rng: np.random.Generator | int) -> Scene:
     """
     if not isinstance(settings, SceneSettings):
         raise DataError(f"scene needs SceneSettings, not {type(settings).__name__}.")
-    streams = _streams(rng, 3)
+    streams = _random_streams(rng, 3)
     height, width = (int(edge) for edge in settings.shape)
     rows = banner_rows(height) if settings.exposure.banner else 0
     bed = Bed((height - rows, width))
     needed = any(p.shape == "blob" or p.irregularity or p.sq_nm for p in settings.populations)
     volume = noise_volume(streams[2]) if needed else np.zeros((3, 3, 3), np.float32)
-    placed, dropped = _fill(bed, settings, volume, streams[0])
+    placed, dropped = _place_particles(bed, settings, volume, streams[0])
     detectors = record(bed, placed, settings, rows, streams[1])
-    return _truth(bed, placed, settings, rows, detectors, dropped)
+    return _scene_of(bed, placed, settings, rows, detectors, dropped)
 
 
-def _streams(rng: np.random.Generator | int, count: int) -> list[np.random.Generator]:
+def _random_streams(rng: np.random.Generator | int, count: int) -> list[np.random.Generator]:
     """Independent streams, so that a detector more does not move the particles."""
     if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0:
         rng = np.random.default_rng(int(rng))
@@ -138,7 +138,7 @@ def _streams(rng: np.random.Generator | int, count: int) -> list[np.random.Gener
     return [np.random.default_rng(int(s)) for s in rng.integers(0, 2**63 - 1, count)]
 
 
-def _fill(
+def _place_particles(
     bed: Bed, settings: SceneSettings, volume: np.ndarray, rng: np.random.Generator
 ) -> tuple[list[Placed], int]:
     """Draw the particles and let them fall."""
@@ -180,7 +180,7 @@ def _fill(
     return placed, dropped
 
 
-def _truth(
+def _scene_of(
     bed: Bed,
     placed: list[Placed],
     settings: SceneSettings,
@@ -283,7 +283,7 @@ def gallery(rng: np.random.Generator | int = 0) -> list[tuple[str, Scene]]:
     >>> len(gallery(0)) == len(PRESETS)  # doctest: +SKIP
     True
     """
-    streams = _streams(rng, len(PRESETS))
+    streams = _random_streams(rng, len(PRESETS))
     return [
         (name, scene(settings, stream))
         for (name, settings), stream in zip(PRESETS.items(), streams, strict=True)

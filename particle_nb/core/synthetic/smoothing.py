@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from particle_nb.core.synthetic._kernels import _along_rows, _down_columns
+from particle_nb.core.synthetic._kernels import _blur_columns, _blur_rows
 
 
 def half_gaussian(sigma: float, truncate: float) -> np.ndarray:
@@ -52,7 +52,7 @@ def blur_axis(
     out = np.empty(values.shape, np.float32)
     size = values.shape[axis]
     if axis == values.ndim - 1:
-        _along_rows(padded.reshape(-1, size + 2 * radius), half, out.reshape(-1, size))
+        _blur_rows(padded.reshape(-1, size + 2 * radius), half, out.reshape(-1, size))
         return out
     layers = int(np.prod(values.shape[:axis]))
     deep, target = (
@@ -60,7 +60,7 @@ def blur_axis(
         out.reshape(layers, size, -1),
     )
     for layer in range(layers):
-        _down_columns(deep[layer], half, target[layer])
+        _blur_columns(deep[layer], half, target[layer])
     return out
 
 

@@ -21,9 +21,9 @@ from particle_nb.core.synthetic._kernels import (
     ROUGH_LIMIT,
     VOLUME,
     VOXELS_PER_CORRELATION,
-    _bounds,
-    _fill,
-    _shadow,
+    _extent_of,
+    _fill_radii,
+    _shadow_area,
     raster,
     raster_displaced,
     raster_faceted,
@@ -74,7 +74,7 @@ def noise_volume(rng: np.random.Generator, size: int = VOLUME) -> np.ndarray:
 
 
 def spacing(fields: np.ndarray) -> float:
-    """Distance of the nodes in pixels: half a voxel of the finer field in use.
+    """Distance of the nodes in pixels: half a voxel of the finer of the fields (2, 5) in use.
 
     >>> spacing(np.array([[0.0, 0, 0, 0, 0], [1.0, 0.25, 0, 0, 0]]))
     2.0
@@ -95,7 +95,7 @@ def tabulate(
     # nowhere farther apart than a 1.25th of what an even grid on the cube's face would have
     nodes = max(4, math.ceil(1.6 * float(semi.max()) / spacing(fields)))
     table = np.empty(6 * (nodes + 3) ** 2)
-    return table, nodes, _fill(table, nodes, semi, fields, volume)
+    return table, nodes, _fill_radii(table, nodes, semi, fields, volume)
 
 
 def shadow(rotation: np.ndarray, semi: np.ndarray, fields: np.ndarray, volume: np.ndarray) -> float:
@@ -106,7 +106,7 @@ def shadow(rotation: np.ndarray, semi: np.ndarray, fields: np.ndarray, volume: n
     True
     """
     table, nodes, _ = tabulate(semi, fields, volume)
-    return float(_shadow(table, nodes, rotation, semi))
+    return float(_shadow_area(table, nodes, rotation, semi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +230,7 @@ def draw(parts: list[Part], volume: np.ndarray, shift: tuple[float, float] = (0.
     else:
         for number, part in enumerate(parts):
             _draw_part(part, number, volume, corner, maps)
-    first, end, left, right, floor = _bounds(ids, bottom)
+    first, end, left, right, floor = _extent_of(ids, bottom)
     if right <= left:  # smaller than a pixel and between two centres: one pixel stands for it
         top[half_y, half_x], bottom[half_y, half_x], ids[half_y, half_x] = 0.5, 0.0, 0
         first, end, left, right, floor = half_y, half_y + 1, half_x, half_x + 1, 0.0

@@ -13,7 +13,7 @@ from particle_nb.core.compiled import compiled
 
 @compiled
 def run_lengths(index, count, periodic):
-    """Histogram of runs of one phase along the middle axis of an array (A, N, B).
+    """Histogram of runs, in voxels, of one phase along the middle axis of an array (A, N, B).
 
     -> int64 (2, count, N + 1): whole runs; runs cut by the frame, or without an end where periodic.
     """
@@ -239,6 +239,7 @@ def _inflow(faces, x, z, y, out):
 def relax(faces, total, b, x, backwards):
     """One sweep of the rows, in their order or against it; within a row damped Jacobi.
 
+    `faces` and `total` are conductances in D0; `x` (concentration) has no unit: `b` is in D0.
     The two directions are adjoint to each other, so that together they are symmetric.
     """
     nz, ny, nx = x.shape
@@ -338,7 +339,10 @@ _CHUNK = 2048
 
 @compiled
 def step(x, r, p, q, alpha):
-    """x += alpha p, r -= alpha q; -> x . r."""
+    """x += alpha p, r -= alpha q; -> x . r.
+
+    x and p have no unit (concentration), alpha neither; r, q and what is returned are in D0.
+    """
     along = 0.0
     for start in range(0, x.size, _CHUNK):
         end = min(start + _CHUNK, x.size)
@@ -352,14 +356,17 @@ def step(x, r, p, q, alpha):
 
 @compiled
 def turn(p, z, beta):
-    """p = z + beta p."""
+    """p = z + beta p, directions of concentration; they and beta have no unit."""
     for i in range(p.size):
         p[i] = z[i] + beta * p[i]
 
 
 @compiled
 def product(a, b):
-    """a . b in float64, in four sums that do not wait for each other."""
+    """a . b in float64, in four sums that do not wait for each other.
+
+    It has the product of the units of a and b: D0 where one is a flow and the other has no unit.
+    """
     s0 = s1 = s2 = s3 = 0.0
     n = a.size // 4 * 4
     for i in range(0, n, 4):

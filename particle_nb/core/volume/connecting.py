@@ -47,7 +47,7 @@ class Pieces:
         reach = np.zeros((2, self.size.size), bool)
         for side, place in enumerate((0, -1)):
             reach[side, group[np.unique(np.take(self.numbers, place, axis))]] = True
-        return reach.all(axis=0)[group]
+        return np.logical_and(reach[0], reach[1])[group]
 
     def _across(self, axes: Any) -> np.ndarray:
         pairs = []
@@ -134,7 +134,7 @@ def rows_of(volume: Volume, found: Pieces) -> list[Mapping[str, Any]]:
     phase_of[group] = found.phase
     used = whole > 0
     spans = [found.spanning(axis) for axis in range(3)]
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for place, label in enumerate(volume.phases):
         mine = whole[used & (phase_of == place)]
         total = mine.sum()

@@ -100,7 +100,7 @@ def faces(found: Crossings) -> np.ndarray:
 
 
 def spread(values: np.ndarray, level: float) -> np.ndarray:
-    """Half-width of the interval of a mean over blocks, by Student's t; NaN for one block."""
+    """Half-width of the interval of a mean over blocks (N, ...), by Student's t; NaN for one."""
     n = len(values)
     if n < 2:
         return np.full(values.shape[1:], np.nan)

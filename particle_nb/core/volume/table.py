@@ -83,10 +83,9 @@ def microstructure(
         ``phase``, ``name``, then (``_um`` is the unit of the calibration, ``_px`` without one):
         the columns of `representativity`; ``specific_surface_per_um`` (area of the phase's surface
         over the volume of the material) with ``_low`` and ``_high`` and, beside it,
-        ``voxel_faces_per_um`` (see `interface_areas`); ``mean_chord_um`` with ``_low`` and
-        ``_high`` (four times the fraction over the surface) and along each axis
-        ``mean_chord_z_um`` (the fraction over its chords per length of test line); the columns of
-        `connectivity`;
+        ``voxel_faces_per_um`` (see `interface_areas`); ``mean_chord_um`` with ``_low``, ``_high``
+        (four times the fraction over the surface) and along each axis ``mean_chord_z_um`` (the
+        fraction over its chords per length of test line); the columns of `connectivity`;
         ``effective_diffusivity_z`` (relative to that of the phase) and ``tortuosity_factor_z`` of
         the phase conducting alone (see `diffusivity`). A phase that does not percolate has a
         diffusivity of 0, an infinite tortuosity, and says so in ``flag``. ``attrs`` holds voxel

@@ -58,6 +58,7 @@ class DepthResidual(nn.Module):
         nn.init.zeros_(self.conv2.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features of the shape of `x`, (B, C, H, W)."""
         return x + self.conv2(F.relu(self.conv1(self.norm(x)), inplace=True))
 
 
@@ -71,6 +72,7 @@ class DepthUp(nn.Module):
         self.block = DepthResidual(fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Return features (B, fine, 2 H, 2 W) of a coarse level (B, coarse, H, W) and a finer."""
         up = F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="bilinear")
         return self.block(up + self.skip(fine))
 
@@ -113,6 +115,7 @@ class DepthNetwork(nn.Module):
             nn.init.zeros_(head.get_parameter("1.bias"))
 
     def forward(self, picture: Tensor) -> Tensor:
+        """Return heights in px, (B, 1, H, W), of a normalised picture of that shape."""
         x = self.stem(F.pixel_unshuffle(picture, 2))
         kept = []
         for index, level in enumerate(self.levels):

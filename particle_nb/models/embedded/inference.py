@@ -56,7 +56,10 @@ def refine(
     points: Tensor,
     boxes: Tensor | None = None,
 ) -> Decoded:
-    """Crop to every mask's own box and decode again with the mask as previous mask."""
+    """Crop to every mask's own box and decode again with the mask as previous mask.
+
+    `points` are clicks (T, K, 3) as x, y in px and label, `boxes` (T, 4) in px.
+    """
     rois = box_rois(widened(old.boxes(), points), least=12.0 / views[0].scale)
     before = resample_masks(torch.sigmoid(old.logits), old.rois, rois)
     return decode_fitting(network, views, rois, points, boxes, before)
@@ -121,7 +124,10 @@ def distinct(decoded: Decoded, order: Tensor) -> Tensor:
 def longer(
     network: PromptableNetwork, views: Sequence[View], best: Decoded, points: Tensor
 ) -> Decoded | None:
-    """Another look where the best mask, one, may be a piece: rods are seen in part at first."""
+    """Another look where the best mask, one, may be a piece: rods are seen in part at first.
+
+    `points` are its clicks (K, 3) as x, y in px and label.
+    """
     spots, corners = points[None], best.boxes()[0]
     extent = corners[2:] - corners[:2]
     around = stretch_box(views[0], points[points[:, 2] > 0.5][0, :2], STRENGTH)

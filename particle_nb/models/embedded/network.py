@@ -66,6 +66,7 @@ class Residual(nn.Module):
         nn.init.constant_(self.norm2.weight, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features of the shape of `x`, (B, C, H, W)."""
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(x + self.norm2(self.conv2(y)), inplace=True)
 
@@ -92,6 +93,7 @@ class Up(nn.Module):
         self.block = Residual(fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Return features (B, fine, 2 H, 2 W) of a coarse level (B, coarse, H, W) and a finer."""
         up = F.interpolate(self.reduce(coarse), scale_factor=2.0, mode="nearest")
         return self.block(F.relu(self.norm(up + self.skip(fine)), inplace=True))
 
@@ -125,7 +127,8 @@ class Encoder(nn.Module):
             nn.Conv2d(widths[0], 24, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(24, DENSE, 1)
         )
 
-    def forward(self, image: Tensor) -> Tensor:
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """Return the maps (B, C, h, w) of every level on the way down, finest (stride 2) first."""
         x = self.stem(F.pixel_unshuffle(image, 2))
         kept = []
         for index, level in enumerate(self.levels):
@@ -133,6 +136,12 @@ class Encoder(nn.Module):
                 x = self.downs[index - 1](x)
             x = level(x)
             kept.append(x)
+        return kept
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features and dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
+        kept = self.pyramid(image)
+        x = kept[-1]
         # One vector for the whole view: its contrast and typical particle size.
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
         for up, fine in zip(self.ups, kept[-2::-1], strict=True):
@@ -165,6 +174,7 @@ class Decoder(nn.Module):
     def forward(
         self, maps: Tensor, image: Tensor, rois: Tensor, prompts: RoiPrompts
     ) -> tuple[Tensor, Tensor]:
+        """Mask logits (B*n, MASK, MASK) and predicted-IoU logits (B*n,) of ROIs (B, n, 4)."""
         return self.answer(self.inputs(maps, image, rois, prompts))
 
     def answer(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class RoiPrompts:
 
 
 def dense_sides(raw: Tensor) -> Tensor:
-    """Distances to the four box sides in pixels from their raw maps."""
+    """Distances to the four box sides in pixels from their raw maps, of one shape."""
     return SIDE_UNIT * torch.exp(raw.clamp(-4.0, 4.6))
 
 

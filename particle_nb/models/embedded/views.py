@@ -158,7 +158,7 @@ def decode_fitting(
     boxes: Tensor | None = None,
     previous: Tensor | None = None,
 ) -> Decoded:
-    """Like `decode`, every ROI on the view that suits its size."""
+    """Like `decode`, every ROI (T, 4) on the view that suits its size."""
     which = np.array([fitting(views, extent) for extent in rois[:, 2:].amax(1).tolist()])
     return _decode(network, views, which, rois, points, boxes, previous)
 

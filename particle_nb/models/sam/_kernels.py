@@ -9,7 +9,11 @@ from particle_nb.core.compiled import compiled
 
 @compiled
 def resample(source, top, left, row_taps, row_weights, col_taps, col_weights, out):
-    """Bilinear resampling, columns first, rounded as fma(a, wa, b * wb) in float32."""
+    """Bilinear resampling of logits (no unit), rounded as fma(a, wa, b * wb) in float32.
+
+    `row_taps` and `col_taps` name the two source px of every px of `out`; `source` begins at `top`
+    and `left` px. The weights have no unit. Columns go first.
+    """
     height, width = out.shape
     line = np.empty((2, width), np.float32)
     held = np.full(2, -1, np.int64)
@@ -34,7 +38,10 @@ def resample(source, top, left, row_taps, row_weights, col_taps, col_weights, ou
 
 @compiled
 def survey(logits, threshold, offset, mask):
-    """Write logits > threshold into mask; return pixel counts above +offset and -offset."""
+    """Write logits > threshold into mask; return the px^2 above threshold + and - offset.
+
+    Logits, threshold and offset have no unit.
+    """
     height, width = logits.shape
     above, below = np.float32(threshold + offset), np.float32(threshold - offset)
     level = np.float32(threshold)

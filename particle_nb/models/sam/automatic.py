@@ -2,7 +2,7 @@
 
 The steps and thresholds are those of ``segment_anything.SamAutomaticMaskGenerator`` and of the
 ``mask-generation`` pipeline of transformers, and so are the results. What is left out is work on
-masks that are thrown away: predicted IoU is looked at before masks are upscaled, stability is
+masks that are dropped: predicted IoU is looked at before masks are upscaled, stability is
 computed on the mask's own crop, and only what survives non-maximum suppression becomes a mask.
 """
 
@@ -24,7 +24,7 @@ from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.sam.crops import Frame, non_maximum_suppression
 from particle_nb.models.sam.decoder import FastDecoder, Workspace
 
-_EDGE = 20.0  # px: masks that end this close to a crop's inner border are cut off by it
+_BORDER = 20.0  # px: masks that end this close to a crop's inner border are cut off by it
 
 
 @dataclass(frozen=True)
@@ -221,24 +221,26 @@ def propose(
             if progress is not None:
                 progress(done, total)
 
-        _search(model, embedding, grids[layer], found, step)
+        _decode_grid(model, embedding, grids[layer], found, step)
         if settings.crop_merge == "layered":
-            found = _distinct(found, [c.predicted_iou for c in found], settings.box_nms_thresh)
+            found = _without_duplicates(
+                found, [c.predicted_iou for c in found], settings.box_nms_thresh
+            )
         kept += found
         crop_areas += [(window[2] - window[0]) * (window[3] - window[1])] * len(found)
     if settings.crop_merge == "pooled":
-        kept = _distinct(kept, [c.predicted_iou for c in kept], settings.crop_nms_thresh)
+        kept = _without_duplicates(kept, [c.predicted_iou for c in kept], settings.crop_nms_thresh)
     elif len(windows) > 1:
         small_first = [float(np.float32(1) / np.float32(area)) for area in crop_areas]
-        kept = _distinct(kept, small_first, settings.crop_nms_thresh)
+        kept = _without_duplicates(kept, small_first, settings.crop_nms_thresh)
     offset = settings.stability_score_offset
     masks = [m for c in kept if (m := c.mask(image.shape, offset)) is not None]
     if settings.min_mask_region_area:
-        masks = _tidy(masks, settings)
+        masks = _without_small_parts(masks, settings)
     return MaskSet(tuple(masks), image.shape)
 
 
-def _search(
+def _decode_grid(
     model: Engine, embedding: Embedding, grid: np.ndarray, found: list[_Candidate], step: Any
 ) -> None:
     """Decode a grid of points on one embedding and append what passes to `found`."""
@@ -247,7 +249,8 @@ def _search(
     batch, chunk = model.batch()
     batch = settings.points_per_batch or batch
     height, width = frame.size
-    # the peers' own order of operations: to the crop's pixels, then to the padded square
+    # in the order of the original packages, for equal rounding: to the crop's pixels, then to the
+    # padded square
     places = grid * np.array([[width, height]])
     places = places * np.array([[frame.resized[1] / width, frame.resized[0] / height]])
     first = decoder.mask_tokens - int(decoder.decoder.num_multimask_outputs)
@@ -268,13 +271,13 @@ def _search(
                 chosen = good[rows]
                 scores = iou[rows][chosen].float().cpu().numpy()
                 for low, score in zip(logits[chosen].cpu().numpy(), scores, strict=True):
-                    candidate = _examine(low, float(score), frame, embedding, settings)
+                    candidate = _candidate_of(low, float(score), frame, embedding, settings)
                     if candidate is not None:
                         found.append(candidate)
             step(len(part))
 
 
-def _examine(
+def _candidate_of(
     low: np.ndarray, score: float, frame: Frame, embedding: Embedding, settings: AutomaticSettings
 ) -> _Candidate | None:
     """Look at one mask's own crop: stability, then the border of the encoded window."""
@@ -289,7 +292,7 @@ def _examine(
     for value, inner, outer in zip(
         box, (left, top, right, bottom), (0, 0, width, height), strict=True
     ):
-        if abs(value - inner) <= _EDGE and not abs(value - outer) <= _EDGE:
+        if abs(value - inner) <= _BORDER and not abs(value - outer) <= _BORDER:
             return None
     small = crop.pixels.size <= 8 * low.nbytes
     return _Candidate(
@@ -303,7 +306,7 @@ def _examine(
     )
 
 
-def _distinct(
+def _without_duplicates(
     candidates: list[_Candidate], scores: list[float], threshold: float
 ) -> list[_Candidate]:
     if not candidates:
@@ -313,12 +316,12 @@ def _distinct(
     return [candidates[i] for i in kept]
 
 
-def _tidy(masks: list[Mask], settings: AutomaticSettings) -> list[Mask]:
+def _without_small_parts(masks: list[Mask], settings: AutomaticSettings) -> list[Mask]:
     """Fill small holes, drop small islands, and drop the duplicates that this makes."""
     tidied, unchanged, boxes = [], [], []
     for mask in masks:
-        full, filled = _without_small(mask.full(), settings.min_mask_region_area, holes=True)
-        full, dropped = _without_small(full, settings.min_mask_region_area, holes=False)
+        full, filled = _flip_small_parts(mask.full(), settings.min_mask_region_area, holes=True)
+        full, dropped = _flip_small_parts(full, settings.min_mask_region_area, holes=False)
         changed = filled or dropped
         new = (
             Mask.from_full(
@@ -341,7 +344,7 @@ def _tidy(masks: list[Mask], settings: AutomaticSettings) -> list[Mask]:
     return [tidied[i] for i in kept]
 
 
-def _without_small(mask: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray, bool]:
+def _flip_small_parts(mask: np.ndarray, area: int, holes: bool) -> tuple[np.ndarray, bool]:
     """Flip 8-connected parts smaller than `area`; the largest island always stays."""
     labels, count = ndimage.label(mask ^ holes, structure=np.ones((3, 3), bool))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,6 +88,22 @@ class EncoderSizes:
         return self.grid * self.patch
 
 
+# what the unpickler of tensors raises on bytes that are no checkpoint
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Read an official checkpoint's tensors; no code of the file is run.
 
@@ -125,10 +142,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{str(path)!r} is no PyTorch checkpoint, or is damaged; {again}."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"{str(path)!r} cannot be read ({str(error).splitlines()[0]}): it is truncated or not "
-            f"a checkpoint; {again}."
+            f"{str(path)!r} cannot be read ({reason}): it is cut short or no checkpoint; {again}."
         ) from None
     except _safetensors_error() as error:
         raise ModelError(f"{str(path)!r} is a damaged safetensors file ({error}).") from None
@@ -164,7 +181,13 @@ def _unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:
     if isinstance(loaded, Mapping):
         for key, value in loaded.items():
             if isinstance(key, str) and isinstance(value, Tensor):
-                tensors[re.sub(r"^(?:(?:sam|module|model|_orig_mod)\.)+", "", key)] = value
+                plain = re.sub(r"^(?:(?:sam|module|model|_orig_mod)\.)+", "", key)
+                if plain in tensors:
+                    raise ModelError(
+                        f"{str(path)!r} holds {plain!r} twice, of two models; save the state_dict "
+                        "of one of them."
+                    )
+                tensors[plain] = value
     if _GAUSSIAN not in tensors or "image_encoder.patch_embed.proj.weight" not in tensors:
         kind = "another model's weights" if tensors else f"a {type(loaded).__name__}"
         raise ModelError(
@@ -325,6 +348,53 @@ def load_weights(source: str) -> tuple[Any, str, Preprocessing]:
     return _from_folder(cached(source), source)
 
 
+# pixel statistics that some programs save along; they are what the reader uses anyway
+_STATISTICS = {
+    "pixel_mean": (123.675, 116.28, 103.53),
+    "pixel_std": (58.395, 57.12, 57.375),
+}
+# names by which fine-tuned models with more than SAM's own layers are known
+_ADAPTERS = (
+    ("LoRA", r"lora|linear_[abq]_|w_[ab]_|linear_[ab]_[qkv]"),
+    ("an adapter", r"adapter|prompt_generator|mona|ssf_"),
+    ("HQ-SAM", r"hf_token|hf_mlp|compress_vit|embedding_encoder|embedding_maskfeature"),
+    ("SAM 2", r"memory_|obj_ptr|maskmem"),
+)
+
+
+def refuse_extra(extra: Mapping[str, Tensor | None], path: Path) -> None:
+    """Refuse tensors for which a plain SAM has no place: without them it is another model.
+
+    Raises
+    ------
+    ModelError
+        If there is one; it names the kind of adapter where the names tell it.
+    """
+    left = []
+    for key, value in extra.items():
+        usual = _STATISTICS.get(key)
+        if usual is None or value is None or not _equals(value, usual):
+            left.append(key)
+    if not left:
+        return
+    left.sort()
+    kinds = [kind for kind, names in _ADAPTERS if any(re.search(names, k, re.I) for k in left)]
+    kind = f" (they look like {kinds[0]})" if kinds else ""
+    raise ModelError(
+        f"{str(path)!r} holds {len(left)} tensors that a plain SAM has no place for, e.g. "
+        f"{left[0]!r}{kind}; without them it would be another model than the one that was trained. "
+        "Merge them into SAM's own weights and save that state_dict, or use the program that "
+        "trained it."
+    )
+
+
+def _equals(value: Tensor, usual: tuple[float, ...]) -> bool:
+    flat = value.detach().cpu().double().reshape(-1)
+    return flat.numel() == 3 and bool(
+        torch.allclose(flat, torch.tensor(usual, dtype=torch.float64), rtol=1e-3)
+    )
+
+
 def _from_checkpoint(path: Path) -> tuple[Any, str, Preprocessing]:
     from transformers import SamModel
 
@@ -343,6 +413,9 @@ def _from_checkpoint(path: Path) -> tuple[Any, str, Preprocessing]:
             f"{str(path)!r} {problem} ({len(missing)} missing, {len(wrong)} misshapen tensors); "
             "it is incomplete or not a plain SAM ViT."
         )
+    # in the order of the file, so that a tensor is named as the file names it
+    pairs = zip(tensors.items(), renamed, strict=False)
+    refuse_extra({key: value for (key, value), name in pairs if name not in wanted}, path)
     model.load_state_dict({k: renamed[k] for k in wanted}, assign=True)
     return model.eval(), path.stem, Preprocessing(sizes.image, original=True)
 
@@ -356,6 +429,11 @@ def _from_folder(folder: Path, name: str) -> tuple[Any, str, Preprocessing]:
         raise ModelError(
             f"{name!r} is a {config.get('model_type')!r} model, not SAM ('sam'); "
             "SAM 2 and SAM-HQ are other models."
+        )
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{str(folder)!r} holds an adapter (adapter_config.json) beside SAM, which is not "
+            "loaded here: merge it into the model (peft: merge_and_unload) and save that."
         )
     if not list(folder.glob("*.safetensors")):
         raise ModelError(
@@ -378,6 +456,7 @@ def _from_folder(folder: Path, name: str) -> tuple[Any, str, Preprocessing]:
             f"get them again with: hf download {name} --force-download"
         ) from None
     model, report = loaded
+    refuse_extra(dict.fromkeys(report.get("unexpected_keys") or ()), folder)
     missing = sorted(report["missing_keys"])
     if missing or report.get("mismatched_keys"):
         raise ModelError(

@@ -16,11 +16,11 @@ import numpy as np
 from particle_nb.core.errors import ModelError
 from particle_nb.models.sam._kernels import resample, survey
 
-_SLACK = 1e-3  # interpolation rounds: look a little below the threshold, then compare exactly
+_ROUNDING = 1e-3  # interpolation rounds: look a little below the threshold, then compare exactly
 
 
 @dataclass(frozen=True)
-class _Axis:
+class _Taps:
     """Two taps and their weights for every output position along one axis."""
 
     first: np.ndarray
@@ -37,7 +37,7 @@ class _Axis:
 
 
 @lru_cache(maxsize=64)
-def _axis(source: int, target: int, keep: int) -> _Axis:
+def _taps(source: int, target: int, keep: int) -> _Taps:
     """Taps of bilinear resampling (align_corners=False), the first `keep` outputs."""
     scale = np.float32(source) / np.float32(target)
     place = np.arange(keep, dtype=np.float32) + np.float32(0.5)
@@ -47,7 +47,7 @@ def _axis(source: int, target: int, keep: int) -> _Axis:
     first = np.minimum(where.astype(np.int64), source - 1)
     second = np.minimum(first + 1, source - 1)
     far = np.clip(where - first.astype(np.float32), 0, 1).astype(np.float32)
-    return _Axis(first, second, np.float32(1) - far, far, source == target)
+    return _Taps(first, second, np.float32(1) - far, far, source == target)
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class Frame:
         part, top, left = np.ascontiguousarray(low, np.float32), 0, 0
         reach = [(int(rows[0]), int(rows[-1]) + 1), (int(cols[0]), int(cols[-1]) + 1)]
         steps = [
-            tuple(_axis(self.low, self.padded, n) for n in self.resized),
-            tuple(_axis(n, m, m) for n, m in zip(self.resized, self.size, strict=True)),
+            tuple(_taps(self.low, self.padded, n) for n in self.resized),
+            tuple(_taps(n, m, m) for n, m in zip(self.resized, self.size, strict=True)),
         ]
         for step, (down, across) in enumerate(steps):
             if down.identity and across.identity:
@@ -162,10 +162,10 @@ class Frame:
         offset, threshold : float
             In logits.
         """
-        row, col, logits = self.logits(low, threshold - abs(offset) - _SLACK)
+        row, col, logits = self.logits(low, threshold - abs(offset) - _ROUNDING)
         pixels = np.empty(logits.shape, bool)
         inner, outer = survey(logits, threshold, offset, pixels) if logits.size else (0, 0)
-        # the peers divide int32 tensors: a float32 quotient, NaN where nothing is above
+        # the original packages divide int32 tensors: a float32 quotient, NaN where nothing is above
         stability = float(np.float32(inner) / np.float32(outer)) if outer else float("nan")
         return MaskCrop(row, col, pixels, stability)
 
@@ -173,8 +173,8 @@ class Frame:
 def non_maximum_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the indices kept, best score first; ties in their given order.
 
-    The arithmetic is torchvision's: float32, boxes (x0, y0, x1, y1) without +1, and a box goes
-    when its IoU with a kept one is greater than the threshold.
+    The arithmetic is torchvision's: float32, boxes (N, 4) as (x0, y0, x1, y1) in px without +1,
+    and a box goes when its IoU with a kept one is greater than the threshold.
 
     Examples
     --------

@@ -152,7 +152,7 @@ class FastDecoder:
         }
 
     def coordinates(self, places: np.ndarray) -> Tensor:
-        """Put coordinates on the device, float64 where it has it, as the peers do."""
+        """Put coordinates (..., 2) in px on the device, float64 where it has it."""
         kind = torch.float32 if self.device.type == "mps" else torch.float64
         return torch.as_tensor(places, dtype=kind, device=self.device)
 
@@ -192,18 +192,22 @@ class FastDecoder:
                 queries = queries + among.small(placed, placed, queries)
             queries = layer.layer_norm1(queries)
             if index == 0:
-                looked = self._look_first(shared, queries + points, space)
+                looked = self._attend_to_shared_image(shared, queries + points, space)
             else:
-                looked = self._look(index, keys, queries + points, space, chunk)
+                looked = self._attend_to_image(index, keys, queries + points, space, chunk)
             queries = layer.layer_norm2(queries + looked)
             queries = layer.layer_norm3(queries + layer.mlp(queries))
-            self._answer(index, shared, keys, queries, queries + points, space, chunk)
-        queries = queries + self._look(len(self.layers), keys, queries + points, space, chunk)
+            self._attend_to_tokens(index, shared, keys, queries, queries + points, space, chunk)
+        queries = queries + self._attend_to_image(
+            len(self.layers), keys, queries + points, space, chunk
+        )
         queries = self.decoder.transformer.layer_norm_final_attn(queries)
         masks = queries[:, 1 : 1 + self.mask_tokens]
         return self.decoder.iou_prediction_head(queries[:, 0]), masks, keys
 
-    def _look_first(self, shared: Mapping[str, Tensor], placed: Tensor, space: Workspace) -> Tensor:
+    def _attend_to_shared_image(
+        self, shared: Mapping[str, Tensor], placed: Tensor, space: Workspace
+    ) -> Tensor:
         """Tokens attend to an image side that all prompts share, (B, T, channels)."""
         attention = self.to_image[0]
         batch, count, _ = placed.shape
@@ -216,7 +220,7 @@ class FastDecoder:
         seen = torch.bmm(weights, shared["first_values"])
         return attention.o(seen.transpose(0, 1).reshape(batch, count, -1))
 
-    def _look(
+    def _attend_to_image(
         self, index: int, keys: Tensor, placed: Tensor, space: Workspace, chunk: int
     ) -> Tensor:
         """Tokens attend to their own image side, (B, T, channels)."""
@@ -229,13 +233,15 @@ class FastDecoder:
         seen = torch.empty_like(moved)
         for start in range(0, batch, chunk):
             part = slice(start, min(start + chunk, batch))
-            scores, weights = self._scores(query[part], position, moved[part], keys[part], space)
+            scores, weights = self._attention_scores(
+                query[part], position, moved[part], keys[part], space
+            )
             torch.softmax(scores, dim=-1, out=weights)
             torch.bmm(weights, keys[part], out=seen[part])
         seen = seen.view(batch, heads, count, channels) @ attention.v_heads.transpose(1, 2)
         return attention.o(attention.join(seen) + attention.v.bias)
 
-    def _answer(
+    def _attend_to_tokens(
         self,
         index: int,
         shared: Mapping[str, Tensor],
@@ -259,7 +265,7 @@ class FastDecoder:
         for start in range(0, batch, chunk):
             part = slice(start, min(start + chunk, batch))
             size = part.stop - part.start
-            scores, weights = self._scores(
+            scores, weights = self._attention_scores(
                 key[part], position, None if index == 0 else moved[part], keys[part], space
             )
             shape = (size, heads, count, scores.shape[-1])
@@ -270,7 +276,7 @@ class FastDecoder:
             _layer_norm(total, norm, keys[part], space)
 
     @staticmethod
-    def _scores(
+    def _attention_scores(
         query: Tensor, position: Tensor, moved: Tensor | None, keys: Tensor, space: Workspace
     ) -> tuple[Tensor, Tensor]:
         """Attention scores (b, heads*T, P) of tokens with pixels, and room for the weights."""

@@ -22,7 +22,7 @@ _ORIGINAL_MEAN = (123.675, 116.28, 103.53)
 
 _ORIGINAL_STD = (58.395, 57.12, 57.375)
 
-_SURE = 1e-3  # a sketched pixel is 99.9% sure: logits of +-6.9
+_DOUBT = 1e-3  # a sketched pixel is 99.9% sure: logits of +-6.9
 
 
 def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -41,11 +41,11 @@ def resized(size: tuple[int, int], side: int) -> tuple[int, int]:
 class Preprocessing:
     """How pixels become the encoder's input.
 
-    Both peers resize with Pillow's antialiased bilinear filter to a long side of 1024 and pad
-    with zeros on the right and below; they differ in the rounding of the normalisation only
-    (below 1e-6): transformers scales to 0..1 first, the original package does not. With
-    torchvision installed, transformers resizes by torchvision instead of Pillow, which moves
-    single grey values by 1; that is not imitated.
+    segment-anything and transformers resize with Pillow's antialiased bilinear filter to a long
+    side of 1024 and pad with zeros on the right and below; they differ in the rounding of the
+    normalisation only (below 1e-6): transformers scales to 0..1 first, the original package does
+    not. With torchvision installed, transformers resizes by torchvision instead of Pillow, which
+    moves single grey values by 1; that is not imitated.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def sketch_logits(sketch: np.ndarray, frame: Frame) -> np.ndarray:
     covered = np.asarray(picture.resize((width, height), Pillow.Resampling.BOX))
     share = np.zeros((frame.low, frame.low), np.float32)
     share[:height, :width] = np.clip(covered, 0, 1)
-    share = np.clip(share, _SURE, 1 - _SURE)
+    share = np.clip(share, _DOUBT, 1 - _DOUBT)
     return np.log(share / (1 - share)).astype(np.float32)
 
 

@@ -201,11 +201,13 @@ class Sam:
                 dense = decoder.dense(logits)
                 shared = decoder.share(torch.as_tensor(shared["image"]), dense)
             sparse = decoder.sparse(
-                self._place(np.array(points, float).reshape(1, -1, 2), embedding, frame)
+                self._in_padded_square(np.array(points, float).reshape(1, -1, 2), embedding, frame)
                 if points
                 else None,
                 torch.tensor([labels], device=self.device) if points else None,
-                self._place(np.array(box, float).reshape(1, 2, 2), embedding, frame).flatten(1)
+                self._in_padded_square(
+                    np.array(box, float).reshape(1, 2, 2), embedding, frame
+                ).flatten(1)
                 if box is not None
                 else None,
             )
@@ -228,7 +230,7 @@ class Sam:
                 )
         return MaskSet(tuple(masks), embedding.shape)
 
-    def _place(self, xy: np.ndarray, embedding: Embedding, frame: Frame) -> torch.Tensor:
+    def _in_padded_square(self, xy: np.ndarray, embedding: Embedding, frame: Frame) -> torch.Tensor:
         """Full-image pixels (..., 2) -> pixels of the encoder's padded square."""
         height, width = frame.size
         moved = xy - np.array(embedding.window[:2], float)

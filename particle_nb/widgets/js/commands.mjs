@@ -1,7 +1,8 @@
 // What a person can tell the annotator to do, by button, key or pointer.
 
 import { aimOf } from "./foresight.mjs";
-import { thin } from "./geometry.mjs";
+import { measureText } from "./format.mjs";
+import { onImage, thin } from "./geometry.mjs";
 import { nextTarget, picked, scaledRadius, strokeMeaning } from "./hand.mjs";
 
 const OFFERED = {
@@ -14,12 +15,13 @@ const OFFERED = {
 export class Commands {
   constructor({ store, hand, camera, link, painter, foresight, notices, help }) {
     Object.assign(this, { store, hand, camera, link, painter, foresight, notices, help });
+    this.context = null; // the menu, which needs the commands first
   }
 
   // ------------------------------------------------------------------------------ the draft
 
   commit() {
-    if (this.hand.tool === "polygon" && this.hand.polygon.length) return this.closePolygon();
+    if (this.hand.corners && this.hand.polygon.length) return this.endCorners(this.hand.tool === "polygon");
     this.link.act({ action: "commit" });
   }
 
@@ -94,7 +96,33 @@ export class Commands {
     this.painter.paintTop();
   }
 
-  closePolygon() {
+  /** The corners are set: a polygon is closed, what is measured may be a line. */
+  endCorners(closed = true) {
+    if (this.hand.tool === "polygon") return this.#closePolygon();
+    this.hand.measure(closed);
+    this.#read();
+    this.painter.paintTop();
+  }
+
+  /** Say what is measured so far. */
+  #read() {
+    const { polygon, measured } = this.hand, { path, closed } = measured ?? { path: polygon, closed: false };
+    const text = measureText(path, closed, this.store.info.pixel);
+    if (text) this.notices.say(text);
+  }
+
+  /** One more corner at a position. */
+  corner(here) {
+    if (this.hand.corner(here, this.camera.view.scale) === "close") this.endCorners();
+    else this.cornered();
+  }
+
+  cornered() {
+    if (this.hand.tool === "measure") this.#read();
+    this.painter.paintTop();
+  }
+
+  #closePolygon() {
     const path = thin(this.hand.polygon, 0.25);
     this.hand.polygon = [];
     if (path.length < 3) this.notices.fail("A polygon needs three corners.");
@@ -116,17 +144,20 @@ export class Commands {
   finish(stroke, last) {
     const { hand, store } = this;
     const bench = { scale: this.camera.view.scale, radius: hand.radius, chosen: store.chosen, draft: store.draft };
-    const { act, aimed, say, pick, within, add } = strokeMeaning(stroke, last, bench);
+    const { act, aimed, say, pick, within, around, add } = strokeMeaning(stroke, last, bench);
     if (say) this.notices.say(say);
     else if (act) this.link.act(aimed ? { ...act, ...this.#aim() } : act);
     else if (pick) this.select(picked(store.chosen, store.pick(...pick)?.id, add));
-    else if (within) this.select([...new Set([...(add ? store.chosen : []), ...store.within(within)])]);
+    else if (within || around) {
+      const found = within ? store.within(within) : store.around(around);
+      this.select([...new Set([...(add ? store.chosen : []), ...found])]);
+    }
   }
 
   moveCross(dx, dy, step) {
     const { hand, camera } = this, { picture } = this.store;
     const [x0, y0, x1, y1] = camera.visible(), by = step / camera.view.scale;
-    const from = hand.cross || { x: (x0 + x1) / 2, y: (y0 + y1) / 2 };
+    const from = hand.cross ?? hand.crossed ?? { x: (x0 + x1) / 2, y: (y0 + y1) / 2 };
     hand.cross = {
       x: Math.min(Math.max(from.x + dx * by, 0), picture.width - 1),
       y: Math.min(Math.max(from.y + dy * by, 0), picture.height - 1),
@@ -144,20 +175,20 @@ export class Commands {
     const { hand, store } = this;
     if (!hand.cross) return this.commit();
     const { x, y } = hand.cross, here = [x, y];
+    hand.crossed = hand.cross;
     hand.cross = null;
     if (hand.tool === "point") return this.placePoint(x, y, hand.sign);
     if (hand.tool === "select") return this.select(picked([], store.pick(x, y)?.id, false));
     if (hand.tool === "brush" || hand.tool === "eraser") return this.finish({ kind: hand.tool, path: [here] }, here);
-    if (hand.tool === "polygon") hand.polygon.push(here);
-    else if (hand.mark) {
+    if (hand.corners) return this.corner(here);
+    if (hand.mark) {
       const first = hand.mark;
       hand.mark = null;
       return this.finish({ kind: hand.tool, path: [first, here] }, here);
-    } else {
-      // the other tools take two corners: the first Enter sets one, the second the other
-      hand.mark = here;
-      this.notices.say("first corner set; move the crosshair and press Enter again");
     }
+    // the other tools take two corners: the first Enter sets one, the second the other
+    hand.mark = here;
+    this.notices.say("first corner set; move the crosshair and press Enter again");
     this.painter.paintTop();
   }
 
@@ -204,6 +235,23 @@ export class Commands {
     this.notices.say(style.hideAll ? "all masks are hidden; V shows them again" : "all masks are shown");
     this.notices.showLegend();
     this.painter.paint();
+  }
+
+  copy() {
+    if (this.#anySelected()) this.link.request("copy", { ids: this.store.chosen });
+  }
+
+  /** Put what was copied at the cursor, or in the middle of what is seen. */
+  paste(spot = this.hand.cursor) {
+    const [x0, y0, x1, y1] = this.camera.visible();
+    const { x, y } = spot && onImage(spot, this.store.picture) ? spot : { x: (x0 + x1) / 2, y: (y0 + y1) / 2 };
+    this.link.request("paste", { x, y });
+  }
+
+  /** Copies a little aside, so that both are seen. */
+  duplicate() {
+    const by = Math.max(1, Math.round(12 / this.camera.view.scale));
+    if (this.#anySelected()) this.link.act({ action: "duplicate", ids: this.store.chosen, shift: [by, by] });
   }
 
   setField(field, value) {
@@ -255,5 +303,12 @@ export class Commands {
 
   toggleHelp(show) {
     this.help.toggle(show);
+  }
+
+  /** The menu of the keyboard: at the crosshair, else in the middle. */
+  menu() {
+    const { hand, camera } = this, { view, size } = camera;
+    const spot = hand.cross ?? camera.at({ left: 0, top: 0, ...size }, { clientX: size.width / 2, clientY: size.height / 2 });
+    this.context.open(spot, (spot.x + 0.5 - view.x) * view.scale, (spot.y + 0.5 - view.y) * view.scale);
   }
 }

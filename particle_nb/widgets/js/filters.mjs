@@ -42,14 +42,17 @@ export function thresholdText(value, area, step) {
   return area ? String(value) : value.toFixed(step < 0.01 ? 3 : 2);
 }
 
+const REST = 700; // milliseconds without a key after which what keys have moved is one action
+
 /** While a slider moves, the kernel tries the thresholds and says what would stay; one request is in
- *  flight. Letting go makes it an action. */
+ *  flight. Letting go makes it an action, one for a drag or for a row of keys. */
 export class FilterTrial {
   constructor({ store, link, changed }) {
     Object.assign(this, { store, link, changed });
     this.trying = null; // thresholds that are tried, null if those of the store hold
     this.wanted = null;
     this.busy = false;
+    this.resting = null;
   }
 
   get settings() {
@@ -65,7 +68,27 @@ export class FilterTrial {
     this.next();
   }
 
+  /** A key was pressed, more may follow: the action waits until they rest. */
+  rest() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.flush(), REST);
+  }
+
+  /** Make an action now of what keys have moved. */
+  flush() {
+    if (this.resting == null) return;
+    const settings = this.trying;
+    this.#awake();
+    if (settings) this.#end(settings);
+  }
+
+  #awake() {
+    clearTimeout(this.resting);
+    this.resting = null;
+  }
+
   #end(settings) {
+    this.#awake();
     this.wanted = null;
     const same = [...THRESHOLDS, ...CHOICES].every(([key]) => settings[key] === this.store.settings[key]);
     this.trying = same ? null : settings;
@@ -88,11 +111,12 @@ export class FilterTrial {
 
   /** The kernel says which thresholds hold. */
   settle() {
-    if (!this.wanted) this.trying = null;
+    if (!this.wanted && this.resting == null) this.trying = null;
   }
 
   /** Something failed: the sliders go back to what holds. */
   giveUp() {
+    this.#awake();
     if (!this.trying) return;
     this.trying = null;
     this.changed();
@@ -154,8 +178,15 @@ export class Filters {
   #slider([key, label, most, step, off], top) {
     const area = most === 0, high = area ? top : most;
     const range = { value: 0, low: 0, high, step: area ? high / 400 : step, text: () => "", attributes: { "data-filter": key } };
-    const node = slider(label, range, (position, end) =>
-      this.trial.change(key, sliderToThreshold(position, Number(node.input.max), area, off), end));
+    let keyed = false; // whether the slider is moved by keys
+    const node = slider(label, range, (position, end) => {
+      this.trial.change(key, sliderToThreshold(position, Number(node.input.max), area, off), end && !keyed);
+      if (end && keyed) this.trial.rest();
+      if (end) keyed = false;
+    });
+    node.addEventListener("keydown", () => { keyed = true; });
+    node.addEventListener("pointerdown", () => { keyed = false; });
+    node.addEventListener("focusout", () => this.trial.flush());
     node.gone = element("small", { class: "pnb-gone", title: "proposals that this threshold hides" });
     node.append(node.gone);
     return (this.inputs[key] = node);

@@ -1,5 +1,7 @@
 // Numbers as a person reads them.
 
+import { angleAt, enclosedArea, pathLength } from "./geometry.mjs";
+
 /** A round length for the scale bar: {length, pixels} at most `most` CSS pixels long. */
 export function scaleBar(pixelSize, scale, most) {
   const limit = (most / scale) * pixelSize, power = 10 ** Math.floor(Math.log10(limit));
@@ -43,4 +45,32 @@ export function placeText(spot, { width, height }, { pixel, grey: unit }, grey) 
   if (pixel) parts.push([spot.x, spot.y].map((v) => formatLength(v * pixel[0], pixel[1])).join(", "));
   parts.push(`grey ${grey(Math.round(spot.x), Math.round(spot.y))} ${unit}`);
   return parts.join("  ·  ");
+}
+
+/** An area in the square of the unit that leaves 1 to 10^6 before the point. */
+export function formatArea(value, unit) {
+  if (!Number.isFinite(value) || !(unit in POWERS)) return `${Number(value.toPrecision(4))} ${unit}²`;
+  const metres = value * 100 ** POWERS[unit];
+  let best = "pm";
+  for (const u of UNITS) if (metres >= 100 ** POWERS[u] * 0.9999995) best = u;
+  const shown = Number((value * 100 ** (POWERS[unit] - POWERS[best])).toPrecision(4));
+  return `${shown} ${best === "um" ? "µm" : best}²`;
+}
+
+/** What was measured along corners: length and direction of one line, length and last angle of
+ *  more, area and perimeter of a closed outline. `pixel` is [size, unit] or null. */
+export function measureText(path, closed, pixel) {
+  const [size, unit] = pixel || [1, "px"];
+  const both = (text, value, sign) => (pixel ? `${text} (${Number(value.toPrecision(4))} ${sign})` : text);
+  const length = (v) => both(formatLength(v * size, unit, 4), v, "px");
+  if (path.length < 2) return "";
+  if (closed) {
+    const area = enclosedArea(path), perimeter = pathLength([...path, path[0]]);
+    return `area ${both(formatArea(area * size * size, unit), area, "px²")}, perimeter ${length(perimeter)}`;
+  }
+  const text = `length ${length(pathLength(path))}`, [a, b, c] = path.slice(-3);
+  if (path.length > 2) return `${text}, angle ${angleAt(a, b, c).toFixed(1)}°`;
+  // as a person sees it: counter-clockwise from the right, of a line and not of an arrow
+  const turn = (Math.atan2(a[1] - b[1], b[0] - a[0]) * 180) / Math.PI;
+  return `${text}, ${((turn + 180) % 180).toFixed(1)}° to the horizontal`;
 }

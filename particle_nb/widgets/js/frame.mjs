@@ -6,7 +6,7 @@ const PAUSE = 150; // milliseconds without another width before the kernel hears
 
 export class Frame {
   constructor(el, parts) {
-    const { root, top, base, store, hand, camera, painter, link, notices, help, toolbar } = parts;
+    const { root, top, base, store, hand, camera, painter, link, notices, help, toolbar, menu } = parts;
     Object.assign(this, { el, root, top, store, hand, camera, painter, link, notices });
     this.stage = element("div", { class: "pnb-stage" }, base, top, notices.hud, notices.legend, notices.error, help.node);
     root.append(
@@ -16,6 +16,7 @@ export class Frame {
       element("div", { class: "pnb-main" },
         element("div", { class: "pnb-left" }, this.stage, notices.statusBar),
         panelOf(parts)),
+      menu.node,
       notices.live);
     el.append(root);
     this.observer = new ResizeObserver(() => this.resize());
@@ -27,7 +28,7 @@ export class Frame {
     this.observer.disconnect();
     clearTimeout(this.telling);
     this.screen?.removeEventListener("change", this.onScreen);
-    this.output?.classList.remove("pnb-output");
+    this.output?.classList.remove("pnb-output", "pnb-gone");
   }
 
   /** Another screen, or the browser's zoom: the cell may keep its size, its pixels do not. */
@@ -67,6 +68,12 @@ export class Frame {
     this.output?.classList.add("pnb-output");
   }
 
+  /** The kernel is gone: the strip of thumbnails stays to be seen, and takes no clicks. */
+  lost() {
+    this.root.dataset.kernel = "gone";
+    this.output?.classList.add("pnb-gone");
+  }
+
   /** The strip of thumbnails below is drawn by the kernel, which does not know the cell's width. */
   tellWidth() {
     const width = Math.round(this.root.clientWidth);
@@ -81,7 +88,7 @@ export class Frame {
 
   showCursor() {
     const { tool, space } = this.hand, round = tool === "brush" || tool === "eraser";
-    this.top.style.cursor = space ? "grab" : tool === "select" ? "default" : round ? "none" : "crosshair";
+    this.top.style.cursor = space ? "grab" : tool === "select" || tool === "lasso" ? "default" : round ? "none" : "crosshair";
   }
 
   showSelected() {

@@ -105,3 +105,30 @@ export function onImage({ x, y }, image) {
 export function boxOf(a, b) {
   return [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
 }
+
+/** Degrees between the arms from `b` to `a` and to `c`, 0 to 180; NaN where an arm has no length. */
+export function angleAt(a, b, c) {
+  const ux = a[0] - b[0], uy = a[1] - b[1], vx = c[0] - b[0], vy = c[1] - b[1];
+  if (!(ux || uy) || !(vx || vy)) return NaN;
+  return (Math.abs(Math.atan2(ux * vy - uy * vx, ux * vx + uy * vy)) * 180) / Math.PI;
+}
+
+/** The area inside corners in turn; where the outline crosses itself, parts cancel. */
+export function enclosedArea(path) {
+  let twice = 0;
+  path.forEach(([x, y], i) => {
+    const [u, v] = path[(i + 1) % path.length];
+    twice += x * v - u * y;
+  });
+  return Math.abs(twice) / 2;
+}
+
+/** Whether a position lies inside a drawn outline (even-odd rule). */
+export function insideOutline(path, x, y) {
+  let inside = false;
+  path.forEach(([ax, ay], i) => {
+    const [bx, by] = path[(i + 1) % path.length];
+    if (ay > y !== by > y && x < ax + ((y - ay) * (bx - ax)) / (by - ay)) inside = !inside;
+  });
+  return inside;
+}

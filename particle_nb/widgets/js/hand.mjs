@@ -17,9 +17,11 @@ export class Hand extends Signals {
     this.offered = "best"; // the same of the draft that is in the making
     this.radius = 12; // of brush and eraser, in image pixels
     this.stroke = null; // {kind, path, ...} while a button is held
-    this.polygon = []; // corners that are set
+    this.polygon = []; // corners that are set, of a polygon or of what is measured
+    this.measured = null; // {path, closed} that was measured last
     this.mark = null; // the first of two corners set by a key
     this.cross = null; // the crosshair of the arrow keys
+    this.crossed = null; // where Enter used it last: the arrows go on from there
     this.cursor = null; // where the pointer is
     this.preview = null; // the draft that a click would give
     this.asked = new Map(); // points that the kernel has not answered yet, by request
@@ -30,7 +32,8 @@ export class Hand extends Signals {
 
   take(tool) {
     this.tool = tool;
-    this.stroke = this.mark = this.preview = null;
+    this.crossed = null;
+    this.stroke = this.mark = this.preview = this.measured = null;
     this.polygon = [];
     this.emit("tool");
   }
@@ -62,37 +65,54 @@ export class Hand extends Signals {
 
   /** Let go of what was begun; whether there was anything. */
   drop() {
-    const any = !!(this.stroke || this.polygon.length || this.mark);
-    this.stroke = this.mark = null;
+    const any = !!(this.stroke || this.polygon.length || this.mark || this.measured);
+    this.stroke = this.mark = this.measured = null;
     this.polygon = [];
     return any;
   }
 
-  /** A button went down at a position: what that means, "point", "close" or null. */
+  /** A button went down at a position: what that means, "point", "corner", "close" or null. */
   press(spot, event, scale) {
     const here = [spot.x, spot.y];
-    this.preview = null;
+    this.preview = this.crossed = null;
     if (this.tool === "point") {
       this.stroke = { kind: "point", path: [here], negative: event.altKey || event.button === 2 };
       return "point";
     }
-    if (this.tool === "polygon") return this.#corner(here, event, scale);
+    if (this.corners) return this.#click(here, event, scale);
     this.stroke = { kind: this.tool, path: [here], add: event.shiftKey || event.ctrlKey || event.metaKey };
     return null;
   }
 
-  #corner(here, event, scale) {
+  /** Whether the tool sets corners. */
+  get corners() {
+    return this.tool === "polygon" || this.tool === "measure";
+  }
+
+  #click(here, event, scale) {
     if (event.detail > 1) return null;
-    const [first] = this.polygon, { clientX: x, clientY: y, timeStamp: at } = event;
-    if (this.polygon.length > 2 && Math.hypot(first[0] - here[0], first[1] - here[1]) * scale < NEAR) {
-      this.closed = { at, x, y };
-      return "close";
-    }
+    const { closed } = this, { clientX: x, clientY: y, timeStamp: at } = event;
     // the second half of a double click on the first corner begins no other polygon
-    const { closed } = this;
-    if (closed && at - closed.at < TWICE && Math.hypot(x - closed.x, y - closed.y) < NEAR) return null;
+    if (!this.polygon.length && closed && at - closed.at < TWICE && Math.hypot(x - closed.x, y - closed.y) < NEAR)
+      return null;
+    const means = this.corner(here, scale);
+    if (means === "close") this.closed = { at, x, y };
+    return means;
+  }
+
+  /** One more corner; "close" if it is the first one again, else "corner". */
+  corner(here, scale) {
+    const [first] = this.polygon;
+    if (this.polygon.length > 2 && Math.hypot(first[0] - here[0], first[1] - here[1]) * scale < NEAR) return "close";
+    this.measured = null;
     this.polygon.push(here);
-    return null;
+    return "corner";
+  }
+
+  /** The corners become what was measured, as a closed outline or as a line. */
+  measure(closed) {
+    this.measured = { path: this.polygon, closed };
+    this.polygon = [];
   }
 
   /** Label of the point that is being set. */
@@ -113,7 +133,7 @@ export function scaledRadius(radius, factor) {
 }
 
 /** What a stroke means that ends at `last`: {act, aimed} is an action (`aimed`: for a new draft),
- *  {pick} and {within} select, {say} is a word to the person. `bench` has scale, radius, chosen
+ *  {pick}, {within} and {around} select, {say} is a word to the person. `bench` has scale, radius, chosen
  *  (numbers of the selected) and draft. */
 export function strokeMeaning(stroke, last, { scale, radius, chosen, draft }) {
   const [first] = stroke.path, { add } = stroke;
@@ -124,6 +144,8 @@ export function strokeMeaning(stroke, last, { scale, radius, chosen, draft }) {
   switch (stroke.kind) {
     case "select":
       return across < 4 ? { pick: first, add } : { within: boxOf(first, last), add };
+    case "lasso":
+      return drawn < 10 ? { say: "draw around particles with the button held" } : { around: path, add };
     case "box":
       if (across < 4) return { say: "drag from one corner of the box to the other" };
       return { act: { action: "box", box: [...first, ...last] }, aimed: true };

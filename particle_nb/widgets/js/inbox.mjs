@@ -36,6 +36,10 @@ export class Inbox {
         return this.goTo(message.particle, message.left);
       case "kept":
         return this.kept(message);
+      case "copied": {
+        const many = message.count === 1 ? "1 particle" : `${message.count} particles`;
+        return this.notices.say(`${many} copied; Ctrl+V pastes at the cursor`);
+      }
       case "saved":
         return this.notices.say(`saved as ${message.path}`);
     }
@@ -51,11 +55,11 @@ export class Inbox {
   }
 
   lost() {
-    const { hand, foresight, probe, filters, painter, notices, root } = this;
+    const { hand, foresight, probe, filters, painter, notices, frame } = this;
     hand.asked.clear();
     foresight.busy = probe.busy = filters.trial.busy = false;
     painter.paintTop();
-    root.dataset.kernel = "gone";
+    frame.lost();
     notices.kernelGone();
   }
 
@@ -81,9 +85,12 @@ export class Inbox {
   }
 
   delta(message, buffers) {
-    const { store, hand, filters, appearance, notices, toolbar, texts, frame, painter, root } = this;
+    const { store, hand, filters, appearance, notices, list, texts, frame, painter, root } = this;
     const { added, selected, refined } = store.apply(message, buffers);
-    if (message.full) appearance.showColumns();
+    if (message.full) {
+      appearance.showColumns();
+      list.showColumns();
+    }
     if (message.draft !== undefined) hand.preview = null;
     if (message.settings) filters.trial.settle();
     if (message.select) store.select(message.select);

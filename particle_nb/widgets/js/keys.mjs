@@ -10,11 +10,15 @@ export const TOOLS = [
   ["brush", "Brush", "D", "Paint into the selected particle, the draft, or a new one; [ ] size"],
   ["eraser", "Eraser", "E", "Take away from the selected particle or the draft; [ ] size"],
   ["split", "Split", "X", "Draw one stroke across a particle"],
+  ["lasso", "Select by lasso", "O", "Draw around particles; Shift adds"],
+  ["measure", "Measure", "U", "Click corners: length, angle; Enter ends, a click on the first corner closes: area"],
 ];
 /** What `?` shows and the documentation has. */
 export const KEYS = [
-  ["S A B K P D E X", "tools: points, select, box, sketch, polygon, brush, eraser, split"],
-  ["click · Alt+click or right click", "point inside · point outside"],
+  ["S B K P D E X", "tools: points, box, sketch, polygon, brush, eraser, split"],
+  ["A · O · U", "tools: select · lasso · measure length, angle, area"],
+  ["click · Alt+click", "point inside · point outside (right click too, while a particle is in the making)"],
+  ["right click · Shift+F10", "menu of what lies there · at the crosshair"],
   ["T", "turn the sign of the next point"],
   ["N", "next candidate"],
   ["W", "offer first: best, whole particle, feature on its surface"],
@@ -23,7 +27,8 @@ export const KEYS = [
   ["Esc · Backspace", "discard the draft, the stroke or the selection · the last corner of a polygon"],
   ["R", "refine the selected particle"],
   ["G · F · Del", "merge · fill holes · delete the selected"],
-  ["Shift+click · Ctrl+A", "add to the selection · select all (tool A; drag draws a frame)"],
+  ["Shift+click · Ctrl+A", "add to the selection · select all (tool A; drag draws a frame), or all that are listed"],
+  ["Ctrl+C · Ctrl+V · Ctrl+D", "copy · paste at the cursor, in another annotator too · duplicate the selected"],
   ["[ ]", "smaller, larger brush"],
   ["V · L", "show or hide · lock or unlock the selected (V alone: all masks)"],
   ["Q", "next most doubtful particle"],
@@ -68,13 +73,16 @@ export const COMMANDS = {
   "]": ["scaleRadius", 1.25],
   " ": ["hold", true],
 };
-const WITH_CONTROL = { z: ["undo"], y: ["redo"], s: ["save"], a: ["selectAll"] };
+const WITH_CONTROL = {
+  z: ["undo"], y: ["redo"], s: ["save"], a: ["selectAll"], c: ["copy"], v: ["paste"], d: ["duplicate"],
+};
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The command of a key event, [name, ...arguments], or null where the key means nothing. */
 export function commandOf({ key, ctrlKey, metaKey, shiftKey, altKey }) {
   const low = key.toLowerCase();
   if (ctrlKey || metaKey) return low === "z" && shiftKey ? ["redo"] : WITH_CONTROL[low] ?? null;
+  if (key === "ContextMenu" || (key === "F10" && shiftKey)) return ["menu"];
   if (key in ARROWS) {
     const [dx, dy] = ARROWS[key];
     return altKey ? ["pan", -dx * 60, -dy * 60] : ["moveCross", dx, dy, shiftKey ? 1 : 8];
@@ -85,8 +93,8 @@ export function commandOf({ key, ctrlKey, metaKey, shiftKey, altKey }) {
 
 /** Keys of the widget. JupyterLab acts on keys that bubble: an unprotected "x" would delete the cell. */
 export class Keyboard {
-  constructor({ root, top, store, hand, toolbar, commands }) {
-    Object.assign(this, { top, store, toolbar, commands });
+  constructor({ root, top, store, hand, toolbar, list, commands }) {
+    Object.assign(this, { top, store, toolbar, list, commands });
     this.names = Object.keys(COMMANDS);
     root.addEventListener("keydown", (event) => {
       if (event.target === top || event.target.closest(".pnb-bar,.pnb-rows,.pnb-help")) this.press(event);
@@ -108,7 +116,8 @@ export class Keyboard {
     }
     const [name, ...more] = commandOf(event) ?? [];
     if (!name || (key in ARROWS && !this.store.picture)) return;
-    this.commands[name](...more);
+    if (name === "selectAll" && target.closest(".pnb-rows")) this.list.selectAll();
+    else this.commands[name](...more);
     event.preventDefault();
   }
 

@@ -1,5 +1,7 @@
 // Masks as they travel and as they are drawn: decoding, outlines, what lies under a point.
 
+import { insideOutline } from "./geometry.mjs";
+
 /** Bits packed row by row, first pixel in the highest bit -> one byte a pixel. */
 export function unpackBits(bytes, width, height) {
   const out = new Uint8Array(width * height);
@@ -165,5 +167,11 @@ export function smallestAt(particles, x, y) {
 /** The numbers of the particles that are seen and have their centre in a box. */
 export function centresIn(particles, [x0, y0, x1, y1]) {
   const inside = ({ visible, kept, centre: [x, y] }) => visible && kept && x >= x0 && x <= x1 && y >= y0 && y <= y1;
+  return [...particles].filter(inside).map((p) => p.id);
+}
+
+/** The same for a drawn outline. */
+export function centresAround(particles, path) {
+  const inside = ({ visible, kept, centre }) => visible && kept && insideOutline(path, ...centre);
   return [...particles].filter(inside).map((p) => p.id);
 }

@@ -129,6 +129,7 @@ export class Help {
   toggle(show = !this.shown) {
     if (!show && this.node.contains(document.activeElement)) this.top.focus({ preventScroll: true });
     this.node.hidden = !show;
+    if (show) this.node.focus({ preventScroll: true });
     this.turned(show);
   }
 }

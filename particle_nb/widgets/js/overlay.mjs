@@ -1,11 +1,12 @@
 // What lies over the masks: the draft, the preview, what the hand has begun, the scale bar.
 
-import { formatLength, scaleBar } from "./format.mjs";
+import { formatLength, measureText, scaleBar } from "./format.mjs";
 
 const DRAFT = "#56B4E9";
 const INSIDE = "#009E73";
 const OUTSIDE = "#D55E00";
 const BEGUN = "#F0E442";
+const FONT = "600 12px system-ui, sans-serif";
 
 /** Draws in image space: `hair` is the width of a thin line of the screen there. */
 class Pen {
@@ -80,7 +81,7 @@ export function drawOverlay(context, { store, hand, camera }) {
   const pen = new Pen(context, camera.view.scale);
   drawDraft(pen, store, hand);
   drawStroke(pen, hand);
-  drawPolygon(pen, hand);
+  drawCorners(pen, hand);
   if (hand.cursor && (hand.tool === "brush" || hand.tool === "eraser")) {
     const ring = new Path2D();
     ring.arc(hand.cursor.x + 0.5, hand.cursor.y + 0.5, hand.radius, 0, 7);
@@ -121,6 +122,7 @@ function drawStroke(pen, { stroke, radius }) {
     box: () => pen.outline(boxPath(...first, ...last), BEGUN, 1, [5, 4]),
     select: () => pen.outline(boxPath(...first, ...last), "#fff", 1, [5, 4]),
     sketch: () => pen.outline(linePath(path, true), BEGUN, 1.4),
+    lasso: () => pen.outline(linePath(path, true), "#fff", 1, [5, 4]),
     split: () => pen.outline(linePath(path), OUTSIDE, 1.6),
     brush: () => smear(DRAFT),
     eraser: () => smear(OUTSIDE),
@@ -128,14 +130,33 @@ function drawStroke(pen, { stroke, radius }) {
   draw?.();
 }
 
-function drawPolygon(pen, { polygon, cursor }) {
-  if (!polygon.length) return;
-  pen.outline(linePath([...polygon, ...(cursor ? [[cursor.x, cursor.y]] : [])]), BEGUN, 1.4);
-  const r = 3 / pen.scale;
-  for (const [x, y] of polygon) {
+function drawCorners(pen, { polygon, cursor, measured }) {
+  const corners = measured ? measured.path : polygon, r = 3 / pen.scale;
+  if (!corners.length) return;
+  const next = cursor && !measured ? [[cursor.x, cursor.y]] : [];
+  pen.outline(linePath([...corners, ...next], !!measured?.closed), BEGUN, 1.4);
+  for (const [x, y] of corners) {
     pen.context.fillStyle = "#fff";
     pen.context.fillRect(x + 0.5 - r, y + 0.5 - r, 2 * r, 2 * r);
   }
+}
+
+/** The reading of what is being or was measured, beside its last corner; drawn in CSS pixels. */
+export function drawReading(context, { view, size }, { tool, polygon, measured, cursor }, pixel) {
+  if (tool !== "measure") return;
+  const path = measured ? measured.path : [...polygon, ...(cursor ? [[cursor.x, cursor.y]] : [])];
+  const text = measureText(path, !!measured?.closed, pixel);
+  if (!text) return;
+  context.globalAlpha = 1;
+  context.font = FONT;
+  context.textAlign = "left";
+  const [x, y] = path[path.length - 1], wide = context.measureText(text).width + 12;
+  const left = Math.min((x + 0.5 - view.x) * view.scale + 12, size.width - wide - 4);
+  const low = Math.min(Math.max((y + 0.5 - view.y) * view.scale - 10, 24), size.height - 6);
+  context.fillStyle = "rgba(0,0,0,.72)";
+  context.fillRect(Math.max(left, 4), low - 16, wide, 22);
+  context.fillStyle = "#fff";
+  context.fillText(text, Math.max(left, 4) + 6, low);
 }
 
 /** Drawn in CSS pixels of the canvas; gives the bar's text. */
@@ -143,7 +164,7 @@ export function drawScaleBar(context, { view, size: canvas }, [pixel, unit]) {
   const { length, pixels } = scaleBar(pixel, view.scale, Math.min(160, canvas.width / 4));
   const x = canvas.width - pixels - 14, y = canvas.height - 14, text = formatLength(length, unit);
   context.globalAlpha = 1;
-  context.font = "600 12px var(--jp-ui-font-family, system-ui), sans-serif";
+  context.font = FONT;
   context.textAlign = "center";
   const wide = Math.max(pixels, context.measureText(text).width);
   context.fillStyle = "rgba(0,0,0,.6)";

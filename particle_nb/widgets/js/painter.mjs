@@ -1,7 +1,7 @@
 // Two canvases: the image with its masks below, what the hand does above. Drawn once a frame.
 
 import { visibleBox } from "./geometry.mjs";
-import { drawOverlay, drawScaleBar } from "./overlay.mjs";
+import { drawOverlay, drawReading, drawScaleBar } from "./overlay.mjs";
 
 export class Painter {
   constructor({ root, base, top, store, camera, hand, palette }) {
@@ -169,6 +169,8 @@ export class Painter {
     this.toImageSpace(context);
     drawOverlay(context, this);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.root.dataset.scaleBar = drawScaleBar(context, this.camera, this.store.info.pixel || [1, "px"]);
+    const { pixel } = this.store.info;
+    drawReading(context, this.camera, this.hand, pixel);
+    this.root.dataset.scaleBar = drawScaleBar(context, this.camera, pixel || [1, "px"]);
   }
 }

@@ -13,9 +13,21 @@ export class Pointer {
     on("pointercancel", () => this.cancel());
     on("pointerleave", () => this.leave());
     on("dblclick", (e) => this.twice(e));
-    on("contextmenu", (e) => e.preventDefault());
+    on("contextmenu", (e) => this.menu(e));
     on("wheel", (e) => this.wheel(e), { passive: false });
     on("blur", () => { hand.space = false; });
+  }
+
+  get #pointing() {
+    return this.hand.tool === "point" && !!this.store.draft;
+  }
+
+  menu(event) {
+    event.preventDefault();
+    if (this.#pointing || !this.store.picture) return;
+    const rect = this.top.getBoundingClientRect(), { width, height } = this.camera.size;
+    const x = ((event.clientX - rect.left) * width) / rect.width, y = ((event.clientY - rect.top) * height) / rect.height;
+    this.commands.context.open(this.at(event), x, y);
   }
 
   at(event) {
@@ -24,7 +36,7 @@ export class Pointer {
 
   down(event) {
     const { hand, foresight } = this;
-    if (!this.store.picture) return;
+    if (!this.store.picture || this.commands.context.dismiss()) return event.preventDefault();
     this.top.focus({ preventScroll: true });
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();
@@ -34,10 +46,12 @@ export class Pointer {
       hand.drag = { x: event.clientX, y: event.clientY };
       return;
     }
-    if (event.button !== 0 && event.button !== 2) return;
+    // the right button opens a menu, but sets points while a particle is in the making
+    if (event.button !== 0 && !(event.button === 2 && this.#pointing)) return;
     const means = hand.press(spot, event, this.camera.view.scale);
     if (means === "point") foresight.hold(spot, hand.label(hand.stroke));
-    if (means === "close") return this.commands.closePolygon();
+    if (means === "close") return this.commands.endCorners();
+    if (means === "corner") return this.commands.cornered();
     this.painter.paintTop();
   }
 
@@ -94,7 +108,7 @@ export class Pointer {
   }
 
   twice(event) {
-    if (this.hand.tool === "polygon" && this.hand.polygon.length) this.commands.closePolygon();
+    if (this.hand.corners && this.hand.polygon.length) this.commands.endCorners(this.hand.tool === "polygon");
     event.preventDefault();
   }
 

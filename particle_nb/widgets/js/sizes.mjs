@@ -32,8 +32,8 @@ export function stepBin(bins, i, key) {
 }
 
 export class Sizes {
-  constructor({ root, store, commands, changed }) {
-    Object.assign(this, { root, store, commands });
+  constructor({ root, store, commands, changed, leave }) {
+    Object.assign(this, { root, store, commands, leave });
     this.weight = 3; // 3: by volume, 0: by number
     this.at = 0; // the bar that is a stop of the Tab key
     this.numbers = element("div", { class: "pnb-numbers" });
@@ -49,16 +49,21 @@ export class Sizes {
   }
 
   show() {
-    const { summary } = this.store, percentiles = summary.sizes[this.weight]?.percentiles;
-    const number = (name, value, title) => element("div", { title }, element("span", {}, name), element("b", {}, value));
+    const { summary } = this.store, shown = summary.sizes[this.weight], percentiles = shown?.percentiles;
+    const number = (name, value, title, range = "") => element("div", { title },
+      element("span", {}, name), element("b", {}, value), range ? element("small", { class: "pnb-range" }, range) : null);
     const size = (v) => (v == null ? "–" : formatLength(v, summary.unit));
     this.numbers.replaceChildren(
       number("particles", summary.count, "committed particles that pass the filter"),
       number("hidden", summary.hidden, "particles that the filter hides"),
       number("coverage", `${(100 * summary.coverage).toFixed(1)} %`, "share of the image covered by particles"),
-      number("D10", size(percentiles?.[0]), "10th percentile of x_A"),
-      number("D50", size(percentiles?.[1]), "median of x_A"),
-      number("D90", size(percentiles?.[2]), "90th percentile of x_A"));
+      ...[["D10", "10th percentile"], ["D50", "median"], ["D90", "90th percentile"]].map(([name, words], i) => {
+        const limits = shown?.intervals?.[i], doubt = shown?.doubts?.[i] ?? "";
+        const star = doubt ? " *" : "", why = doubt ? `. * ${doubt}` : "";
+        const range = limits ? `${size(limits[0])} to ${size(limits[1])}${star}` : "";
+        const about = limits ? `. 95 % interval; in it: ${summary.holds}; not in it: ${summary.lacks}` : "";
+        return number(name, size(percentiles?.[i]), `${words} of x_A${about}${why}`, range);
+      }));
     this.root.dataset.d50 = percentiles?.[1] ?? "";
     this.showPlot();
   }
@@ -66,6 +71,7 @@ export class Sizes {
   showPlot() {
     const { summary, columns, particles } = this.store, heights = summary.sizes[this.weight]?.heights;
     if (!heights?.length) {
+      if (this.plot.contains(document.activeElement)) this.leave();
       const text = svg("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle", class: "pnb-axis" }, "no particle yet");
       return this.plot.replaceChildren(text);
     }
@@ -76,7 +82,9 @@ export class Sizes {
     this.at = nearestFull(this.bins, focused ? Number(document.activeElement.dataset.bin) : this.at);
     const bars = heights.map((_, i) => this.#bar(i, heights));
     this.plot.replaceChildren(...bars, ...this.#curve(heights), ...this.#axis(heights.length));
-    if (focused) (this.plot.querySelector(`[data-bin="${this.at}"]`) || this.plot).focus({ preventScroll: true });
+    const bar = focused && this.plot.querySelector(`[data-bin="${this.at}"]`);
+    if (bar) bar.focus({ preventScroll: true });
+    else if (focused) this.leave();
   }
 
   #bar(i, heights) {

@@ -1,6 +1,6 @@
 // What the kernel said last, and what is selected of it. No document here, and no drawing.
 
-import { centresIn, readMask, smallestAt } from "./masks.mjs";
+import { centresAround, centresIn, readMask, smallestAt } from "./masks.mjs";
 import { Signals } from "./signals.mjs";
 
 /** Emits "selection" when another one is made. */
@@ -110,6 +110,10 @@ export class Store extends Signals {
 
   within(box) {
     return centresIn(this.particles.values(), box);
+  }
+
+  around(path) {
+    return centresAround(this.particles.values(), path);
   }
 
   /** What all the selected have in common in a field, or an empty text. */

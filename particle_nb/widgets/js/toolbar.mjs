@@ -10,7 +10,7 @@ export class Toolbar {
     Object.assign(this, { top, store, hand });
     this.buttons = {};
     const make = (name, label, key, run, more = {}) => (this.buttons[name] = this.#button(name, label, key, run, more));
-    const group = (...children) => element("div", { class: "pnb-group", role: "group" }, ...children);
+    const group = (label, ...children) => element("div", { class: "pnb-group", role: "group", "aria-label": label }, ...children);
     const on = (action) => () => commands.onSelected(action);
     this.sign = element("button", {
       type: "button", class: "pnb-button pnb-sign", title: "Sign of the next point (T)",
@@ -27,29 +27,29 @@ export class Toolbar {
     }, ...[["best", "best"], ["whole", "whole particle"], ["feature", "feature on it"]]
       .map(([value, text]) => element("option", { value }, text)));
     this.node = element("div", { class: "pnb-bar", role: "toolbar", "aria-label": "Annotation tools" },
-      group(...TOOLS.map(([name, label, key]) => make(name, label, key, () => commands.take(name), { "aria-pressed": "false" }))),
-      group(this.sign, this.target, make("next", "Next candidate", "N", () => commands.nextCandidate())),
-      group(
+      group("tools", ...TOOLS.map(([name, label, key]) => make(name, label, key, () => commands.take(name), { "aria-pressed": "false" }))),
+      group("prompt", this.sign, this.target, make("next", "Next candidate", "N", () => commands.nextCandidate())),
+      group("draft",
         make("commit", "Commit the particle", "C", () => commands.commit()),
         make("cancel", "Discard the draft", "Escape", () => commands.cancel())),
-      group(
+      group("selected particles",
         make("refine", "Refine the selected particle", "R", () => commands.refine()),
         make("merge", "Merge the selected", "G", on("merge")),
         make("fill", "Fill holes of the selected", "F", on("fill")),
         make("remove", "Delete the selected", "Delete", on("delete"))),
-      group(
+      group("review",
         make("doubt", "Next most doubtful particle", "Q", () => commands.doubtful()),
         make("accept", "Accept it", "Y", () => commands.judge("accept"))),
-      group(
+      group("history",
         make("undo", "Undo", "Control+Z", () => commands.undo()),
         make("redo", "Redo", "Control+Shift+Z", () => commands.redo())),
       element("div", { class: "pnb-group pnb-radius-group" }, this.radius),
       element("div", { class: "pnb-space" }),
-      group(
+      group("view and file",
         make("hover", "Hover preview", "H", () => commands.togglePreview(), { "aria-pressed": "true" }),
         make("fit", "Fit the image", "0", () => commands.fit()),
         make("save", "Save", "Control+S", () => commands.save()),
-        make("help", "Keys", "?", () => commands.toggleHelp(), { "aria-expanded": "false" })));
+        make("help", "Keys", "?", null, { "aria-expanded": "false", onclick: () => commands.toggleHelp() })));
     this.node.addEventListener("focusin", (event) => this.rove(event.target));
     help.turned = (shown) => this.buttons.help.setAttribute("aria-expanded", String(shown));
     foresight.turned = (on) => this.buttons.hover.setAttribute("aria-pressed", String(on));

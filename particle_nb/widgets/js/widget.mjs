@@ -15,6 +15,7 @@ import { Hand } from "./hand.mjs";
 import { Inbox } from "./inbox.mjs";
 import { Keyboard, TOOLS } from "./keys.mjs";
 import { Link } from "./link.mjs";
+import { Menu } from "./menu.mjs";
 import { Help, Notices } from "./notices.mjs";
 import { Painter } from "./painter.mjs";
 import { ParticleList, Texts } from "./particles.mjs";
@@ -47,15 +48,19 @@ class Widget {
       receive: (...all) => this.inbox.receive(...all),
       lost: () => this.inbox.lost(),
       slow: (kind) => this.notices.slow(kind),
-      sent: (kind) => { if (["do", "undo", "redo", "save"].includes(kind)) this.notices.forgive(); },
+      sent: (kind) => this.#before(kind),
     });
     this.prefix = this.link.prefix;
     this.foresight = new Foresight(this);
     this.probe = new Probe({ store: this.store, hand: this.hand, link: this.link, show: () => this.notices.showPlace() });
     this.notices.greyOf = (x, y) => this.probe.text(x, y);
     this.commands = new Commands(this);
+    this.menu = new Menu(this);
     this.toolbar = new Toolbar(this);
-    this.sizes = new Sizes({ root: this.root, store: this.store, commands: this.commands, changed: () => this.inbox.panel() });
+    this.sizes = new Sizes({
+      root: this.root, store: this.store, commands: this.commands, changed: () => this.inbox.panel(),
+      leave: () => this.list.rows.focus({ preventScroll: true }),
+    });
     this.list = new ParticleList(this);
     this.texts = new Texts(this);
     this.filters = new Filters(this);
@@ -85,6 +90,13 @@ class Widget {
     });
   }
 
+  /** A request is on its way: what was done before goes first, and an old error goes. */
+  #before(kind) {
+    if (!["do", "undo", "redo", "save", "paste"].includes(kind)) return;
+    this.notices.forgive();
+    this.filters.trial.flush();
+  }
+
   #showSelection() {
     const { store, notices } = this, { only } = store, many = store.selection.size;
     this.frame.showSelected();
@@ -98,6 +110,7 @@ class Widget {
   }
 
   destroy() {
+    this.filters.trial.flush();
     this.link.close();
     this.frame.close();
     this.painter.close();

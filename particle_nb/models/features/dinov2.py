@@ -34,9 +34,13 @@ class PatchFeatures:
     ----------
     name, digest : str
         Source and digest of the weights.
+    licence : str
+        That of the published weights.
     side : int
         Side of the model's input in pixels.
     """
+
+    licence = "Apache-2.0"
 
     def __init__(
         self, model: Any, name: str, digest: str, side: int, norm: tuple[Any, Any]
@@ -49,6 +53,11 @@ class PatchFeatures:
     def width(self) -> int:
         """Length D of a vector."""
         return int(self.model.config.hidden_size)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of every column."""
+        return tuple(f"dinov2.{i}" for i in range(self.width))
 
     def extract(self, image: Image, masks: MaskSet) -> np.ndarray:
         """Return one vector per mask, float32 (N, D).
