@@ -9,7 +9,8 @@ from scipy import ndimage
 from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.grey_edges import to_grey_edges
 from particle_nb.core.image import Image
-from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.masks import Mask, MaskSet, Prompt
+from particle_nb.session import Session
 
 
 def sphere(size: float, blur: float, sign: int = 1) -> tuple[Image, np.ndarray]:
@@ -61,3 +62,17 @@ def test_other_frames_and_things_are_refused() -> None:
         to_grey_edges(disc, Image(np.zeros((8, 8), np.uint8)))
     with pytest.raises(DataError, match="MaskSet"):
         to_grey_edges([disc[0]], Image(np.zeros((9, 9), np.uint8)))  # type: ignore[arg-type]
+
+
+def test_a_session_gives_either_outline() -> None:
+    """The classical segmenter cuts at Otsu's threshold; at the grey edge the ball has its size."""
+    image, _ = sphere(81.0, 0.6)
+    session = Session("classical")
+    plain = session.propose(image, progress=False)
+    edge = session.propose(image, progress=False, outline="edge")
+    assert len(plain) == len(edge) == 1
+    assert np.sqrt(4 * edge[0].area / np.pi) == pytest.approx(81.0, rel=0.01)
+    clicked = session.predict(image, Prompt(points=((60.0, 60.0),)), outline="edge")
+    assert np.sqrt(4 * clicked[0].area / np.pi) == pytest.approx(81.0, rel=0.01)
+    with pytest.raises(DataError, match="annotators"):
+        session.propose(image, outline="true")
