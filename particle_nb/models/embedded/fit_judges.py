@@ -40,7 +40,7 @@ from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.segmenter import load, view_scales
 from particle_nb.models.embedded.settling import Level
 from particle_nb.models.embedded.training_fields import FAMILIES, draw_field
-from training.segmenter.data import is_validation, normalise
+from training.segmenter.data import compact, is_validation, normalise
 from training.segmenter.scenes import random_settings
 
 log = logging.getLogger("particle_nb.fit_judges")
@@ -71,11 +71,30 @@ def pictures(folder: Path, drawings: int, scenes: int, seed: int) -> Iterator[Pi
         for number in range(drawings):
             _, (grey, labels) = draw_field(np.random.default_rng([seed, number, 1]), family)
             yield family, grey, labels.astype(np.int64)
+    yield from dense_drawings(2 * drawings, seed)
     for number in range(scenes):
         own = np.random.default_rng([seed, number, 2])
         made = scene(random_settings(own), own)
         grey = next(iter(made.detectors.values()))
         yield "scene", grey, made.primaries.astype(np.int64)
+
+
+def dense_drawings(count: int, seed: int) -> Iterator[Picture]:
+    """Crops of drawings full of small particles, which the others have too few of."""
+    made = number = 0
+    while made < count:
+        rng = np.random.default_rng([seed, number, 3])
+        family = ("field", "field", "squares", "primaries")[number % 4]
+        number += 1
+        _, (grey, labels) = draw_field(rng, family)
+        x, y = rng.integers(0, grey.shape[1] - 256), rng.integers(0, grey.shape[0] - 224)
+        grey, labels = grey[y : y + 224, x : x + 256], compact(labels[y : y + 224, x : x + 256])
+        sizes = np.sqrt(4 / np.pi * np.bincount(labels.ravel())[1:])
+        few = len(sizes) < 20 or (labels > 0).mean() < 0.3
+        if few or (np.median(sizes) > 22 and rng.random() < 0.7):
+            continue
+        made += 1
+        yield "dense", np.ascontiguousarray(grey), labels.astype(np.int64)
 
 
 def scales_for(grey: np.ndarray, labels: np.ndarray) -> list[float]:
@@ -321,10 +340,10 @@ def main(argv: list[str] | None = None) -> None:
     rest = (picture for n, picture in enumerate(rest) if n % (2 * args.every) == 1)
     settled, shown, *_ = late_judges(network, rest, joining, particle)
     judges = {"joining": joining, "particle": particle, "settled": settled, "asked": shown}
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, judge in judges.items():
         arrays |= judge.stored(name)
-    np.savez(args.out, **arrays)  # type: ignore[arg-type]
+    np.savez(args.out, **arrays)
     log.info("written")
 
 

@@ -211,7 +211,8 @@ class EmbeddedSegmenter:
         """Views of a whole image at full resolution, and at ever coarser ones, finest first."""
         height, width = image.shape
         part = self._normalised(image, (0, 0, width, height))
-        views, scale = [], 1.0
+        views: list[View] = []
+        scale = 1.0
         while not views or max(height, width) * scale >= COARSEST_SIDE:
             views.append(view_of(self.network, part, scale, (0.0, 0.0)))
             scale *= 0.5
