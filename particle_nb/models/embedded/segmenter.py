@@ -160,7 +160,7 @@ class EmbeddedSegmenter:
         if self.judges is None:
             raise ModelError(
                 f"the weights {self.name} ({self.digest}) lack the judges of the automatic mode; "
-                "fit them with `python -m particle_nb.models.embedded.fit_judges`."
+                "fit them with `python -m training.segmenter.fit_judges`."
             )
         height, width = image.shape
         with torch.inference_mode():

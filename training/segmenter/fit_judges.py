@@ -1,6 +1,6 @@
 """Fit the judges of the one-pass decoding on training images and on drawings made afresh.
 
-    python -m particle_nb.models.embedded.fit_judges --data DIR --weights FILE --out judges.npz
+    python -m training.segmenter.fit_judges --data DIR --weights FILE --out judges.npz
 
 The judge of joining sees every pair of pieces that touch, while pieces are joined by the truth; the
 judge of particles sees what the finished joining proposes, so its false examples are the automatic
@@ -39,8 +39,8 @@ from particle_nb.models.embedded.one_pass import (
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.segmenter import load, view_scales
 from particle_nb.models.embedded.settling import Level
-from particle_nb.models.embedded.training_fields import FAMILIES, draw_field
 from training.segmenter.data import compact, is_validation, normalise
+from training.segmenter.fields import FAMILIES, draw_field
 from training.segmenter.scenes import random_settings
 
 log = logging.getLogger("particle_nb.fit_judges")

@@ -1,6 +1,6 @@
 """Draw the kinds of pictures that the renderer lacks: dense fields, dots, grain, nets, nothing.
 
-    python -m particle_nb.models.embedded.training_fields --out DIR --count 800 --seed 3
+    python -m training.segmenter.fields --out DIR --count 800 --seed 3
 
 Plain drawings, milliseconds each, saved as <seed>_<number>_<family>.npz with `image` (uint8) and
 `labels` (uint16). The same seed gives the same files. What is no particle carries no label: the
