@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -340,7 +341,7 @@ def main(argv: list[str] | None = None) -> None:
     rest = (picture for n, picture in enumerate(rest) if n % (2 * args.every) == 1)
     settled, shown, *_ = late_judges(network, rest, joining, particle)
     judges = {"joining": joining, "particle": particle, "settled": settled, "asked": shown}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for name, judge in judges.items():
         arrays |= judge.stored(name)
     np.savez(args.out, **arrays)
