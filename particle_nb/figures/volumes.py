@@ -17,7 +17,7 @@ from skimage.measure import marching_cubes
 from particle_nb.core.errors import DataError
 from particle_nb.core.volume import Volume, as_volume, chord_lengths
 from particle_nb.core.volume import two_point as two_point_table
-from particle_nb.figures.style import INK, PALETTE, instance_colours, layout, unit_text
+from particle_nb.figures.style import INK, PALETTE, instance_colours, layout, number, unit_text
 
 #: Slices that a slider can show, and triangles of a view: a few megabytes of figure.
 _POSITIONS, _TRIANGLES = 64, 200_000
@@ -143,7 +143,7 @@ def slices(volume: Any, *, title: str | None = None) -> go.Figure:
             }
             for index, side in lines[across]:
                 changes |= {f"shapes[{index}].{side}{end}": place for end in (0, 1)}
-            steps.append({"method": "relayout", "args": [changes], "label": f"{place:.4g}"})
+            steps.append({"method": "relayout", "args": [changes], "label": number(place)})
         domain = fig.layout[f"xaxis{column + 1 if column else ''}"].domain
         sliders.append(
             {
@@ -176,7 +176,7 @@ def slices(volume: Any, *, title: str | None = None) -> go.Figure:
 
 
 def _title(volume: Volume) -> str:
-    size = " × ".join(f"{n * volume.voxel:.4g}" for n in volume.shape)
+    size = " × ".join(number(n * volume.voxel) for n in volume.shape)
     return f"{size} {unit_text(volume.unit)}, {' × '.join(str(n) for n in volume.shape)} voxels"
 
 
@@ -190,7 +190,7 @@ def _slice_uri(volume: Volume, across: str, position: int, palette: list[int]) -
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def solids(volume: Any, style: str = "surface", *, title: str | None = None) -> go.Figure:
+def solids(volume: Any, style: str = "voxels", *, title: str | None = None) -> go.Figure:
     """Draw the phases of a volume in space; a click on the legend takes a phase away.
 
     Parameters
@@ -198,8 +198,8 @@ def solids(volume: Any, style: str = "surface", *, title: str | None = None) -> 
     volume : Volume or integer array (D, H, W)
         Drawn with every k-th voxel, so that the view has at most 200,000 triangles; the title says
         k. The most abundant phase is hidden at first.
-    style : "surface" or "voxels"
-        Smoothed surfaces, or the faces of the voxels.
+    style : "voxels" or "surface"
+        The faces of the voxels, or smoothed surfaces that hold as much volume.
 
     Raises
     ------
@@ -275,8 +275,10 @@ def _surface_mesh(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Surface of a phase, closed at the frame, in voxel edges from the corner."""
     if not inside.any():
         return np.empty((0, 3)), np.empty((0, 3), int)
-    smooth = ndimage.gaussian_filter(inside.astype(np.float32), 0.7, mode="nearest")
-    corners, triangles, _, _ = marching_cubes(np.pad(smooth, 1), 0.5)
+    smooth = ndimage.gaussian_filter(inside.astype(np.float32), 0.6, mode="nearest")
+    # at one half thin phases would vanish; at this level the phase keeps its fraction
+    level = float(np.clip(np.quantile(smooth, 1 - inside.mean()), 0.1, 0.9))
+    corners, triangles, _, _ = marching_cubes(np.pad(smooth, 1), level)
     return np.clip(corners - 0.5, 0, inside.shape), triangles
 
 
@@ -291,7 +293,7 @@ def _voxel_mesh(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             # the face lies on the far side of `at` along its axis; the frame of zeros is one voxel
             at = at - np.array([0 if a == axis else 1 for a in range(3)])
             one, other = np.eye(3, dtype=int)[[(axis + 1) % 3, (axis + 2) % 3]]
-            if sign == 1:
+            if sign == -1:
                 one, other = other, one
             squares.append(at[:, None, :] + np.stack([0 * one, one, one + other, other]))
     corners = np.concatenate(squares).reshape(-1, 3)

@@ -26,7 +26,8 @@ class MicrostructureSettings:
     Parameters
     ----------
     transport_axes : str
-        Axes along which diffusion is solved, any of ``"zyx"``; ``""`` leaves it out.
+        Axes along which diffusion is solved, any of ``"zyx"``; ``""`` leaves it out. Each phase
+        and axis of 256 x 256 x 256 voxels takes 10 to 25 s.
     transport : TransportSettings
         Its `periodic` is that of the whole table.
     error : float
@@ -41,11 +42,11 @@ class MicrostructureSettings:
 
     Examples
     --------
-    >>> MicrostructureSettings(transport_axes="z").level
+    >>> MicrostructureSettings(transport_axes="zyx").level
     0.95
     """
 
-    transport_axes: str = "zyx"
+    transport_axes: str = "z"
     transport: TransportSettings = field(default_factory=TransportSettings)
     error: float = 0.05
     level: float = 0.95
@@ -98,7 +99,8 @@ def microstructure(
     Examples
     --------
     >>> layers = np.zeros((12, 12, 12), int); layers[:, ::2] = 1
-    >>> table = microstructure(Volume(layers, names=("pore", "solid")))
+    >>> settings = MicrostructureSettings(transport_axes="zy")
+    >>> table = microstructure(Volume(layers, names=("pore", "solid")), settings)
     >>> table.loc[1, ["name", "fraction", "tortuosity_factor_z", "tortuosity_factor_y"]].tolist()
     ['solid', 0.5, 1.0, inf]
     """
