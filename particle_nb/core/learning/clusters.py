@@ -129,7 +129,10 @@ def separation(
     except (TypeError, ValueError):
         raise DataError(f"rng is a Generator or a seed (0, 1, ...), not {rng!r}.") from None
     values, usable = _standardised(features)
-    names = np.array([_name(name) for name in classes], object)
+    try:
+        names = np.array([_name(name) for name in classes], object)
+    except TypeError:
+        raise DataError(f"classes are names, one each, not {type(classes).__name__}.") from None
     if len(names) != len(values):
         raise DataError(f"{len(names)} classes for {len(values)} particles; give one each.")
     kept = usable & (names != "") & (names != UNKNOWN)

@@ -84,8 +84,14 @@ class FeatureTable:
     images: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, np.float32)
-        names, images = tuple(map(str, self.names)), tuple(map(str, self.images))
+        try:
+            values = np.array(self.values, np.float32)
+            names, images = tuple(map(str, self.names)), tuple(map(str, self.images))
+        except (TypeError, ValueError):
+            raise DataError(
+                "a FeatureTable takes numbers (N, D) and a sequence of D names, not "
+                f"{type(self.values).__name__} and {type(self.names).__name__}."
+            ) from None
         if values.ndim != 2 or values.shape[1] != len(names):
             raise DataError(f"{values.shape} values do not go with {len(names)} names of columns.")
         if len(set(names)) < len(names):
@@ -176,7 +182,7 @@ class FeatureTable:
         >>> FeatureTable.join([one, one]).shape
         (4, 2)
         """
-        found = list(tables)
+        found = list(tables) if isinstance(tables, Iterable) else []
         if not found or not all(isinstance(table, cls) for table in found):
             raise DataError("join takes FeatureTables as session.features gives, one at least.")
         for table in found[1:]:

@@ -162,7 +162,12 @@ def class_geometry(
         if "class" not in table:
             raise DataError("the table has no column 'class'; use that of ShapeClassifier.predict.")
         table = table["class"]
-    names = ["" if not isinstance(name, str) else name for name in table]
+    try:
+        names = ["" if not isinstance(name, str) else name for name in table]
+    except TypeError:
+        raise DataError(
+            f"classes are a table with a column 'class' or names, not {type(table).__name__}."
+        ) from None
     if len(names) != len(masks):
         raise DataError(f"{len(names)} classes for {len(masks)} masks; give one each.")
     unit, pixel = choose_unit(calibration, unit)
