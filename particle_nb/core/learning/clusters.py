@@ -170,8 +170,7 @@ def separation(
 
 
 def _name(value: Any) -> str:
-    nothing = value is None or (isinstance(value, float) and value != value)
-    return "" if nothing else str(value)
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
 def _grouped(groups: Sequence[Any] | None, count: int) -> np.ndarray | None:
