@@ -91,7 +91,7 @@ def representativity(
     --------
     >>> grains = np.random.default_rng(0).integers(0, 2, (32, 32, 32))
     >>> representativity(grains)["fraction_relative_sd"].round(3).tolist()
-    [0.006, 0.006]
+    [0.005, 0.005]
     """
     volume = as_volume(volume)
     check_number("error", error, 1e-4, 1)
@@ -113,7 +113,7 @@ def rows_of(volume: Volume, found: Radial, error: float, level: float) -> list[d
     rows = []
     slabs = _slabs(volume)
     for place, fraction in enumerate(volume.fractions.values()):
-        share = integral_range(found, fraction, found.probability[place], size, dimensions)
+        share = integral_range(found, place, fraction, size, dimensions)
         flag = ""
         if fraction in (0.0, 1.0):
             flag = "one phase"
@@ -160,10 +160,8 @@ def _row(
     }
 
 
-def integral_range(
-    found: Radial, fraction: float, probability: np.ndarray, size: int, dimensions: int
-) -> Range:
-    """Return the integral range from the S2 of one phase in a specimen of `size` voxels.
+def integral_range(found: Radial, place: int, fraction: float, size: int, dimensions: int) -> Range:
+    """Return the integral range from the S2 of a phase in a specimen of `size` voxels.
 
     With the specimen's own fraction in place of the true one every covariance is too small by the
     variance of the fraction, A f (1 - f) / V, and so is f (1 - f); solved for A.
@@ -172,17 +170,19 @@ def integral_range(
     variance = fraction * (1 - fraction)
     if variance <= 0:
         return nothing
-    sums = np.cumsum(found.lags * (probability - fraction**2)) / variance
+    # products of deviations from the fraction, so that a phase and its complement agree
+    covariance = found.probability[place] - 2 * fraction * found.ends[place] + fraction**2
+    sums = np.cumsum(found.lags * covariance) / variance
     lags = np.cumsum(found.lags)
     with np.errstate(divide="ignore", invalid="ignore"):
         ranges = sums / (1 - (lags - sums) / size)
-    for place, value in enumerate(ranges):
-        if lags[place] >= size / 2:
+    for shell, value in enumerate(ranges):
+        if lags[shell] >= size / 2:
             break
-        if value > 0 and found.radius[place] >= _REACH * value ** (1 / dimensions):
+        if value > 0 and found.radius[shell] >= _REACH * value ** (1 / dimensions):
             if value * _FEWEST > size:
                 return nothing
-            spread = math.sqrt(2 * lags[place] / size)
+            spread = math.sqrt(2 * lags[shell] / size)
             return Range(float(value ** (1 / dimensions)), spread, float(value / size))
     return nothing
 

@@ -101,8 +101,8 @@ def microstructure(
     >>> layers = np.zeros((12, 12, 12), int); layers[:, ::2] = 1
     >>> settings = MicrostructureSettings(transport_axes="zy")
     >>> table = microstructure(Volume(layers, names=("pore", "solid")), settings)
-    >>> table.loc[1, ["name", "fraction", "tortuosity_factor_z", "tortuosity_factor_y"]].tolist()
-    ['solid', 0.5, 1.0, inf]
+    >>> table[["tortuosity_factor_z", "tortuosity_factor_y"]].round(3).values.tolist()
+    [[1.0, inf], [1.0, inf]]
     """
     volume = as_volume(volume)
     settings = MicrostructureSettings() if settings is None else settings
