@@ -46,6 +46,8 @@ _PROTOCOLS: dict[str, type] = {
 
 #: A first candidate with a predicted IoU above this is not looked for in a wider window.
 _SURE = 0.7
+#: A wider window's candidate must be better by this much.
+_SURER = 0.15
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,8 @@ class Session:
         cut = False
         for wide in model.windows(image.shape, prompt):
             answer = model.predict(self.encode(image, wide), prompt)
-            # a wider look replaces an answer that ends at the cut, or that is less sure
-            if cut or _first_iou(answer) > _first_iou(best):
+            # a wider look is a coarser one: it replaces an answer that is cut or clearly less sure
+            if cut or _first_iou(answer) > _first_iou(best) + _SURER:
                 best, cut = answer, _cut(answer, wide)
             if not cut and _first_iou(best) > _SURE:
                 break
