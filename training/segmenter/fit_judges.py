@@ -344,7 +344,7 @@ def main(argv: list[str] | None = None) -> None:
     arrays: dict[str, Any] = {}
     for name, judge in judges.items():
         arrays |= judge.stored(name)
-    np.savez(args.out, **arrays)  # type: ignore[arg-type]
+    np.savez(args.out, **arrays)
     log.info("written")
 
 
