@@ -63,10 +63,6 @@ def read_tiff(
         If the file is a stack and no page is named, the page does not exist, or data are missing.
     """
     with _opened(file) as tif:
-        if len(tif.pages) > max(_MANY_PAGES, tif.filehandle.size // _LEAST_PAGE):
-            raise ImageError(
-                f"{file.name} claims {len(tif.pages)} pages in {tif.filehandle.size} bytes."
-            )
         if not len(tif.pages) or not tif.series:
             raise ImageError(f"{file.name} is a TIFF without a page; save it anew.")
         planes, channels, notes = _planes(tif, file, page)
@@ -110,6 +106,11 @@ def read_tiff(
 def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
     """The file, without its OME description where that is too damaged to tell the pages apart."""
     with tifffile.TiffFile(file) as tif:
+        # before anything looks at each of them
+        if len(tif.pages) > max(_MANY_PAGES, tif.filehandle.size // _LEAST_PAGE):
+            raise ImageError(
+                f"{file.name} claims {len(tif.pages)} pages in {tif.filehandle.size} bytes."
+            )
         try:
             whole = len(tif.series) > 0 or not tif.is_ome
         except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError):
