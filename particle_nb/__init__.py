@@ -41,6 +41,7 @@ _NAMES = {
         "point_cloud",
         "roughness",
     ),
+    "core.volume": ("Volume", "microstructure"),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
@@ -53,6 +54,7 @@ _MODULES = {
     "figures": "figures",
     "matching": "core.matching",
     "synthetic": "core.synthetic",
+    "volume": "core.volume",
 }
 
 __all__ = ["__version__", *sorted([*_WHERE, *_MODULES])]

@@ -44,6 +44,11 @@ _PROTOCOLS: dict[str, type] = {
     "features": FeatureExtractor,
 }
 
+#: A first candidate with a predicted IoU above this is not looked for in a wider window.
+_SURE = 0.7
+#: A wider window's candidate must be better by this much.
+_SURER = 0.15
+
 
 @dataclass(frozen=True)
 class CacheInfo:
@@ -176,10 +181,19 @@ class Session:
 
         return self._cached(key, compute, lambda embedding: embedding.nbytes)
 
-    def predict(self, image: Image, prompt: Prompt, window: Window | None = None) -> MaskSet:
+    def predict(
+        self,
+        image: Image,
+        prompt: Prompt,
+        window: Window | None = None,
+        *,
+        outline: str = "annotators",
+    ) -> MaskSet:
         """Answer a prompt with up to three candidates, best predicted IoU first.
 
-        Masks lie in the frame of the whole image, also when a window was encoded.
+        Masks lie in the frame of the whole image, also when a window was encoded. Where none is
+        given, the model chooses: on an image that it would have to shrink, a window at full
+        resolution around what the prompt points at, and a wider one if the answer is cut by it.
 
         Raises
         ------
@@ -193,12 +207,27 @@ class Session:
                 "write Prompt(points=((x, y),))."
             )
         prompt.check(image.shape)
-        return self.segmenter.predict(self.encode(image, window), prompt)
+        model = self.segmenter
+        if window is not None or not hasattr(model, "windows"):
+            answer = model.predict(self.encode(image, window), prompt)
+            return _outlined(answer, image, outline, rivals=True)
+        best = MaskSet((), image.shape)
+        cut = False
+        for wide in model.windows(image.shape, prompt):
+            answer = model.predict(self.encode(image, wide), prompt)
+            # a wider look is a coarser one: it replaces an answer that is cut or clearly less sure
+            if cut or _first_iou(answer) > _first_iou(best) + _SURER:
+                best, cut = answer, _cut(answer, wide)
+            if not cut and _first_iou(best) > _SURE:
+                break
+        return _outlined(best, image, outline, rivals=True)
 
-    def propose(self, image: Image, *, progress: bool = True) -> MaskSet:
+    def propose(
+        self, image: Image, *, progress: bool = True, outline: str = "annotators"
+    ) -> MaskSet:
         """Return the automatic mode's masks of the whole image; slow once, cached afterwards.
 
-        Interrupting it leaves the cache as it was.
+        Interrupting it leaves the cache as it was. `outline` is as in `predict`.
 
         Raises
         ------
@@ -215,9 +244,10 @@ class Session:
             with _bar("segmenting", progress) as report:
                 return model.generate(image, self.encode, report)
 
-        return self._cached(
+        found = self._cached(
             key, compute, lambda masks: sum(mask.crop.nbytes + 256 for mask in masks)
         )
+        return _outlined(found, image, outline)
 
     def depth(self, image: Image, window: Window | None = None) -> DepthMap:
         """Return relative heights of the image, larger is nearer to the detector.
@@ -382,6 +412,40 @@ def _beside(ours: FeatureTable, rows: np.ndarray, model: FeatureExtractor) -> Fe
         model=model.name,
         digest=model.digest,
         licence=getattr(model, "licence", ""),
+    )
+
+
+def _outlined(masks: MaskSet, image: Image, outline: str, rivals: bool = False) -> MaskSet:
+    """The masks as they are, or each moved to its grey edge; `rivals` are of one particle."""
+    if outline == "annotators":
+        return masks
+    if outline != "edge":
+        raise DataError(f"outline is 'annotators' or 'edge', not {outline!r}.")
+    from particle_nb.core.grey_edges import to_grey_edges
+
+    if not rivals:
+        return to_grey_edges(masks, image)
+    alone = [to_grey_edges(MaskSet((mask,)), image)[0] for mask in masks]
+    return MaskSet(tuple(alone), masks.shape)
+
+
+def _first_iou(answer: MaskSet) -> float:
+    """Predicted IoU of the best candidate, -1 where there is none."""
+    return float(np.nan_to_num(answer[0].predicted_iou)) if len(answer) else -1.0
+
+
+def _cut(answer: MaskSet, window: Window | None) -> bool:
+    """Whether the best candidate ends where its window ends, and the image does not."""
+    if window is None or not len(answer):
+        return False
+    (r0, c0, r1, c1), (height, width) = answer[0].bbox, answer[0].shape
+    x0, y0, x1, y1 = window
+    near = 2
+    return (
+        (x0 > 0 and c0 <= x0 + near)
+        or (y0 > 0 and r0 <= y0 + near)
+        or (x1 < width and c1 >= x1 - near)
+        or (y1 < height and r1 >= y1 - near)
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.surface import DepthMap, RoughnessSettings
+from particle_nb.core.surface import DepthErrors, DepthMap, RoughnessSettings
 from particle_nb.core.surface import roughness_table as table_of
 from particle_nb.core.surface.table import check_table
 from particle_nb.models.tiles import particle_window
@@ -99,7 +99,9 @@ def roughness_table(
     DataFrame
         As `particle_nb.core.surface.roughness_table` describes it, lengths in nm. The
         column ``floor_Sq_nm`` is what the depth model gives for a smooth sphere of that radius:
-        the settings' `floor`, else the one that the model states of itself, else NaN.
+        the settings' `floor`, else the one that the model states of itself, else NaN. So with the
+        model's own error in ``Sq_uncertainty_nm``: the settings' `depth_errors`, else the model's
+        `roughness_errors`, else it is not in it and ``attrs["Sq_uncertainty"]`` says so.
 
     Raises
     ------
@@ -146,17 +148,25 @@ def roughness_table(
         return table_of((), masks, calibration, settings, image)
     if settings.floor is None:
         settings = replace(settings, floor=_stated_floor(session.depth_model, settings))
+    if settings.depth_errors is None and _as_measured(settings):
+        stated = getattr(session.depth_model, "roughness_errors", None)
+        if isinstance(stated, DepthErrors):
+            settings = replace(settings, depth_errors=stated)
     return table_of(_depths(session, image, masks, progress), masks, calibration, settings, image)
 
 
 def _stated_floor(model: Any, settings: RoughnessSettings) -> float | None:
     """Sq over radius of a smooth sphere, as an embedded model states it of itself."""
     stated = getattr(model, "roughness_floor", None)
-    # it is stated for the sphere taken off and no filter, which would leave less of it
-    filtered = settings.s_filter is not None or settings.l_filter is not None
-    if filtered or settings.form not in ("sphere", "ellipsoid"):
+    if not _as_measured(settings):
         return None
     return float(stated) if isinstance(stated, (int, float)) and stated > 0 else None
+
+
+def _as_measured(settings: RoughnessSettings) -> bool:
+    """Whether what a model states of itself holds: a form taken off, and no filter after it."""
+    filtered = settings.s_filter is not None or settings.l_filter is not None
+    return not filtered and settings.form in ("sphere", "ellipsoid")
 
 
 def _depths(session: Session, image: Image, masks: MaskSet, show: bool) -> Iterator[DepthMap]:

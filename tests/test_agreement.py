@@ -564,3 +564,10 @@ def test_opposite_readings_are_refused_by_passing_bablok() -> None:
     x = np.arange(40.0)
     with pytest.raises(DataError, match="against each other"):
         agreement.passing_bablok(x, -3 * x)
+
+
+def test_passing_bablok_of_readings_that_run_against_each_other_says_so() -> None:
+    """All slopes are -1, which the method leaves out; the points do not coincide."""
+    x = np.arange(40.0)
+    with pytest.raises(DataError, match="run against each other"):
+        agreement.passing_bablok(x, 100 - x)

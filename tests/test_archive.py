@@ -152,6 +152,25 @@ def test_no_single_changed_byte_is_taken_for_good(tmp_path: Path, history: Histo
             read_archive(path)
 
 
+def test_content_that_its_checksum_does_not_know_is_refused(
+    tmp_path: Path, history: History
+) -> None:
+    """A sound zip with a sound image of the same size: only the digest in the manifest tells."""
+    pixels = np.arange(history.state.shape[0] * history.state.shape[1], dtype=np.uint16)
+    image_ = Image(pixels.reshape(history.state.shape))
+    path = _write(tmp_path / "a.pnb", history, image=image_)
+    assert read_archive(path).image is not None
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    image = bytearray(members["image.npy"])
+    image[-1] ^= 1
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, bytes(image) if name == "image.npy" else data)
+    with pytest.raises(DataError, match=r"checksum of image\.npy"):
+        read_archive(path)
+
+
 @pytest.mark.parametrize(
     ("change", "manifest", "text"),
     [

@@ -6,6 +6,7 @@ disturbed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from particle_nb.batches import BatchSettings, batch, read_batch, running, summarise
+from particle_nb.batches.store import Store
 from particle_nb.batches.work import Job, work
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import CalibrationError, DataError, ModelError
@@ -212,6 +214,19 @@ def test_changed_settings_or_content_are_done_again(folder: Path, tmp_path: Path
     assert parts(out) == count
     assert threaded.result_key("w") == SETTINGS.result_key("w")
     assert SETTINGS.result_key("w") != SETTINGS.result_key("other weights")
+
+
+def test_a_file_of_the_same_size_written_later_is_read_again(tmp_path: Path) -> None:
+    """Size alone does not tell that a file is the one of before; nor does a second run's memory."""
+    store = Store(tmp_path / "out")
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"one!")
+    first = store.file_digest(path)
+    assert first == hashlib.sha256(b"one!").hexdigest()
+    path.write_bytes(b"two!")
+    later = path.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
+    assert store.file_digest(path) == hashlib.sha256(b"two!").hexdigest() != first
 
 
 def test_renamed_files_are_not_done_again(folder: Path, tmp_path: Path) -> None:

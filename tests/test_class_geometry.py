@@ -189,4 +189,7 @@ def test_wrong_arguments_are_refused() -> None:
         class_geometry(labels, ["cube"], unit="um")
     with pytest.raises(DataError, match="MaskSet"):
         class_geometry("masks", [])
+    words = ["Spheres", "truncated_triangle", " rods", "agglomerate of spheres"]
+    found = class_geometry(MaskSet.from_labels(labels)[[0] * 4], words)
+    assert found["body"].tolist() == ["sphere", "triangle", "rod", ""]
     assert class_geometry(MaskSet((), (9, 9)), []).empty

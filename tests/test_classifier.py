@@ -7,6 +7,7 @@ form, and scikit-learn's own logistic regression.
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.base import clone
@@ -259,6 +260,8 @@ def test_conventions_of_scikit_learn() -> None:
     assert made.predict_proba(values).shape == (40, 2)
     assert made.n_features_in_ == 4
     assert made.predict(values[:0]).empty
+    told = pd.Series(names).where(np.arange(40) < 30, pd.NA)
+    assert made.fit(values, told).scores()["labels"]["macro"] == 30
 
 
 @pytest.mark.parametrize(

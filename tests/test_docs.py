@@ -178,6 +178,11 @@ def test_commands_are_those_that_there_are(page: Path) -> None:
                 assert cli._parser().parse_args(words[1:]).verb == words[1]
             elif words[0] == "make":
                 assert set(words[1:]) <= targets, line
+            elif words[:2] == ["pip", "install"]:
+                pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+                names = {re.split(r"[\[=]", word)[0] for word in words[2:] if word[0] != "-"}
+                known = {"particle_nb"} | set(re.findall(r"^([\w.-]+)==", pins, re.M))
+                assert names <= known, f"{names - known} of {line!r} are not pinned"
             else:
                 assert words[:2] == ["hf", "download"], line
 

@@ -135,10 +135,11 @@ def test_a_click_takes_whole_rods() -> None:
 
 def test_masks_from_a_shrunk_image_say_how_coarse_they_are() -> None:
     """A disc of 26 px in an image shrunk 3.5 times is 8 cells across, and flagged."""
-    rows, columns = np.mgrid[:3000, :3000]
-    pixels = np.full((3000, 3000), 60, np.uint8)
+    rows, columns = np.mgrid[-300:301, -300:301]
+    pixels = np.full((4400, 4400), 60, np.uint8)
     for x, y, radius in ((700, 800, 13), (2000, 1500, 300)):
-        pixels[np.hypot(columns - x, rows - y) <= radius] = 180
+        inside = np.hypot(columns, rows) <= radius
+        pixels[y - 300 : y + 301, x - 300 : x + 301][inside] = 180
     model = segmenter.load(device="cpu")
     image = Image(pixels, Calibration(2.0, "nm"))
     embedding = model.encode(image)

@@ -23,7 +23,7 @@ from particle_nb.core.matching import score  # noqa: E402
 from particle_nb.core.synthetic import Population, SceneSettings, Sizes  # noqa: E402
 from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
 from particle_nb.models import Segmenter, load_model  # noqa: E402
-from particle_nb.models.embedded import automatic, joining, regions, segmenter, views  # noqa: E402
+from particle_nb.models.embedded import automatic, regions, segmenter, views  # noqa: E402
 from training.segmenter import data as training_data  # noqa: E402
 from training.segmenter import evaluate  # noqa: E402
 from training.segmenter import losses as training_losses  # noqa: E402
@@ -136,23 +136,6 @@ def test_view_coordinates_there_and_back() -> None:
     np.testing.assert_allclose(view.out(view.into(points)), points, atol=1e-4)
     # The left edge of the window is the left edge of the view.
     assert view.into(torch.tensor([6.5, 2.5])).tolist() == pytest.approx([-0.5, -0.5])
-
-
-def test_cells_under_a_mask_are_covered_at_every_scale() -> None:
-    """A stride-2 cell of a view is covered if its centre lies in the mask."""
-    full = np.zeros((120, 160), bool)
-    full[30:90, 50:130] = True
-    proposal = automatic.Proposal(Mask.from_full(full), 1.0)
-    for scale, origin in ((1.0, (0.0, 0.0)), (0.5, (0.0, 0.0)), (2.0, (40.0, 20.0))):
-        maps = torch.zeros(1, 32, 48, 64)
-        view = views.View(torch.zeros(1, 1, 96, 128), maps, (96, 128), origin, scale)
-        covered = automatic.coverage(view, [proposal])
-        rows, columns = np.mgrid[:48, :64]
-        x = (2 * columns + 1) / scale - 0.5 + origin[0]
-        y = (2 * rows + 1) / scale - 0.5 + origin[1]
-        truth = (x > 50) & (x < 129) & (y > 30) & (y < 89)
-        assert covered[truth].all()
-        assert covered.sum() <= 1.15 * truth.sum()
 
 
 def test_training_targets_of_a_disc() -> None:
@@ -393,16 +376,6 @@ def test_odd_images_neither_fail_nor_give_masks_outside(
     assert model.generate(image).shape == image.shape
 
 
-def test_large_images_are_tiled_over_every_pixel() -> None:
-    seen = np.zeros((2300, 3000), int)
-    for window in segmenter.tiles((2300, 3000))[1:]:
-        assert window is not None
-        x0, y0, x1, y1 = window
-        assert (x1 - x0) * (y1 - y0) <= segmenter.LARGEST_UNTILED
-        seen[y0:y1, x0:x1] += 1
-    assert seen.min() >= 1
-
-
 def test_bad_requests_raise_named_errors(
     model: segmenter.EmbeddedSegmenter, scene: tuple[Image, MaskSet], tmp_path: Path
 ) -> None:
@@ -461,18 +434,6 @@ def test_radius_errors_are_signed_and_need_a_match() -> None:
     rows = evaluate.matched_errors(MaskSet((grown,), (80, 80)), MaskSet((truth,), (80, 80)))
     assert rows == [["40-100 px", 2.257, 10.0]]
     assert evaluate.size_bias(rows)["all"] == {"count": 1, "px": 2.257, "percent": 10.0}
-
-
-def test_touching_masks_and_their_seam() -> None:
-    """Two halves of a rectangle and a square far from it: one pair, its seam along the cut."""
-    planes = np.zeros((3, 60, 90), bool)
-    planes[0, 10:30, 10:40] = planes[1, 10:30, 41:70] = planes[2, 45:55, 10:20] = True
-    pairs = joining.touching([Mask.from_full(plane) for plane in planes])
-    assert len(pairs) == 1
-    assert 20 * 60 - 4 <= pairs[0].union.area <= 20 * 60  # the gap between them closed
-    assert np.abs(pairs[0].seam[:, 0] - 40).max() <= 2
-    assert pairs[0].seam[:, 1].min() >= 12  # not at its ends, where the outline is
-    assert pairs[0].seam[:, 1].max() <= 27
 
 
 def test_rods_stay_whole_in_the_automatic_mode(model: segmenter.EmbeddedSegmenter) -> None:

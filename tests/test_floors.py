@@ -39,6 +39,7 @@ CORE_FLOORS = {
     "synthetic": 3,
     "surface": 4,
     "cascade": 4,
+    "grey_edges": 4,
     "learning": 4,
     "phases": 4,
     "volume": 4,

@@ -243,6 +243,38 @@ def test_a_bar_in_a_jpeg_is_found(quality: int, tmp_path: Path) -> None:
     assert abs(read_image(tmp_path / "a.jpg").info["info_bar_rows"] - 48) <= 1
 
 
+def powder(ground: float, line: bool, text: bool = True, white: bool = False) -> np.ndarray:
+    """Bright particles on a noisy ground as dark as the bar below, 416 rows and a bar of 64."""
+    rng = np.random.default_rng(5)
+    specimen = ground + 3 * rng.standard_normal((416, 640))
+    rows, cols = np.mgrid[:416, :640]
+    for x, y, r in rng.uniform([40, 40, 15], [600, 376, 40], (16, 3)):
+        inside = (cols - x) ** 2 + (rows - y) ** 2 < r * r
+        specimen[inside] = 150 + 20 * rng.standard_normal(inside.sum())
+    picture = Picture.new("L", (640, 64), 0)
+    draw = ImageDraw.Draw(picture)
+    if line:
+        draw.line((0, 0, 639, 0), fill=255)
+    if text:
+        draw.text((8, 12), "Mag = 188 X   20 um   WD = 5.2 mm   EHT = 5.00 kV   InLens", fill=255)
+        draw.text((8, 38), "Date: 11 Apr 2023   Vacuum = 5.90e-07 mbar   File = a_01.tif", fill=255)
+    pixels = np.vstack([specimen.clip(0, 255).astype(np.uint8), np.asarray(picture)])
+    return 255 - pixels if white else pixels
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("line", [False, True])
+@pytest.mark.parametrize("ground", [6, 12, 18, 24, 40])
+def test_a_bar_over_a_ground_as_dark_is_found(ground: int, line: bool, white: bool) -> None:
+    """Powder on carbon tape: no step of grey marks the bar, but a line does, or the end of noise.
+
+    The bar takes its 64 rows and none of the ground, however even that is.
+    """
+    assert find_info_bar(powder(ground, line, white=white)) == 64
+    assert find_info_bar(powder(ground, line, white=white)[:416]) == 0
+    assert find_info_bar(powder(ground, False, text=False, white=white)) == 0
+
+
 def particles_on(level: int) -> np.ndarray:
     """Bright particles on a saturated background, some in the lowest rows: no bar."""
     rng = np.random.default_rng(3)

@@ -463,6 +463,16 @@ def test_bad_calls_are_named(call, error):
         roughness(PointCloud(smooth(pixel=40.0)), **call)
 
 
+def test_a_cylinder_is_curved_and_no_sphere():
+    """Its points are not flat, and the message says what they are."""
+    y, x = np.mgrid[-480:481:15, -2400:2401:15].reshape(2, -1).astype(float)
+    z = np.sqrt(500.0**2 - y**2)
+    top = z > np.percentile(z, 40)
+    cylinder = PointCloud(np.stack([x, y, z], axis=1)[top])
+    with pytest.raises(DataError, match="curved, but not as a sphere"):
+        roughness(cylinder, "sphere")
+
+
 def test_too_few_or_flat_points_are_named():
     with pytest.raises(DataError, match="too few"):
         roughness(PointCloud(np.eye(3)), form="sphere")

@@ -220,3 +220,33 @@ def test_a_series_brings_its_unit() -> None:
     ):
         with pytest.raises(DataError, match=words):
             size_distribution(table[column], unit=unit)
+
+
+def test_an_rrsb_law_that_is_not_identified_says_so() -> None:
+    """Numbers of particles of a law by volume, x' = 20 and n = 1.2, seen from 2 on: 600 say little.
+
+    No x' beyond the largest particle goes without a warning; 60,000 particles of n = 4 are silent.
+    """
+    rng, beyond = np.random.default_rng(0), 0
+    for _ in range(25):
+        u = 20 * rng.weibull(1.2, 60_000)
+        u = u[u > 2]
+        x = rng.choice(u, 600, p=u**-3.0 / (u**-3.0).sum())
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            fit = size_distribution(x, unit="um").rrsb(smallest=2.0)
+        told = any("not identified" in str(one.message) for one in said)
+        assert told != fit.identified
+        if fit.x_prime > x.max():
+            beyond += 1
+            assert told
+        if told:
+            assert math.isinf(fit.x_prime_interval[1])
+        elif not fit.x_prime_interval[0] < 20 < fit.x_prime_interval[1]:
+            beyond += 1
+    assert beyond > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wide = size_distribution(10 * rng.weibull(4.0, 3000), r=0, unit="um").rrsb()
+    assert wide.identified
+    assert wide.x_prime_interval[1] < 11

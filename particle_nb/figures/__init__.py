@@ -15,10 +15,12 @@ from particle_nb.figures.roughness import (
 from particle_nb.figures.sizes import psd, rrsb
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
+from particle_nb.figures.volumes import chords, slices, solids, two_point
 
 __all__ = [
     "bland_altman",
     "calibration_law",
+    "chords",
     "correlation",
     "cross_section",
     "depth",
@@ -35,6 +37,9 @@ __all__ = [
     "roughness_comparison",
     "rrsb",
     "shapes",
+    "slices",
+    "solids",
     "surface",
     "triptych",
+    "two_point",
 ]

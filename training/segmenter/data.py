@@ -130,6 +130,7 @@ class Batch:
     centre: Tensor
     foreground: Tensor
     boundary: Tensor
+    contact: Tensor
     radius: Tensor
     sides: Tensor
     host_labels: np.ndarray
@@ -141,7 +142,7 @@ class Batch:
 def crop(scene: Scene, side: int, rng: np.random.Generator) -> Tensor:
     """One random affine crop (3, side, side) of image, labels and centreness."""
     height, width = scene.image.shape
-    low, high = 0.42, 1.7
+    low, high = 0.42, 2.2
     # Keep typical particles between 3 px and 100 px radius.
     low = min(max(low, 3.0 / scene.radius), 1.2)
     high = max(min(high, 110.0 / scene.radius), 0.5)
@@ -287,6 +288,8 @@ def targets(images: Tensor, labels: Tensor, centre: Tensor, host: np.ndarray) ->
     high = F.max_pool2d(padded, 3, 1)
     low = -F.max_pool2d(-padded, 3, 1)
     boundary = F.max_pool2d((high != low).float(), 2)
+    # Where particle meets particle, without ground between them.
+    contact = F.max_pool2d(((high != low) & (low > 0)).float(), 2)
     foreground = F.avg_pool2d((labels[:, None] > 0).float(), 2)
     boxes, areas, radius, sides = [], [], [], []
     side = host.shape[1]
@@ -322,6 +325,7 @@ def targets(images: Tensor, labels: Tensor, centre: Tensor, host: np.ndarray) ->
         centre,
         foreground,
         boundary,
+        contact,
         torch.stack(radius)[:, None],
         torch.stack(sides),
         host,

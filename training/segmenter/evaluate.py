@@ -225,7 +225,30 @@ def score_automatic(segmenter: Segmenter, image: Image, truth: MaskSet) -> dict[
         "errors": matched_errors(masks, truth),
         "predicted": [round(float(v), 4) for v in masks.predicted_iou],
         "real": [round(float(v), 4) for v in best_iou(masks, truth)] if len(masks) else [],
+        "confidence": [round(float(v), 4) for v in np.nan_to_num(masks.confidence)],
     }
+
+
+def judged(confidence: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Calibration error and AUROC of confidences (N,) against best IoUs (N,) with the truth.
+
+    >>> judged(np.array([0.9, 0.8, 0.2]), np.array([0.9, 0.7, 0.1]))["auroc"]
+    1.0
+    """
+    hit = real >= 0.5
+    order = np.argsort(confidence, kind="stable")
+    ranks = np.empty(len(order))
+    _, group = np.unique(confidence[order], return_inverse=True)
+    ranks[order] = (
+        np.bincount(group, np.arange(1, len(order) + 1))[group] / np.bincount(group)[group]
+    )
+    good, bad = int(hit.sum()), int((~hit).sum())
+    out = {"proposals": len(hit), "true": round(good / max(len(hit), 1), 4)}
+    out["ece"] = round(calibration(confidence, hit.astype(float)).expected_error, 4)
+    if good and bad:
+        area = (ranks[hit].sum() - good * (good + 1) / 2) / (good * bad)
+        out["auroc"] = round(float(area), 4)
+    return out
 
 
 def by_class(table: pd.DataFrame, column: str, values: list[str]) -> dict[str, dict[str, float]]:
@@ -278,6 +301,8 @@ def summarise(rows: list[dict[str, Any]], autos: list[dict[str, Any]]) -> dict[s
         true = np.concatenate([a["real"] for a in autos])
         if len(found):
             out["ece_automatic"] = round(calibration(found, true).expected_error, 4)
+            sure = np.concatenate([a["confidence"] for a in autos])
+            out["confidence"] = judged(sure, true)
         out["automatic"] = [{k: v for k, v in a.items() if k != "errors"} for a in autos]
     return out
 

@@ -1,6 +1,7 @@
 """Turn a training checkpoint into the weights file of the package.
 
 python -m training.segmenter.export CHECKPOINT --out segmenter.safetensors
+python -m training.segmenter.export segmenter.safetensors --judges JUDGES.npz --out COPY
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from particle_nb.models.embedded.network import NetworkSettings
+from particle_nb.models.embedded.segmenter import JUDGE
+from particle_nb.models.weights import read_weights
 
-NAME = "pnb-small-2"
+NAME = "pnb-small-3"
 
 
 def export(
@@ -44,6 +48,17 @@ def export(
     part.replace(out)
 
 
+def with_judges(weights: Path, judges: Path, out: Path, name: str) -> None:
+    """Write a weights file again with the judges of an .npz of `fit_judges` and this name."""
+    _, tensors, metadata = read_weights(str(weights), weights, "train_segmenter")
+    kept = {key: value for key, value in tensors.items() if not key.startswith(JUDGE)}
+    with np.load(judges) as arrays:
+        kept |= {JUDGE + key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    part = out.with_suffix(".part")
+    save_file(kept, str(part), metadata | {"name": name, "automatic": "{}"})
+    part.replace(out)
+
+
 def isotonic(
     predicted: list[float], real: list[float], knots: int = 12
 ) -> tuple[list[float], list[float]]:
@@ -53,7 +68,6 @@ def isotonic(
     >>> y == sorted(y)
     True
     """
-    import numpy as np
     from sklearn.isotonic import IsotonicRegression
 
     x, y = np.asarray(predicted), np.asarray(real)
@@ -73,11 +87,16 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint, or a weights file with --judges")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", type=Path, help="evaluation on training images to calibrate by")
     parser.add_argument("--automatic", default="{}", help="AutomaticSettings as JSON")
+    parser.add_argument("--judges", type=Path, help="what fit_judges wrote; goes into a copy")
+    parser.add_argument("--name", default=NAME)
     args = parser.parse_args(argv)
+    if args.judges:
+        with_judges(args.checkpoint, args.judges, args.out, args.name)
+        return
     calibration = None
     if args.report:
         predicted, real = json.loads(args.report.read_text())["pairs"]

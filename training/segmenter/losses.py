@@ -11,14 +11,19 @@ from torch.nn import functional as F  # noqa: N812
 from particle_nb.models.embedded.regions import MASK, dense_sides, sample_rois
 from training.segmenter.data import Batch
 
+#: How much more a boundary between two particles counts than one against the ground.
+CONTACT = 1.5
+
 
 def dense_loss(raw: Tensor, batch: Batch) -> dict[str, Tensor]:
     """Losses of the dense maps (B, 8, H/2, W/2) against a batch's targets."""
     foreground, boundary, centre, radius = raw[:, 0:1], raw[:, 1:2], raw[:, 2:3], raw[:, 3:4]
     out = {"foreground": 2.0 * F.binary_cross_entropy_with_logits(foreground, batch.foreground)}
-    out["boundary"] = F.binary_cross_entropy_with_logits(
-        boundary, batch.boundary, pos_weight=raw.new_tensor(3.0)
+    # Contacts count more: they are few, and each one missed makes one particle of two.
+    cross = F.binary_cross_entropy_with_logits(
+        boundary, batch.boundary, pos_weight=raw.new_tensor(3.0), reduction="none"
     )
+    out["boundary"] = (cross * (1.0 + CONTACT * batch.contact)).mean()
     truth = F.avg_pool2d(batch.centre[:, None], 2)
     # Cross-entropy less that of a perfect answer: squared errors stay at the mean for long.
     sure = F.binary_cross_entropy(truth, truth)

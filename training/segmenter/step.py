@@ -40,10 +40,21 @@ class Round:
     quality: Tensor
 
 
+@dataclass(frozen=True)
+class StepSettings:
+    """Kinds of prompts, ROIs a crop in the first and second round, and bf16 on any device."""
+
+    shares: PromptShares
+    first: int
+    again: int
+    half: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """What the rounds of one step share: the encoded batch and the sources of chance."""
 
+    settings: StepSettings
     network: PromptableNetwork
     batch: Batch
     maps: Tensor
@@ -61,11 +72,12 @@ class Step:
 
     def decode(self, rois: Tensor, prompts: RoiPrompts) -> tuple[Tensor, Tensor]:
         """Mask logits (B, n, MASK, MASK) and IoU logits (B, n)."""
-        with half_precision(self.device):
+        with half_precision(self.device, self.settings.half):
             return self.network.decode(self.maps, self.batch.image, rois, prompts)
 
-    def first(self, shares: PromptShares, count: int) -> Round:
-        """Decode `count` sampled prompts on every crop."""
+    def first(self) -> Round:
+        """Decode sampled prompts on every crop."""
+        shares, count = self.settings.shares, self.settings.first
         batch, side = self.batch, self.batch.image.shape[-1]
         with torch.no_grad():
             raw = self.maps[:, FEATURES:]
@@ -97,8 +109,9 @@ class Step:
         prompts = RoiPrompts(points, boxes, drawn * sketch[..., None, None], sketch.float())
         return Round(rois, points, boxes, target, areas, truth, *self.decode(rois, prompts))
 
-    def second(self, old: Round, again: int) -> Round:
+    def second(self, old: Round) -> Round:
         """Decode some prompts again: cropped to the own mask, mostly with a correcting click."""
+        again = self.settings.again
         crops, count = old.target.shape
         order = self.uniform(crops, count).argsort(1)[:, :again]
         pick = (order + count * torch.arange(crops, device=self.device)[:, None]).flatten()
@@ -124,9 +137,9 @@ class Step:
         return Round(rois, points, boxes, target, areas, truth, *self.decode(rois, prompts))
 
 
-def half_precision(device: torch.device) -> torch.autocast:
-    """bf16 where it is fast; CPUs mostly lack the instructions."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def half_precision(device: torch.device, wanted: bool = False) -> torch.autocast:
+    """bf16 where it is fast; CPUs mostly lack the instructions, so there it must be wanted."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted or device.type == "cuda")
 
 
 def scored(done: Round, suffix: str, weight: float) -> tuple[Parts, dict[str, float]]:
@@ -146,20 +159,19 @@ def scored(done: Round, suffix: str, weight: float) -> tuple[Parts, dict[str, fl
 def step_losses(
     network: PromptableNetwork,
     batch: Batch,
-    shares: PromptShares,
-    counts: tuple[int, int],
+    settings: StepSettings,
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one batch through both rounds of `counts` ROIs a crop, and what to log."""
-    with half_precision(batch.image.device):
+    """Loss of one batch through both rounds, and what to log."""
+    with half_precision(batch.image.device, settings.half):
         maps = network.encode(batch.image)
-    step = Step(network, batch, maps.float(), rng, generator)
+    step = Step(settings, network, batch, maps.float(), rng, generator)
     parts = dense_loss(step.maps[:, FEATURES:], batch)
-    first = step.first(shares, counts[0])
+    first = step.first()
     losses, stats = scored(first, "", 1.0)
     parts |= losses
-    losses, more = scored(step.second(first, counts[1]), "2", 0.7)
+    losses, more = scored(step.second(first), "2", 0.7)
     parts |= losses
     stats |= more | {name: float(value.detach()) for name, value in parts.items()}
     return torch.stack(list(parts.values())).sum(), stats

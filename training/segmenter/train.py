@@ -18,11 +18,12 @@ import numpy as np
 from torch import Tensor
 
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
+from particle_nb.models.weights import read_weights
 from training.run import Run, RunSettings, add_arguments, launch
 from training.segmenter.data import Scene, make_batch, read_scenes, read_synthetic
 from training.segmenter.prompts import PromptShares
 from training.segmenter.scores import quick_scores
-from training.segmenter.step import step_losses
+from training.segmenter.step import StepSettings, step_losses
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class TrainSettings(RunSettings):
     large_side: int = 384
     large_share: float = 0.3
     synthetic_share: float = 0.4
+    half: bool = False
+    start: str = ""
     prompts: PromptShares = field(default_factory=PromptShares)
 
 
@@ -47,8 +50,12 @@ class Trainer(Run):
     network: PromptableNetwork
 
     def build(self) -> PromptableNetwork:
-        """The network, with random weights."""
-        return PromptableNetwork(NetworkSettings())
+        """The network, with random weights or those of a weights file."""
+        network = PromptableNetwork(NetworkSettings())
+        if self.settings.start:
+            stored = read_weights(self.settings.start, Path(), "train_segmenter")[1]
+            network.load_state_dict({key: value.float() for key, value in stored.items()})
+        return network
 
     def read(self) -> None:
         """Read the images of both splits and the synthetic ones."""
@@ -65,7 +72,7 @@ class Trainer(Run):
 
     @staticmethod
     def _weights(scenes: list[Scene]) -> np.ndarray:
-        weights = np.array([max(scene.count, 1) ** 0.25 for scene in scenes])
+        weights = np.array([max(scene.count, 16) ** 0.25 for scene in scenes])
         return weights / weights.sum()
 
     def counts(self) -> dict[str, int]:
@@ -99,10 +106,11 @@ class Trainer(Run):
             (self.synthetic, self.synthetic_weights) if synthetic else (self.scenes, self.weights)
         )
         batch = make_batch(scenes, weights, crops, side, self.rng, self.generator)
-        counts = (settings.rois, settings.again)
-        if large:
-            counts = (2 * settings.rois, 2 * settings.again)
-        return step_losses(self.network, batch, settings.prompts, counts, self.rng, self.generator)
+        more = 2 if large else 1
+        step = StepSettings(
+            settings.prompts, more * settings.rois, more * settings.again, settings.half
+        )
+        return step_losses(self.network, batch, step, self.rng, self.generator)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -118,6 +126,11 @@ def main(argv: list[str] | None = None) -> None:
         "--limit", type=int, help="train on this many images only (overfitting check)"
     )
     parser.add_argument("--crops", type=int, help="crops a step; a GPU takes 32 and more")
+    parser.add_argument("--start", default="", help="weights file to go on from, not from scratch")
+    parser.add_argument("--rate", type=float, help="highest learning rate")
+    parser.add_argument("--rois", type=int, help="prompts a crop; half as many are corrected")
+    parser.add_argument("--synthetic-share", type=float, help="of the steps")
+    parser.add_argument("--half", action="store_true", help="bf16 also on a CPU, if it can (AMX)")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--score-minutes", type=float, default=15.0)
     add_arguments(parser)
@@ -125,7 +138,13 @@ def main(argv: list[str] | None = None) -> None:
     settings = TrainSettings()
     if args.crops:
         settings = replace(settings, crops=args.crops, large_crops=max(1, args.crops // 2))
-    launch(Trainer, args, settings)
+    if args.rois:
+        settings = replace(settings, rois=args.rois, again=max(1, args.rois // 2))
+    if args.rate:
+        settings = replace(settings, rate=args.rate)
+    if args.synthetic_share is not None:
+        settings = replace(settings, synthetic_share=args.synthetic_share)
+    launch(Trainer, args, replace(settings, half=args.half, start=args.start))
 
 
 if __name__ == "__main__":

@@ -171,6 +171,11 @@ def passing_bablok(x: Any, y: Any, level: float = 0.95) -> Regression:
         )
     slopes = _pairwise_slopes(a, b)
     count = len(slopes)
+    if not count and np.ptp(a) > 0:
+        raise DataError(
+            "every two pairs have slope -1, which this method leaves out: x and y run against each "
+            "other; exchange the sign of one of them."
+        )
     if not count:
         raise DataError("no two pairs differ by a usable slope; all points coincide.")
     below = int(np.count_nonzero(slopes < -1))

@@ -222,7 +222,9 @@ class Annotation:
         if line.get("action") == "filter":
             self._measure_filter()
             # the log says all thresholds, also those that have their default
-            line["settings"] = write_settings(read_settings(line.get("settings")))
+            # sliders and logs count pixels
+            settings = read_settings(line.get("settings")).in_pixels(self.image.calibration)
+            line["settings"] = write_settings(settings)
         after = perform(self._history, line, self.image, self._predictor, self._values)
         self._go(after, request)
 

@@ -12,6 +12,7 @@ from particle_nb.core.exports.tables import (
     write_parquet,
     write_xlsx,
 )
+from particle_nb.core.exports.volumes import read_volume, write_volume
 
 __all__ = [
     "AnnotationWarning",
@@ -22,6 +23,7 @@ __all__ = [
     "read_geojson",
     "read_labels",
     "read_rois",
+    "read_volume",
     "read_xlsx",
     "write_cloud",
     "write_coco",
@@ -31,5 +33,6 @@ __all__ = [
     "write_parquet",
     "write_rois",
     "write_surface",
+    "write_volume",
     "write_xlsx",
 ]

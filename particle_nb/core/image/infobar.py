@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
@@ -59,6 +62,10 @@ def find_info_bar(pixels: np.ndarray) -> int:
         rows = _band(lower, level, tall)
         if rows and _is_bar(lower, level, rows):
             return rows
+        # ground as dark as the bar: there is no step of grey, but a line or where noise begins
+        for rows in (_ruled_band(lower, level, tall), _still_band(lower, level, tall)):
+            if rows and _has_text(np.abs(lower[-rows:] - level) > 60):
+                return rows
     return 0
 
 
@@ -104,12 +111,65 @@ def _band(lower: np.ndarray, level: float, tall: int) -> int:
     else:
         return 0  # flat as far as one may look: a dark or bright specimen, not a bar
     rows = len(lower) - top
-    # a frame line around the bar belongs to it
+    # a frame line around the bar belongs to it; plain ground is even, too, as far as one looks
+    ground = float(np.median(lower[max(top - 6, 0) : max(top - 3, 1)]))
     for step in range(1, 4):
         above = top - step
-        if above > 0 and np.ptp(lower[above, 2:-2]) < 24 and share[above] < 0.42:
+        even = above > 0 and np.ptp(lower[above, 2:-2]) < 24 and share[above] < 0.42
+        if even and abs(float(np.median(lower[above])) - ground) > 12:
             rows = len(lower) - above
     return rows if rows >= _LOWEST else 0
+
+
+def _ruled_band(lower: np.ndarray, level: float, tall: int) -> int:
+    """Rows from a ruled line across the whole picture down, if all below is of one drawn level."""
+    near = np.abs(lower - level)
+    still = (near <= 3).mean(axis=1)
+    whole = (np.ptp(lower[:, 2:-2], axis=1) < 24) & (near.mean(axis=1) > 60)
+    for row in range(max(len(lower) - tall, 1), len(lower) - _LOWEST):
+        if not whole[row]:
+            continue
+        below = row + 1 + int(np.argmin(whole[row + 1 :]))
+        bar = near[below:]
+        drawn = (bar <= 3).sum() >= 0.9 * (bar <= _NEAR).sum() and (bar <= _NEAR).mean() >= 0.5
+        if drawn and below - row <= 4 and (still[below : below + 3] > 0.9).all():
+            return len(lower) - row
+    return 0
+
+
+def _still_band(lower: np.ndarray, level: float, tall: int) -> int:
+    """Rows of a band of exactly one level, where a recorded ground of about that level ends."""
+    foot = lower[-max(12, len(lower) // 12) :].round()
+    level = float(Counter(foot[np.abs(foot - level) <= 4].tolist()).most_common(1)[0][0])
+    near = np.abs(lower - level)
+    exact = near <= 1
+    share = exact.mean(axis=1)
+    top, misses = len(lower), 0
+    for row in range(len(lower) - 1, max(len(lower) - tall, 0) - 1, -1):
+        if share[row] >= 0.42:
+            top, misses = row, 0
+        else:
+            misses += 1
+            if misses > max(3, len(lower) // 60):
+                break
+    else:
+        return 0
+    rows = len(lower) - top
+    if rows < _LOWEST or top < 12:
+        return 0
+    bar, above = near[top:], near[max(top - max(rows, 12), 0) : top]
+    if (bar <= 1).sum() < 0.9 * (bar <= _NEAR).sum():
+        return 0
+    # noise: of the dark ground only some pixels are of that very level
+    if (above <= 1).sum() > 0.6 * (above <= _NEAR).sum():
+        return 0
+    # one straight row across the picture: nearly everywhere noise above it and none below
+    starts = np.linspace(0, lower.shape[1], 17).astype(int)
+    straight = [
+        exact[top - 8 : top, a:b].mean() < 0.7 and exact[top : top + 5, a:b].mean() > 0.85
+        for a, b in pairwise(starts)
+    ]
+    return rows if np.mean(straight) >= 0.8 else 0
 
 
 def _is_bar(lower: np.ndarray, level: float, rows: int) -> bool:

@@ -106,7 +106,7 @@ def read_tiff(
 def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
     """The file, without its OME description where that is too damaged to tell the pages apart."""
     with tifffile.TiffFile(file) as tif:
-        # before anything looks at each of them
+        # before anything looks at them one by one
         if len(tif.pages) > max(_MANY_PAGES, tif.filehandle.size // _LEAST_PAGE):
             raise ImageError(
                 f"{file.name} claims {len(tif.pages)} pages in {tif.filehandle.size} bytes."

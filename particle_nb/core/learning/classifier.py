@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -285,7 +286,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return self._probable(self._checked(features))
 
     def reasons(self, features: FeatureTable | np.ndarray) -> list[str]:
-        """Return why each row is unknown, "" where it is not.
+        """Return why each row of (N, D) features is unknown, "" where it is not.
 
         ``"not measurable"``, ``"novel"`` (of no labelled form), ``"low probability"``, or with
         ``"conformal"`` ``"ambiguous"`` (several classes) and ``"no class"``.
@@ -298,7 +299,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return self._judge(self._checked(features))[1]
 
     def sets(self, features: FeatureTable | np.ndarray) -> list[tuple[str, ...]]:
-        """Return for each row the classes that hold the true one with probability 1 - `alpha`.
+        """Return for rows (N, D) the classes that hold the true one with probability 1 - `alpha`.
 
         True on average over particles like the labelled ones; those of another image are not.
 
@@ -540,11 +541,15 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         about = {
             "format": _FORMAT,
             "parameters": {
-                "reject": self.reject,
-                "alpha": self.alpha,
-                "class_weight": dict(weight) if isinstance(weight, Mapping) else weight,
-                "novelty": self.novelty,
-                "strength": self.strength,
+                "reject": self.reject if isinstance(self.reject, str) else float(self.reject),
+                "alpha": float(self.alpha),
+                "class_weight": (
+                    {name: float(value) for name, value in weight.items()}
+                    if isinstance(weight, Mapping)
+                    else weight
+                ),
+                "novelty": float(self.novelty),
+                "strength": float(self.strength),
             },
             "classes": [str(name) for name in self.classes_],
             "names": list(self._rows.names),
@@ -603,7 +608,10 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
             AttributeError,
             zipfile.BadZipFile,
             zlib.error,
-            NotImplementedError,
+            struct.error,
+            RuntimeError,
+            MemoryError,
+            SyntaxError,
         ) as error:
             raise DataError(f"{path} holds no classes written by save: {error}.") from None
 
@@ -677,7 +685,7 @@ def _labels(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
             ) from None
         if len(given) != count:
             raise DataError(f"{len(given)} labels for {count} rows; name some: {{row: name}}.")
-        nothing = [x is None or x == "" or (isinstance(x, float) and x != x) for x in given]
+        nothing = [(pd.api.types.is_scalar(x) and pd.isna(x)) or x == "" for x in given]
         pairs = [(i, x) for i, x in enumerate(given) if not nothing[i]]
     names = []
     for row, name in pairs:

@@ -129,7 +129,10 @@ def separation(
     except (TypeError, ValueError):
         raise DataError(f"rng is a Generator or a seed (0, 1, ...), not {rng!r}.") from None
     values, usable = _standardised(features)
-    names = np.array([_name(name) for name in classes], object)
+    try:
+        names = np.array([_name(name) for name in classes], object)
+    except TypeError:
+        raise DataError(f"classes are names, one each, not {type(classes).__name__}.") from None
     if len(names) != len(values):
         raise DataError(f"{len(names)} classes for {len(values)} particles; give one each.")
     kept = usable & (names != "") & (names != UNKNOWN)
@@ -170,8 +173,7 @@ def separation(
 
 
 def _name(value: Any) -> str:
-    nothing = value is None or (isinstance(value, float) and value != value)
-    return "" if nothing else str(value)
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
 def _grouped(groups: Sequence[Any] | None, count: int) -> np.ndarray | None:

@@ -20,11 +20,11 @@ from scipy import ndimage
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.shape import DESCRIPTORS, Region
-from particle_nb.core.shape.contour import KEPT, measured_masks, outline
+from particle_nb.core.shape import DESCRIPTORS, measure
+from particle_nb.core.shape.contour import outline
 
-#: Total variance of a network's columns beside that of our own, which is 1. Measured on rendered
-#: particles of eight shapes: macro-F1 at 10 labels a class .817 (ours alone), .816 (at 1), .832.
+#: Length of a network's columns together beside that of our own, which is 1. On rendered particles
+#: of eight shapes, 10 labels a class, macro-F1 was .869 with ours alone, .833 at 1, .866 at 0.5.
 _NETWORK = 0.5
 #: Between the tag of a model and the number of its column: ``"dinov2.17"``.
 TAG = "."
@@ -44,8 +44,6 @@ _GREY = (
 _POINTS = 128
 #: Grey values of larger particles are looked at on every second, third ... pixel.
 _SIDE = 128
-#: By how much a contour may change by smoothing before it is no measure of the mask, as `measure`.
-_UNMEASURABLE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +84,14 @@ class FeatureTable:
     images: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, np.float32)
-        names, images = tuple(map(str, self.names)), tuple(map(str, self.images))
+        try:
+            values = np.array(self.values, np.float32)
+            names, images = tuple(map(str, self.names)), tuple(map(str, self.images))
+        except (TypeError, ValueError):
+            raise DataError(
+                "a FeatureTable takes numbers (N, D) and a sequence of D names, not "
+                f"{type(self.values).__name__} and {type(self.names).__name__}."
+            ) from None
         if values.ndim != 2 or values.shape[1] != len(names):
             raise DataError(f"{values.shape} values do not go with {len(names)} names of columns.")
         if len(set(names)) < len(names):
@@ -178,7 +182,7 @@ class FeatureTable:
         >>> FeatureTable.join([one, one]).shape
         (4, 2)
         """
-        found = list(tables)
+        found = list(tables) if isinstance(tables, Iterable) else []
         if not found or not all(isinstance(table, cls) for table in found):
             raise DataError("join takes FeatureTables as session.features gives, one at least.")
         for table in found[1:]:
@@ -314,22 +318,13 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     """
     if not isinstance(masks, MaskSet) or masks.shape != image.shape:
         raise DataError(f"the masks must be a MaskSet on the image's frame {image.shape}.")
-    quantities, own_area, _ = measured_masks(masks)
-    kept = quantities[:, KEPT]
-    unmeasured = ~(np.abs(kept - 1) <= _UNMEASURABLE)
-    regions = Region.columns(quantities, own_area)
-    columns: dict[str, np.ndarray] = {}
-    single: list[Region] | None = None
-    for name, entry in DESCRIPTORS.items():
-        if entry.dimension:
-            continue
-        if entry.columnar:
-            columns[name] = np.asarray(entry.function(regions), float)
-        else:
-            single = Region.rows(quantities, own_area, masks) if single is None else single
-            columns[name] = np.array([entry.function(region) for region in single], float)
+    table = measure(masks)
+    ratios = [name for name, entry in DESCRIPTORS.items() if not entry.dimension]
+    columns = {name: table[name].to_numpy(float) for name in ratios}
+    # where the contour says nothing of the mask, nothing else does
+    unmeasured = table[ratios].isna().any(axis=1).to_numpy(bool)
     pixel, unit = (image.calibration.to("nm"), "nm") if image.calibration else (1.0, "px")
-    columns[f"log_x_A_{unit}"] = np.log10(np.sqrt(4 * regions.area / math.pi) * pixel)
+    columns[f"log_x_A_{unit}"] = np.log10(table["x_A_px"].to_numpy(float) * pixel)
     own = np.full((len(masks), len(_OUTLINE) + len(_GREY)), math.nan)
     low, high = _range(image.grey)
     for row, mask in enumerate(masks):

@@ -42,6 +42,7 @@ BODIES = {
     "wire": "rod",
     "needle": "rod",
     "triangle": "triangle",
+    "truncated triangle": "triangle",
     "pentagon": "pentagon",
     "hexagon": "hexagon",
     "ellipse": "ellipsoid",
@@ -161,11 +162,16 @@ def class_geometry(
         if "class" not in table:
             raise DataError("the table has no column 'class'; use that of ShapeClassifier.predict.")
         table = table["class"]
-    names = ["" if not isinstance(name, str) else name for name in table]
+    try:
+        names = ["" if not isinstance(name, str) else name for name in table]
+    except TypeError:
+        raise DataError(
+            f"classes are a table with a column 'class' or names, not {type(table).__name__}."
+        ) from None
     if len(names) != len(masks):
         raise DataError(f"{len(names)} classes for {len(masks)} masks; give one each.")
     unit, pixel = choose_unit(calibration, unit)
-    bodies = [BODIES.get(name.lower(), "") for name in names]
+    bodies = [_body(name) for name in names]
     # what the frame cuts has no length that could be known
     rows = [
         _measured(mask, "" if mask.touches_edge else body)
@@ -190,6 +196,12 @@ def class_geometry(
         masks=masks.digest,
     )
     return found
+
+
+def _body(name: str) -> str:
+    """The body that a class is measured as, "" for none; plurals are understood."""
+    word = " ".join(name.lower().replace("_", " ").split())
+    return BODIES.get(word, "") or BODIES.get(word.removesuffix("s"), "")
 
 
 def _measured(mask: Mask, body: str) -> dict[str, float]:

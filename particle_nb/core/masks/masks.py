@@ -31,6 +31,9 @@ class Mask:
         The model's own confidence, 0 to 1; NaN where it gave none.
     label : str
         Class name given by a person or a classifier; empty for none.
+    confidence : float or None
+        Probability, 0 to 1, that it matches a true particle at an IoU of 0.5 or more; None where
+        no model said so.
     grid_px : float
         Size in image pixels of one cell of the grid that the mask was made on: 1 where it was
         drawn on pixels; SAM's logits on an untiled image have max(H, W) / 256. `measure` flags
@@ -54,6 +57,7 @@ class Mask:
     stability_score: float = math.nan
     label: str = ""
     grid_px: float = 1.0
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         crop = np.asarray(self.crop)
@@ -91,6 +95,13 @@ class Mask:
             raise DataError(f"a mask's label is text, not {self.label!r:.60}.")
         if not self.label.isascii():
             _checked_text(self.label, "a mask's label")
+        sure = self.confidence
+        if sure is not None:
+            sure = float(sure) if isinstance(sure, (int, float, np.number)) else math.nan
+            if not 0.0 <= sure <= 1.0:
+                raise DataError(
+                    f"confidence is a probability of 0 to 1 or None, not {self.confidence!r}."
+                )
         crop = np.ascontiguousarray(crop).view()
         crop.flags.writeable = False
         object.__setattr__(self, "crop", crop)
@@ -99,6 +110,7 @@ class Mask:
         object.__setattr__(self, "predicted_iou", float(self.predicted_iou))
         object.__setattr__(self, "stability_score", float(self.stability_score))
         object.__setattr__(self, "grid_px", grid)
+        object.__setattr__(self, "confidence", sure)
 
     @classmethod
     def _tight(cls, origin: tuple[int, int], crop: np.ndarray, shape: tuple[int, ...]) -> Mask:
@@ -110,7 +122,7 @@ class Mask:
         held = mask.__dict__
         held["origin"], held["crop"], held["shape"] = origin, crop, shape
         held["predicted_iou"] = held["stability_score"] = math.nan
-        held["label"], held["grid_px"] = "", 1.0
+        held["label"], held["grid_px"], held["confidence"] = "", 1.0, None
         return mask
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -348,6 +360,35 @@ class MaskSet:
     def stability_score(self) -> np.ndarray:
         """Stability under threshold shifts, float (N,); NaN where none."""
         return np.array([mask.stability_score for mask in self.masks], float)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability that each is a particle, float (N,); NaN where no model said so."""
+        return np.array(
+            [math.nan if m.confidence is None else m.confidence for m in self.masks], float
+        )
+
+    def where(self, *, confidence: float) -> MaskSet:
+        """Masks at least this sure; those without a confidence, drawn by hand say, stay.
+
+        Raises
+        ------
+        DataError
+            If the limit is no probability.
+
+        Examples
+        --------
+        >>> sure, unsure = (Mask((0, 0), np.ones((2, 2), bool), (9, 9), confidence=c)
+        ...                 for c in (0.9, 0.2))
+        >>> len(MaskSet((sure, unsure)).where(confidence=0.5))
+        1
+        """
+        number = isinstance(confidence, (int, float, np.number)) and not isinstance(
+            confidence, bool
+        )
+        if not number or not 0.0 <= confidence <= 1.0:
+            raise DataError(f"confidence is a limit of 0 to 1, not {confidence!r}.")
+        return self[~(self.confidence < confidence)]
 
     def coverage(self) -> float:
         """Covered share of the frame, 0 to 1, overlaps counted once."""

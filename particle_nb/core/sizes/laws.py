@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,6 +208,9 @@ class RRSB:
     distance : float
         Greatest difference between the fitted and the measured Q_r from `smallest` on, 0 to 1:
         far above what the count explains, the law does not describe these particles.
+    identified : bool
+        False where the particles do not fix the law: x' lies beyond the largest, or a law without
+        an upper end has a likelihood within the 95 % region. The interval of x' is open then.
 
     References
     ----------
@@ -221,6 +225,7 @@ class RRSB:
     unit: str
     smallest: float
     distance: float
+    identified: bool = True
 
     def Q(self, x: Any) -> Any:
         """Return the cumulative share Q_r below x, 0 to 1."""
@@ -264,6 +269,11 @@ def fit_rrsb(
     DataError
         If fewer than 5 particles are left or their sizes hardly differ.
 
+    Warns
+    -----
+    UserWarning
+        Where the particles do not identify the law (`RRSB.identified`).
+
     Examples
     --------
     >>> x = 10 * np.random.default_rng(0).weibull(4.0, 2000)
@@ -304,6 +314,25 @@ def fit_rrsb(
     errors = _errors(log_density, best, share)
     z = float(stats.norm.ppf((1 + _LEVEL) / 2))
     n, x_prime = math.exp(best[0]), scale * math.exp(best[1])
+    high = x_prime * math.exp(min(z * errors[1], 700.0))
+    far = math.log(10 * float(x.max()) / scale)
+    # a law without an upper end to speak of: sizes then fall like a power, whatever x' is
+    open_end = optimize.minimize_scalar(
+        lambda slope: cost(np.array([slope, far])),
+        bounds=(max(best[0] - 3, -3.9), best[0] + 1),
+        method="bounded",
+    )
+    gain = 2 / float((share**2).sum()) * (float(open_end.fun) - cost(best))
+    identified = bool(x_prime <= x.max() and gain > stats.chi2.ppf(_LEVEL, 1))
+    if not identified:
+        high = math.inf
+        warnings.warn(
+            f"the RRSB law is not identified by these {len(x)} particles: x' = {x_prime:.4g} "
+            f"{unit} (largest particle {x.max():.4g}), and a law without an upper end fits nearly "
+            f"as well (log-likelihood {max(gain, 0) / 2:.1f} lower). Neither x' nor n can be "
+            "quoted; measure more and larger particles, or count them down to smaller sizes.",
+            stacklevel=3,
+        )
     amounts = weights * x**r
     c = (np.cumsum(amounts) - amounts / 2) / amounts.sum()
     # 1 - R(x) / R(smallest): Q_r among the particles that could be seen
@@ -311,12 +340,13 @@ def fit_rrsb(
     return RRSB(
         x_prime,
         n,
-        (x_prime * math.exp(-z * errors[1]), x_prime * math.exp(z * errors[1])),
+        (x_prime * math.exp(-z * errors[1]), high),
         (n * math.exp(-z * errors[0]), n * math.exp(z * errors[0])),
         r,
         unit,
         cut * scale,
         float(np.abs(seen - c).max()),
+        identified,
     )
 
 

@@ -12,7 +12,7 @@ from particle_nb.core.surface.depth import DepthMap
 from particle_nb.core.surface.law import CalibrationLaw, fit_law
 from particle_nb.core.surface.levelling import Levelled, level
 from particle_nb.core.surface.profile import ContourProfile, contour_roughness
-from particle_nb.core.surface.table import RoughnessSettings, roughness_table
+from particle_nb.core.surface.table import DepthErrors, RoughnessSettings, roughness_table
 from particle_nb.core.surface.texture import (
     Section,
     SpatialParameters,
@@ -26,6 +26,7 @@ from particle_nb.core.surface.texture import (
 __all__ = [
     "CalibrationLaw",
     "ContourProfile",
+    "DepthErrors",
     "DepthMap",
     "Levelled",
     "PointCloud",

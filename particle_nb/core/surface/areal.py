@@ -414,7 +414,7 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
             f"no sphere: Sq holds about {100 * extra:.0f} % that is the form of an ellipsoid; "
             "use form='ellipsoid'"
         )
-    if (loose := radius_spread(levelled)) > 0.1:
+    if (loose := radius_spread(levelled)) > 0.05:
         flags.append(
             f"radius: the cap fixes it to {100 * min(loose, 9.99):.0f} % only (one standard "
             "deviation); Sq does not need it"

@@ -252,6 +252,17 @@ def fit_form(xyz: np.ndarray, form: str) -> Form:
     flat = robust_sigma(points[:, 2] - plane @ tilt)
     bent = robust_sigma(sphere.residual(*points.T)[0])
     if not (sphere.radius < 300 and bent < 0.98 * flat):
+        x, y = points[:, 0], points[:, 1]
+        bowl = np.column_stack([plane, x * x, x * y, y * y])
+        curved = robust_sigma(
+            points[:, 2] - bowl @ np.linalg.lstsq(bowl, points[:, 2], rcond=None)[0]
+        )
+        if curved < 0.9 * flat:
+            raise DataError(
+                "the points are curved, but not as a sphere or an ellipsoid is: along one "
+                "direction only, as a cylinder or a ridge, or hollow in one direction; use "
+                "form='polynomial' (degree 2) or 'polynomial-4'."
+            )
         raise DataError(
             "the points are flat within their scatter, so that no sphere or ellipsoid can be "
             "fitted; use form='polynomial-1' (a plane) or 'polynomial'."

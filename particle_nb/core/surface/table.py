@@ -27,6 +27,56 @@ _NO_NULL = SmoothNull(*[math.nan] * 7)
 
 
 @dataclass(frozen=True)
+class DepthErrors:
+    """How far a depth model's Sq is from the truth, by size and roughness.
+
+    Parameters
+    ----------
+    rows : tuple of (diameter_px, estimate, rms_error)
+        Sq as it comes out on spheres of known roughness, and its root mean square error, both as
+        shares of the radius.
+    source : str
+        How they were measured.
+
+    Raises
+    ------
+    DataError
+        If there is no row, or one holds something else than finite numbers.
+
+    Examples
+    --------
+    >>> errors = DepthErrors(((40, 0.01, 0.008), (40, 0.02, 0.006), (160, 0.01, 0.002)), "test")
+    >>> errors.at(40, 0.02), round(errors.at(80, 0.01), 4)
+    (0.008, 0.005)
+    """
+
+    rows: tuple[tuple[float, float, float], ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        rows = np.array(self.rows, float)
+        if rows.ndim != 2 or rows.shape[1:] != (3,) or not np.isfinite(rows).all() or not rows.size:
+            raise DataError("errors of a depth model are rows of diameter, estimate and error.")
+
+    def at(self, diameter: float, share: float) -> float:
+        """Return the standard uncertainty of an Sq, both as shares of the radius.
+
+        Between the diameters straight over their logarithm, beyond them as at the nearest. An
+        estimate may come from any of the smoother surfaces that give as much, so that the error
+        never falls with it; beyond the roughest it grows in proportion.
+        """
+        sizes = sorted({row[0] for row in self.rows})
+        found = []
+        for size in sizes:
+            pairs = sorted((row[1], row[2]) for row in self.rows if row[0] == size)
+            seen = np.array([one for one, _ in pairs])
+            errors = np.maximum.accumulate([error for _, error in pairs])
+            beyond = max(share / seen[-1], 1.0) if seen[-1] > 0 else 1.0
+            found.append(float(np.interp(share, seen, errors)) * beyond)
+        return float(np.interp(math.log(diameter), np.log(sizes), found))
+
+
+@dataclass(frozen=True)
 class RoughnessSettings:
     """How every row of a roughness table is made.
 
@@ -53,6 +103,9 @@ class RoughnessSettings:
     floor : float or None
         Sq that the depth model gives for a smooth sphere, as a share of the sphere's radius;
         rows that do not rise above it are flagged. None where it is not known.
+    depth_errors : DepthErrors or None
+        What the depth model is known to get wrong, counted into the uncertainty of Sq. None where
+        it is not known.
     law : CalibrationLaw or None
         From `particle_nb.core.surface.fit_law`, applied to Sq in columns of their own.
 
@@ -80,6 +133,7 @@ class RoughnessSettings:
     paper: bool = False
     floor: float | None = None
     law: CalibrationLaw | None = None
+    depth_errors: DepthErrors | None = None
 
     def __post_init__(self) -> None:
         name, _ = parse_form(self.form)
@@ -101,6 +155,8 @@ class RoughnessSettings:
             raise DataError(f"outliers is 'spikes', 'far' or 'keep', not {self.outliers!r}.")
         if not isinstance(self.paper, bool):
             raise DataError(f"paper is True or False, not {self.paper!r}.")
+        if self.depth_errors is not None and not isinstance(self.depth_errors, DepthErrors):
+            raise DataError(f"depth_errors is a DepthErrors, not {self.depth_errors!r:.60}.")
         if self.law is not None and not isinstance(self.law, CalibrationLaw):
             raise DataError(f"law is a CalibrationLaw, not {type(self.law).__name__}; use fit_law.")
 
@@ -130,7 +186,9 @@ def roughness_table(
     -------
     DataFrame
         ``particle``, ``x_A_px``, ``form``, ``Sa_nm Sq_nm Sz_nm Ssk Sku``, ``Sq_uncertainty_nm``
-        (from the finite area alone), ``radius_nm``, ``form_error_nm``, ``cap_angle_deg``,
+        (standard uncertainty: of the finite area, of what the form took along and, where it is
+        known, of the depth model), ``Sq_depth_uncertainty_nm`` (the depth model's part of it, NaN
+        where it is not known and not in it), ``radius_nm``, ``form_error_nm``, ``cap_angle_deg``,
         ``sampled_area_nm2``, ``n_points``, ``n_rejected``, ``floor_Sq_nm`` (NaN where unknown),
         and ``flags`` as text, empty where nothing speaks against the row. With ``paper`` or
         ``form="none"`` also ``Ra_nm Rq_nm PV_nm null_Ra_nm null_Rq_nm null_PV_nm``; with a law
@@ -188,6 +246,12 @@ def roughness_table(
         "l_filter_nm": settings.l_filter,
         "outliers": settings.outliers,
         "floor": settings.floor,
+        "Sq_uncertainty": "finite area and form"
+        + (
+            "; the depth model's own error is not known and not in it"
+            if settings.depth_errors is None
+            else f" and depth model ({settings.depth_errors.source})"
+        ),
         "law": "" if settings.law is None else str(settings.law),
         "model": ", ".join(sorted(models - {""})),
         "weights": ", ".join(sorted(weights - {""})),
@@ -269,7 +333,8 @@ def _measured(
     flags += [flag for flag in found.flags if not flag.startswith("form included")]
     if settings.height == "hemisphere" and cloud.info.get("relief") == "99.8 % range":
         flags.append("no dome: the height is the range of the depth")
-    row = _columns_of(found, paper, settings)
+    seen = (math.sqrt(mask.area / math.pi), calibration.to("nm"))
+    row = _columns_of(found, paper, settings, seen)
     floor = row["floor_Sq_nm"]
     if isinstance(floor, float) and found.Sq <= floor:
         flags.append(f"not above the depth model's floor: a smooth sphere gives {floor:.3g} nm")
@@ -288,15 +353,27 @@ def _paper_roughness(
 
 
 def _columns_of(
-    found: Roughness, paper: Roughness | None, settings: RoughnessSettings
+    found: Roughness,
+    paper: Roughness | None,
+    settings: RoughnessSettings,
+    seen: tuple[float, float] = (math.nan, math.nan),
 ) -> dict[str, object]:
+    """One row; `seen` is the radius of the mask's equal circle in pixels, and the pixel in nm."""
+    radius, pixel = seen
+    # an ellipsoid's own radius is barely fixed by a rough cap, and shares of it would follow it
+    size = radius * pixel if found.form == "ellipsoid" else found.radius
+    floor, depth = math.nan if settings.floor is None else settings.floor, math.nan
+    if settings.depth_errors is not None and found.Sq > 0 and radius > 0:
+        depth = size * settings.depth_errors.at(2 * radius, found.Sq / size)
+        # what a smooth sphere of that size seems to have
+        floor = np.fmax(floor, settings.depth_errors.at(2 * radius, 0.0))
     row: dict[str, object] = {"form": found.form}
     row |= {f"{name}_nm": getattr(found, name) for name in ("Sa", "Sq", "Sz")}
-    size = found.radius
     row |= {
         "Ssk": found.Ssk,
         "Sku": found.Sku,
-        "Sq_uncertainty_nm": found.Sq_uncertainty,
+        "Sq_uncertainty_nm": math.hypot(found.Sq_uncertainty, depth if depth == depth else 0.0),
+        "Sq_depth_uncertainty_nm": depth,
         "radius_nm": found.radius,
         "form_error_nm": found.form_error,
         "cap_angle_deg": found.cap_angle,
@@ -304,7 +381,7 @@ def _columns_of(
         "n_points": found.n_points,
         "n_rejected": found.n_rejected,
         # the floor is one of form removal: the paper's mode has its null instead
-        "floor_Sq_nm": math.nan if settings.floor is None else settings.floor * size,
+        "floor_Sq_nm": float(floor * size),
     }
     if settings.law is not None:
         low, high = settings.law.interval(found.Sq)

@@ -203,8 +203,8 @@ def form_left(levelled: Levelled) -> float:
     here, beside = float(power[4:7].sum()), float(power[7:].sum())
     whole = float(weight @ residual**2)
     extent = float(levelled.form.radius)
-    # rounding of a perfect sphere has lobes too
-    if whole <= (1e-5 * extent) ** 2 * float(weight.sum()) or here / 3 <= 4 * beside / 8:
+    # where there is next to no roughness the lobes are of pixels and of rounding
+    if whole <= (1e-3 * extent) ** 2 * float(weight.sum()) or here / 3 <= 4 * beside / 8:
         return 0.0
     return 1 / math.sqrt(max(1 - here / whole, 1e-6)) - 1
 

@@ -29,6 +29,8 @@ class Radial:
         Number of lag vectors of each shell, both signs.
     probability : array (phases, R)
         Probability that both ends lie in the phase.
+    ends : array (phases, R)
+        Share of the ends of these pairs that lie in the phase; near the fraction.
     along : tuple of arrays (phases, L)
         The same along each axis for lags of 0, 1, 2 ... voxels.
     """
@@ -36,6 +38,7 @@ class Radial:
     radius: np.ndarray
     lags: np.ndarray
     probability: np.ndarray
+    ends: np.ndarray
     along: tuple[np.ndarray, ...]
 
 
@@ -133,11 +136,16 @@ def radial(volume: Volume, periodic: bool, longest: int) -> Radial:
     weight = (copies * pairs)[inside]
     total = np.bincount(shell, weight)
     radius = np.bincount(shell, weight * distance[inside]) / total
-    probability = np.empty((count, total.size))
+    probability, ends = np.empty((count, total.size)), np.empty((count, total.size))
     along: list[list[np.ndarray]] = [[] for _ in shape]
     for place, hits in enumerate(_autocorrelations(volume, periodic, longest)):
         values = hits / pairs
         probability[place] = np.bincount(shell, weight * values[inside]) / total
+        if periodic:
+            ends[place] = values.flat[0]
+        else:
+            share = _ends(volume.indices == place, longest) / pairs
+            ends[place] = np.bincount(shell, weight * share[inside]) / total
         for axis in range(len(shape)):
             along[axis].append(
                 values[tuple(slice(None) if a == axis else 0 for a in range(len(shape)))]
@@ -146,8 +154,27 @@ def radial(volume: Volume, periodic: bool, longest: int) -> Radial:
         radius,
         np.bincount(shell, copies[inside]),
         probability,
+        ends,
         tuple(np.array(values) for values in along),
     )
+
+
+def _ends(inside: np.ndarray, longest: int) -> np.ndarray:
+    """Voxels of the phase among the ends of the pairs inside the frame by lag, over two.
+
+    For every lag and sign the first ends fill a box at a corner of the frame, the others one at
+    the corner across: sums of boxes, axis by axis, mean of both.
+    """
+    sums: np.ndarray = inside
+    for axis, n in enumerate(inside.shape):
+        whole = np.cumsum(sums, axis=axis, dtype=np.float64)
+        lags = np.arange(longest + 1)
+        low = np.take(whole, n - 1 - lags, axis)
+        cut = np.take(whole, np.maximum(lags - 1, 0), axis)
+        shape = [-1 if a == axis else 1 for a in range(inside.ndim)]
+        cut = cut * (lags > 0).reshape(shape)
+        sums = (low + np.take(whole, [n - 1], axis) - cut) / 2
+    return sums
 
 
 def _autocorrelations(volume: Volume, periodic: bool, longest: int) -> Iterator[np.ndarray]:

@@ -220,7 +220,8 @@ def solved(
     d = np.ascontiguousarray(np.moveaxis(d, axis, 0))
     effective, imbalance, error, iterations = _conjugate_gradients(d, settings, progress)
     flag = ""
-    if imbalance > settings.tolerance or error > settings.tolerance / 100:
+    # the other way round, so that a NaN is no convergence
+    if not (imbalance <= settings.tolerance and error <= settings.tolerance / 100):
         flag = "not converged"
         warnings.warn(
             f"diffusion along {name} did not converge in {iterations} iterations: the fluxes "
@@ -260,7 +261,7 @@ def _conjugate_gradients(
     ramp = 1 - (np.arange(length) + 0.5) / length
     x = np.where(d > 0, ramp[:, None, None], 0.0)
     del d
-    r, q, p = grids.b[0], np.empty(x.shape, np.float32), np.empty(x.shape, np.float32)
+    r, q, p = grids.b[0], np.zeros(x.shape, np.float32), np.zeros(x.shape, np.float32)
     along, rz, start, fresh = _residual(faces, rim, x, r), 0.0, 0.0, True
     for iteration in range(settings.max_iterations + 1):
         into, out = float((rim[0] * (1 - x[0])).sum()), float((rim[1] * x[-1]).sum())
@@ -273,7 +274,7 @@ def _conjugate_gradients(
         if progress is not None:
             progress(iteration, imbalance)
         done = imbalance <= settings.tolerance and error <= settings.tolerance / 100
-        if (done and fresh) or iteration == settings.max_iterations:
+        if (done and fresh) or iteration == settings.max_iterations or not math.isfinite(rz):
             break
         if fresh:
             start = error
@@ -342,7 +343,7 @@ class _Multigrid:
         last = len(self.x) - 1
         for level in range(last):
             self.x[level][...] = 0
-            self._relax(level, False)
+            self._relax(level, (False, True, False))
             kernels.restrict_residual(
                 self.faces[level],
                 self.total[level],
@@ -351,12 +352,14 @@ class _Multigrid:
                 self.b[level + 1],
             )
         self.x[last][...] = 0
-        for backwards in (False, True) * 4:
-            self._relax(last, backwards)
+        self._relax(last, (False, True) * 4)
         for level in range(last - 1, -1, -1):
             kernels.prolong(self.x[level + 1], self.x[level])
-            self._relax(level, True)
+            self._relax(level, (True, False, True))
         return self.x[0]
 
-    def _relax(self, level: int, backwards: bool) -> None:
-        kernels.relax(self.faces[level], self.total[level], self.b[level], self.x[level], backwards)
+    def _relax(self, level: int, sweeps: tuple[bool, ...]) -> None:
+        """Sweeps, each forwards or backwards; those after a correction mirror those before it."""
+        grid = self.faces[level], self.total[level], self.b[level], self.x[level]
+        for backwards in sweeps:
+            kernels.relax(*grid, backwards)

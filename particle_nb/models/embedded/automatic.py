@@ -1,40 +1,48 @@
-"""Automatic mode: prompts from the dense maps, a few ROIs each, and one mask for every particle."""
+"""Automatic mode: every particle from the dense maps in one pass, the prompt decoder in doubt."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask
-from particle_nb.models.embedded.inference import refine
-from particle_nb.models.embedded.joining import (
-    box_decoded,
-    decoded_mask,
-    diameter,
-    seam_strength,
-    touching,
-    undivided,
-)
 from particle_nb.models.embedded.network import PromptableNetwork
-from particle_nb.models.embedded.regions import FEATURES, sample_rois
-from particle_nb.models.embedded.views import Decoded, View, decode, fitting, main_part
+from particle_nb.models.embedded.regions import FEATURES, box_rois, sample_rois
+from particle_nb.models.embedded.settling import Judges, Level, pixel_crop, settle, support
+from particle_nb.models.embedded.views import (
+    Decoded,
+    View,
+    cell_px,
+    decode_fitting,
+    main_part,
+    pixel_mask,
+)
 
-#: Expected radii in view pixels for which a view proposes: finest, and least of the coarser ones.
-LARGEST_RADIUS, LEAST_RADIUS = 60.0, 18.0
+#: Smallest mask, px^2.
+SMALLEST = 9
 
-#: Prompts decoded before looking which of the others are settled.
-PORTION = 32
+#: Proposals of the finest view with a smaller diameter, in view pixels, are looked at twice as
+#: finely, where a box of CLOSE_UP image pixels has at least FEWEST of them.
+SMALL, CLOSE_UP, FEWEST = 15.0, 512, 3
 
-#: A view is left where fewer than FRUITFUL of its first PATIENCE prompts or more gave a proposal:
-#: print, noise and texture have hundreds of peaks and no particle.
-PATIENCE, FRUITFUL = 128, 0.03
+#: Side of the spot looked at closely where the finest view sees nothing small, image pixels.
+PROBE = 224
+
+#: What close-ups see around their box, image pixels.
+AROUND = 24
+
+#: A box (x0, y0, x1, y1) of the image, and what gives the view of one at a scale.
+Box = tuple[int, int, int, int]
+
+Closer = Callable[[Box, float], View]
 
 
 @dataclass(frozen=True)
@@ -43,35 +51,14 @@ class AutomaticSettings:
 
     Parameters
     ----------
-    least_peak : float
-        Smallest foreground x centreness of a prompt.
-    least_score, enough_score : float
-        A proposal's value is its predicted IoU x min(1, twice its foreground share). It must reach
-        `relative` times the median value by area in the same image, but no less than
-        `least_score` and no more than `enough_score`: where all particles are hard to see,
-        less is asked of each.
-    relative : float
-        See above.
-    few, many, crowded_score : int, int, float
-        Where more than `few` proposals reach `enough_score`, less is asked of the others, down to
-        `crowded_score` at `many`: in a crowd the faint ones are particles, too.
-    small, small_score : float
-        Masks with a diameter below `small` pixels of the finest view must reach `small_score`:
-        noise looks like particles of that size.
-    least_stability : float
-        Smallest stability score.
-    sure : float
-        From this value on a proposal is taken at once, and prompts inside it are not tried.
-    overlap : float
-        A mask is dropped if it shares more than this part of the smaller one with a better mask.
-    seam, joined : float
-        Touching masks are taken for pieces of one particle if the network sees a boundary between
-        them with less than this mean probability, a box around both is answered with a mask of at
-        least this IoU with both together, and that is worth no less than either piece.
-    passes : int
-        Times that the uncovered foreground is searched again.
+    least_score : float
+        Smallest confidence of what is proposed.
+    doubt, sure : float
+        Proposals with a confidence between these are shown to the prompt decoder.
     most : int
-        Most prompts in one view.
+        Most proposals shown to it, the most doubtful ones first.
+    left : float
+        A mask goes if a surer one leaves less than this share of it.
 
     Raises
     ------
@@ -80,80 +67,39 @@ class AutomaticSettings:
 
     Examples
     --------
-    >>> AutomaticSettings(least_score=0.5).passes
-    2
+    >>> AutomaticSettings(least_score=0.5).most
+    160
     """
 
-    least_peak: float = 0.12
-    least_score: float = 0.7
-    enough_score: float = 0.8
-    relative: float = 0.88
-    few: int = 20
-    many: int = 80
-    crowded_score: float = 0.65
-    small: float = 20.0
-    small_score: float = 0.8
-    least_stability: float = 0.5
+    least_score: float = 0.35
+    doubt: float = 0.1
     sure: float = 0.8
-    overlap: float = 0.5
-    seam: float = 0.45
-    joined: float = 0.75
-    passes: int = 2
-    most: int = 800
+    most: int = 160
+    left: float = 0.5
 
     def __post_init__(self) -> None:
-        shares = (
-            "least_peak least_score enough_score relative crowded_score small_score "
-            "least_stability sure overlap seam joined"
-        )
-        for name in shares.split():
+        for name in ("least_score", "doubt", "sure", "left"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError(f"{name} must lie in 0 .. 1, not {getattr(self, name)!r}.")
-        if not 0 <= self.few < self.many:
-            raise DataError(f"few must be below many, not {self.few!r} and {self.many!r}.")
-        if not 1 <= self.passes <= 10 or not 1 <= self.most <= 100_000 or not self.small >= 0:
-            raise DataError(
-                "passes must lie in 1 .. 10, most in 1 .. 100000 and small be 0 or more."
-            )
-
-    @property
-    def lowest(self) -> float:
-        """The smallest value that a proposal is ever kept at."""
-        return min(self.least_score, self.crowded_score)
+        if not 0 <= self.most <= 100_000:
+            raise DataError(f"most must lie in 0 .. 100000, not {self.most!r}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """A mask in image pixels, the value it is ranked by, its diameter in finest-view pixels."""
+    """A mask in image pixels with its confidence, and what that was judged by."""
 
     mask: Mask
-    value: float
-    diameter: float = math.inf
+    features: np.ndarray
 
+    @property
+    def value(self) -> float:
+        """What proposals are ranked by."""
+        return self.mask.confidence if self.mask.confidence is not None else math.nan
 
-def peaks(view: View, least: float, allowed: np.ndarray | None = None) -> Tensor:
-    """Points (N, 2) in image pixels where a view expects particle centres, best first."""
-    dense = torch.sigmoid(view.maps[0, FEATURES : FEATURES + 3])
-    height, width = (view.size[0] + 1) // 2, (view.size[1] + 1) // 2
-    value = (dense[0] * dense[2])[:height, :width]
-    if allowed is not None:
-        value = value * torch.from_numpy(allowed[:height, :width]).to(value)
-    smooth = F.avg_pool2d(value[None, None], 3, 1, 1, count_include_pad=False)
-    local = F.max_pool2d(smooth, 5, 1, 2)[0, 0]
-    smooth = smooth[0, 0]
-    rows, columns = torch.nonzero((smooth >= local) & (smooth > least), as_tuple=True)
-    points = torch.stack([2.0 * columns + 0.5, 2.0 * rows + 0.5], 1)
-    points = points[torch.argsort(smooth[rows, columns], descending=True)]
-    radius = view.radius(view.out(points)).cpu().numpy()
-    places = points.cpu().numpy()
-    free = np.ones(len(places), bool)
-    chosen = []
-    for index in range(len(places)):
-        if free[index]:
-            chosen.append(index)
-            reach = max(3.0, 0.35 * radius[index])
-            free &= np.abs(places - places[index]).max(1) >= reach
-    return view.out(points[torch.tensor(chosen, dtype=torch.long)])
+    def judged(self, confidence: float, iou: float) -> Proposal:
+        """The same with what a judge says."""
+        return replace(self, mask=self.mask.replace(confidence=confidence, predicted_iou=iou))
 
 
 def foreground_share(view: View, decoded: Decoded) -> Tensor:
@@ -169,215 +115,226 @@ def foreground_share(view: View, decoded: Decoded) -> Tensor:
     return torch.cat(shares) if shares else decoded.score
 
 
-def decode_peaks(
+def passed(
+    levels: Sequence[Level], frame: tuple[int, int], window: tuple[int, int, int, int]
+) -> list[Proposal]:
+    """What the dense maps of all levels say, one mask for every particle; not yet judged."""
+    backing = support(levels)
+    places = [ndimage.find_objects(level.labels) for level in levels]
+    stability = [level.stability() for level in levels]
+    masks, rows = [], []
+    for choice in settle(levels):
+        level, index = levels[choice.level], choice.label - 1
+        made = pixel_crop(level, choice.label, places[choice.level][index], window)
+        if made is None or np.count_nonzero(made[1]) < SMALLEST:
+            continue
+        grid = max(1.0, 1.0 / level.view.scale)
+        stable = float(stability[choice.level][index])
+        crop = main_part(made[1])
+        masks.append(Mask(made[0], crop, frame, stability_score=stable, grid_px=grid))
+        own = [level.confidence[index], level.iou[index], *backing[choice.level][index]]
+        rows.append(np.concatenate([level.features[index], own]))
+    if not rows:
+        return []
+    sure = np.array([row[-4] for row in rows])
+    # how many the image has in all, and how sure they are
+    crowd = [math.log(len(rows)), float(sure.mean()), float(np.median(sure))]
+    return [Proposal(m, np.concatenate([row, crowd])) for m, row in zip(masks, rows, strict=True)]
+
+
+def asked(
     network: PromptableNetwork,
     views: Sequence[View],
-    number: int,
-    spots: Tensor,
-    settings: AutomaticSettings,
-) -> Decoded:
-    """One mask for every prompt (N, 2) of one view that may be a particle."""
-    view = views[number]
-    points = torch.cat([spots, torch.ones_like(spots[:, :1])], 1)[:, None]
-    first = decode(network, view, view.guess(spots), points)
-    # Where the expected box gave nothing good, a square of the expected size may.
-    poor = torch.nonzero(first.score < settings.sure)[:, 0]
-    if len(poor):
-        side = (3.6 * view.radius(spots[poor])).clamp(16.0, 1.7 * max(view.size)) / view.scale
-        square = torch.cat([spots[poor], side[:, None].expand(-1, 2)], 1)
-        again = decode(network, view, square, points[poor])
-        better = again.score > first.score[poor]
-        take = poor[better]
-        logits, rois, score = first.logits.clone(), first.rois.clone(), first.score.clone()
-        logits[take], rois[take] = again.logits[better], again.rois[better]
-        score[take] = again.score[better]
-        first = Decoded(logits, rois, score)
-    # What is surely nothing is not worth a second look.
-    able = torch.nonzero((first.score > 0.6 * settings.lowest) & (first.areas() > 0))[:, 0]
-    if not len(able):
-        return first[able]
-    return refine(network, views, first[able], points[able])
+    found: Sequence[Proposal],
+    window: tuple[int, int, int, int],
+) -> list[tuple[Mask | None, np.ndarray]]:
+    """What the prompt decoder answers to a box around each proposal, and what is known then."""
+    if not found:
+        return []
+    boxes = np.array([p.mask.bbox for p in found], np.float32)[:, [1, 0, 3, 2]] - 0.5
+    corners = torch.from_numpy(boxes).to(views[0].maps)
+    rois = box_rois(corners, least=12.0 / views[0].scale)
+    decoded = decode_fitting(
+        network, views, rois, corners.new_full((len(corners), 1, 3), -1.0), corners
+    )
+    share = foreground_share(views[0], decoded).tolist()
+    stability = decoded.stability().tolist()
+    out: list[tuple[Mask | None, np.ndarray]] = []
+    for index, proposal in enumerate(found):
+        made = pixel_mask(decoded.logits[index], decoded.rois[index], window)
+        crop = None if made is None else main_part(made[1])
+        score = float(decoded.score[index])
+        mask = None
+        if made is not None and crop is not None and np.count_nonzero(crop) >= SMALLEST:
+            mask = Mask(
+                made[0],
+                crop,
+                proposal.mask.shape,
+                predicted_iou=score,
+                stability_score=stability[index],
+                grid_px=cell_px(views, decoded.rois[index]),
+            )
+        same = 0.0 if mask is None else mask.iou(proposal.mask)
+        ratio = 0.0 if mask is None else math.log(mask.area / proposal.mask.area)
+        more = [score, stability[index], share[index], same, ratio]
+        out.append((mask, np.concatenate([proposal.features, more])))
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where proposals are made: shape of the image, window in it, and how to look closer."""
+
+    frame: tuple[int, int]
+    window: tuple[int, int, int, int]
+    closer: Closer | None = None
+
+
+def close_ups(finest: Level, place: Place, judges: Judges) -> list[Level]:
+    """Levels twice as fine for the parts of a window in which there are small particles.
+
+    Each proposes only what lies in its own box and does not end where it is cut.
+    """
+    if place.closer is None:
+        return []
+    scale = finest.view.scale
+    boxes = boxes_of(place.window, CLOSE_UP)
+    wanted = small_ones(finest, boxes) >= FEWEST
+    if not wanted.any():
+        wanted = probed(finest, place, judges, boxes)
+    out = []
+    for core in (box for box, is_wanted in zip(boxes, wanted, strict=True) if is_wanted):
+        box = around(core, place.window)
+        level = Level.of(place.closer(box, 2.0 * scale), judges.joining, judges.particle)
+        out.append(own_part(level, core, box, place.window))
+    return out
+
+
+def boxes_of(window: Box, side: int) -> list[Box]:
+    """Boxes of at most this side that part a window."""
+    x0, y0, x1, y1 = window
+    return [
+        (left, top, min(left + side, x1), min(top + side, y1))
+        for top in range(y0, y1, side)
+        for left in range(x0, x1, side)
+    ]
+
+
+def around(core: Box, window: Box) -> Box:
+    """A box with AROUND pixels more on each side, as far as the window goes."""
+    low = max(core[0] - AROUND, window[0]), max(core[1] - AROUND, window[1])
+    return *low, min(core[2] + AROUND, window[2]), min(core[3] + AROUND, window[3])
+
+
+def small_ones(level: Level, boxes: Sequence[Box], least: float = 0.15) -> np.ndarray:
+    """How many small proposals, at least this sure, have their middle in each box."""
+    size = np.bincount(level.labels.ravel(), minlength=len(level.confidence) + 1)[1:]
+    small = (4.0 * np.sqrt(size / math.pi) < SMALL) & (level.confidence > least)
+    if not small.any():
+        return np.zeros(len(boxes), int)
+    places = ndimage.find_objects(level.labels)
+    own = [place for place, is_small in zip(places, small, strict=True) if is_small]
+    middles = np.array([(c.start + c.stop, r.start + r.stop) for r, c in own])
+    spots = middles / level.view.scale + np.array(level.view.origin)  # a cell is two pixels
+    return np.array([((spots >= b[:2]) & (spots < b[2:])).all(1).sum() for b in boxes])
+
+
+def probed(finest: Level, place: Place, judges: Judges, boxes: Sequence[Box]) -> np.ndarray:
+    """Which boxes to look at closely, by a look at the spot with the finest texture.
+
+    Where particles of a few pixels lie side by side the finest view may see none of them.
+    """
+    no = np.zeros(len(boxes), bool)
+    if place.closer is None:
+        return no
+    grey, scale = finest.dense.grey, finest.view.scale
+    busy = np.abs(ndimage.laplace(grey))
+    cells = max(4, int(PROBE * scale / 2))
+    mean = ndimage.uniform_filter(busy, cells, mode="nearest")
+    row, column = np.unravel_index(int(mean.argmax()), mean.shape)
+    low = (
+        int(2 * column / scale + finest.view.origin[0] - PROBE / 2),
+        int(2 * row / scale + finest.view.origin[1] - PROBE / 2),
+    )
+    x0, y0, x1, y1 = place.window
+    left, top = max(min(low[0], x1 - PROBE), x0), max(min(low[1], y1 - PROBE), y0)
+    box = (left, top, min(left + PROBE, x1), min(top + PROBE, y1))
+    look = Level.of(place.closer(box, 2.0 * scale), judges.joining, judges.particle)
+    size = np.bincount(look.labels.ravel(), minlength=len(look.confidence) + 1)[1:]
+    small = (2.0 * np.sqrt(size / math.pi) < SMALL) & (look.confidence > 0.5)
+    if small.sum() < 4 * FEWEST or small.sum() < 0.5 * (look.confidence > 0.2).sum():
+        return no
+    levels = []
+    for x_low, y_low, x_high, y_high in boxes:
+        rows = slice(
+            int((y_low - finest.view.origin[1]) * scale / 2),
+            int((y_high - finest.view.origin[1]) * scale / 2) + 1,
+        )
+        columns = slice(
+            int((x_low - finest.view.origin[0]) * scale / 2),
+            int((x_high - finest.view.origin[0]) * scale / 2) + 1,
+        )
+        levels.append(float(mean[rows, columns].max()))
+    return np.array(levels) > 0.5 * float(mean.max())
+
+
+def own_part(
+    level: Level,
+    core: Box,
+    box: Box,
+    window: Box,
+) -> Level:
+    """A close-up that leaves to others what lies outside its core or is cut by its box."""
+    height, width = level.labels.shape
+    unit = 2.0 / level.view.scale
+    sure = level.confidence.copy()
+    for index, place in enumerate(ndimage.find_objects(level.labels)):
+        (r0, r1), (c0, c1) = ((s.start, s.stop) for s in place)
+        x, y = box[0] + 0.5 * unit * (c0 + c1), box[1] + 0.5 * unit * (r0 + r1)
+        cut = (
+            (c0 == 0 and box[0] > window[0])
+            or (r0 == 0 and box[1] > window[1])
+            or (c1 >= width - 1 and box[2] < window[2])
+            or (r1 >= height - 1 and box[3] < window[3])
+        )
+        if cut or not (core[0] <= x < core[2] and core[1] <= y < core[3]):
+            sure[index] = 0.0
+    return replace(level, confidence=sure)
 
 
 def propose(
     network: PromptableNetwork,
     views: Sequence[View],
-    frame: tuple[int, int],
-    window: tuple[int, int, int, int],
+    place: Place,
+    judges: Judges,
     settings: AutomaticSettings,
 ) -> list[Proposal]:
-    """Proposals for a window of an image of shape `frame`; each particle once."""
-    found: list[Proposal] = []
-    for turn in range(settings.passes):
-        before = len(found)
-        least = settings.least_peak if turn == 0 else 0.5 * settings.least_peak
-        # Coarse views first: they are cheap, and what they find need not be searched again.
-        for number in reversed(range(len(views))):
-            view = views[number]
-            taken = found if turn else [p for p in found if p.value > settings.sure]
-            spots = peaks(view, least, ~coverage(view, taken))
-            radius = view.radius(spots)
-            fits = radius < LARGEST_RADIUS if number + 1 < len(views) else radius > 0
-            if number:
-                fits &= radius > LEAST_RADIUS
-            spots = spots[fits][: settings.most]
-            tried = made = 0
-            while len(spots) and (tried < PATIENCE or made >= FRUITFUL * tried):
-                # In portions, so that the other prompts of a particle just found are saved.
-                part, spots = spots[:PORTION], spots[PORTION:]
-                decoded = decode_peaks(network, views, number, part, settings)
-                fresh = proposals_of(views, number, decoded, frame, window, settings)
-                found += fresh
-                tried, made = tried + len(part), made + len(fresh)
-                taken = [p for p in fresh if p.value > settings.sure]
-                if len(spots) and taken:
-                    spots = spots[~inside(spots, taken)]
-        found = resolve(found, settings.overlap)
-        if len(found) == before:
-            break
-    return join(network, views, found, frame, window, settings)
-
-
-def join(
-    network: PromptableNetwork,
-    views: Sequence[View],
-    found: list[Proposal],
-    frame: tuple[int, int],
-    window: tuple[int, int, int, int],
-    settings: AutomaticSettings,
-) -> list[Proposal]:
-    """Put the pieces of rods together: those that touch, then those of one undivided piece."""
-    for turn in range(4):
-        if turn < 3:
-            pairs = touching([p.mask for p in found])
-            wholes = [p.union for p in pairs if seam_strength(views, p) < settings.seam]
-        else:
-            wholes = [
-                mask for mask in undivided(views[0], frame, settings.seam) if in_pieces(mask, found)
-            ]
-        if not wholes:
-            continue
-        decoded = box_decoded(network, views, wholes)
-        better = []
-        for number, whole in enumerate(wholes):
-            one = decoded[slice(number, number + 1)]
-            view = fitting(views, float(one.rois[0, 2:].max()))
-            made = proposals_of(views, view, one, frame, window, settings)
-            if made and made[0].mask.iou(whole) >= settings.joined:
-                better.append(made[0])
-        for proposal in sorted(better, key=lambda p: -p.value):
-            parts = [p for p in found if covered(p.mask, proposal.mask) > 0.7]
-            if parts and proposal.value >= max(p.value for p in parts):
-                found = [p for p in found if p not in parts] + [proposal]
-    return resolve(found, settings.overlap)
-
-
-def covered(mask: Mask, by: Mask) -> float:
-    """Share of a mask that lies under another one."""
-    return mask.intersection(by) / mask.area
-
-
-def in_pieces(whole: Mask, found: list[Proposal]) -> bool:
-    """Whether proposals lie in a region and none of them is about the whole of it."""
-    parts = [p.mask for p in found if covered(p.mask, whole) > 0.7]
-    return bool(parts) and max(mask.iou(whole) for mask in parts) < 0.7
-
-
-def inside(spots: Tensor, found: list[Proposal]) -> Tensor:
-    """Which points (N, 2) lie in a proposal, bool (N,)."""
-    places = np.round(spots.cpu().numpy()).astype(int)
-    hit = np.zeros(len(places), bool)
-    for proposal in found:
-        r0, c0, r1, c1 = proposal.mask.bbox
-        x, y = places[:, 0] - c0, places[:, 1] - r0
-        near = np.flatnonzero((x >= 0) & (y >= 0) & (x < c1 - c0) & (y < r1 - r0) & ~hit)
-        hit[near] = proposal.mask.crop[y[near], x[near]]
-    return torch.from_numpy(hit).to(spots.device)
-
-
-def proposals_of(
-    views: Sequence[View],
-    number: int,
-    decoded: Decoded,
-    frame: tuple[int, int],
-    window: tuple[int, int, int, int],
-    settings: AutomaticSettings,
-) -> list[Proposal]:
-    """Decoded masks that pass the thresholds, as pixel crops."""
-    share = (2.0 * foreground_share(views[number], decoded)).clamp(max=1.0)
-    value = decoded.score * share
-    stability = decoded.stability()
-    good = (value > settings.lowest) & (stability > settings.least_stability)
-    out = []
-    for index in torch.nonzero(good)[:, 0].tolist():
-        mask = decoded_mask(views, decoded, index, frame, window)
-        if mask is not None:
-            out.append(Proposal(mask, float(value[index]), diameter(mask, views[0].scale)))
-    return out
-
-
-def resolve(found: list[Proposal], overlap: float) -> list[Proposal]:
-    """Drop duplicates and nested masks: the better value wins where masks share too much."""
-    order = sorted(found, key=lambda p: -p.value)
-    boxes = np.array([p.mask.bbox for p in order]).reshape(-1, 4)
-    areas = np.array([p.mask.area for p in order])
-    kept = np.zeros(len(order), bool)
-    for index, proposal in enumerate(order):
-        here = boxes[index]
-        near = (
-            kept
-            & (boxes[:, 0] < here[2])
-            & (boxes[:, 2] > here[0])
-            & (boxes[:, 1] < here[3])
-            & (boxes[:, 3] > here[1])
-        )
-        kept[index] = not any(
-            proposal.mask.intersection(order[k].mask) > overlap * min(areas[index], areas[k])
-            for k in np.flatnonzero(near)
-        )
-    return [order[k] for k in np.flatnonzero(kept)]
-
-
-def select(found: list[Proposal], settings: AutomaticSettings) -> list[Proposal]:
-    """Those of an image that are good enough beside its other proposals."""
+    """Proposals for a place, surest first; each particle once."""
+    frame, window = place.frame, place.window
+    levels = [Level.of(view, judges.joining, judges.particle) for view in views]
+    levels = close_ups(levels[0], place, judges) + levels
+    found = passed(levels, frame, window)
     if not found:
         return []
-    values = np.array([p.value for p in found])
-    areas = np.array([p.mask.area for p in found], float)
-    order = np.argsort(values)
-    total = np.cumsum(areas[order])
-    median = values[order][np.searchsorted(total, 0.5 * total[-1])]
-    least = float(np.clip(settings.relative * median, settings.least_score, settings.enough_score))
-    crowd = int((values > settings.enough_score).sum())
-    limits = (settings.enough_score, settings.crowded_score)
-    least = min(least, float(np.interp(crowd, (settings.few, settings.many), limits)))
-    small = max(least, settings.small_score)
-    return [p for p in found if p.value > (small if p.diameter < settings.small else least)]
+    judged = judges.settled(np.stack([p.features for p in found]))
+    found = [p.judged(*row) for p, row in zip(found, judged.tolist(), strict=True)]
+    doubtful = [
+        index for index, p in enumerate(found) if settings.doubt <= p.value <= settings.sure
+    ]
+    doubtful = sorted(doubtful, key=lambda k: abs(found[k].value - 0.5))[: settings.most]
+    answers = asked(network, views, [found[k] for k in doubtful], window)
+    if answers:
+        judged = judges.asked(np.stack([features for _, features in answers]))
+        for index, (mask, _), row in zip(doubtful, answers, judged.tolist(), strict=True):
+            # the outline that is expected to fit better
+            found[index] = found[index].judged(*row[:2])
+            if mask is not None and row[3] > row[1]:
+                found[index] = replace(found[index], mask=mask).judged(*row[2:])
+    return trimmed([p for p in found if p.value >= settings.least_score], settings.left)
 
 
-def coverage(view: View, found: list[Proposal]) -> np.ndarray:
-    """Which stride-2 cells of the view the proposals cover, bool (H/2, W/2)."""
-    height, width = view.maps.shape[2:]
-    covered = np.zeros((height, width), bool)
-    origin, scale = np.array(view.origin), view.scale
-    for proposal in found:
-        r0, c0, r1, c1 = proposal.mask.bbox
-        low = (np.array([c0, r0]) - origin + 0.5) * scale / 2
-        high = (np.array([c1, r1]) - origin + 0.5) * scale / 2
-        x = np.arange(max(int(low[0]), 0), min(int(high[0]) + 1, width))
-        y = np.arange(max(int(low[1]), 0), min(int(high[1]) + 1, height))
-        columns = np.round((2.0 * x + 1.0) / scale - 0.5 + origin[0]).astype(int) - c0
-        rows = np.round((2.0 * y + 1.0) / scale - 0.5 + origin[1]).astype(int) - r0
-        keep_x = (columns >= 0) & (columns < c1 - c0)
-        keep_y = (rows >= 0) & (rows < r1 - r0)
-        x, columns, y, rows = x[keep_x], columns[keep_x], y[keep_y], rows[keep_y]
-        if len(x) and len(y):
-            covered[y[0] : y[-1] + 1, x[0] : x[-1] + 1] |= proposal.mask.crop[np.ix_(rows, columns)]
-    return covered
-
-
-def trimmed(found: list[Proposal]) -> list[Proposal]:
-    """Take what overlaps away from the worse of two masks, so that they hardly share pixels."""
+def trimmed(found: Sequence[Proposal], left: float) -> list[Proposal]:
+    """Surest first; what overlaps goes to the surer of two masks."""
     order = sorted(found, key=lambda p: -p.value)
     out: list[Proposal] = []
     if not order:
@@ -386,9 +343,12 @@ def trimmed(found: list[Proposal]) -> list[Proposal]:
     for proposal in order:
         r0, c0, r1, c1 = proposal.mask.bbox
         there = taken[r0:r1, c0:c1]
-        left = proposal.mask.crop & ~there
-        there |= proposal.mask.crop
-        if np.count_nonzero(left) < max(9, 0.3 * proposal.mask.area):
+        rest = proposal.mask.crop & ~there
+        if np.count_nonzero(rest) < max(SMALLEST, left * proposal.mask.area):
             continue
-        out.append(replace(proposal, mask=proposal.mask.replace(crop=main_part(left))))
+        there |= rest
+        if rest.all() or np.array_equal(rest, proposal.mask.crop):
+            out.append(proposal)
+        else:
+            out.append(replace(proposal, mask=proposal.mask.replace(crop=main_part(rest))))
     return out

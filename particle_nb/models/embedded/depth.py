@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from particle_nb.core.errors import ImageError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
+from particle_nb.core.surface import DepthErrors
 from particle_nb.models.embedded.depth_network import (
     DepthNetwork,
     DepthNetworkSettings,
@@ -59,6 +61,9 @@ class EmbeddedDepth:
     roughness_floor : float or None
         Sq that a smooth sphere seems to have (form="sphere", no filter) as a share of its radius:
         the 90th percentile over views of which most were kept out of training.
+    roughness_errors : DepthErrors or None
+        How far Sq is from the truth on rendered spheres, by size and roughness; None for weights
+        that it was not measured for.
     """
 
     def __init__(
@@ -73,6 +78,18 @@ class EmbeddedDepth:
         self.roughness_floor = roughness_floor
         self.settings = DepthSettings()
         self.side = SIDE
+
+    @cached_property
+    def roughness_errors(self) -> DepthErrors | None:
+        """Errors of Sq as measured for these weights (`ERRORS`), None for others."""
+        try:
+            found = json.loads(ERRORS.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        if found["weights"] != self.digest:
+            return None
+        rows = tuple((r["diameter_px"], r["estimate"], r["rms_error"]) for r in found["rows"])
+        return DepthErrors(rows, found["source"])
 
     def estimate(self, image: Image, window: Window | None = None) -> np.ndarray:
         """Return heights of the window in pixels of the image, float32 (h, w), larger is nearer.

@@ -25,7 +25,8 @@ from particle_nb.models.embedded.views import (
 #: Sides of the square ROIs tried around a click, in pixels of the finest view. Few and far apart:
 #: that finds the particle as surely as a dense bank, and the candidates differ more.
 BANK = (30.0, 87.0, 250.0, 720.0)
-#: Sides above so many times the radius that the network expects there are not tried.
+#: Sides above so many times the radius that the network expects there are not tried. Of the views
+#: the one that expects most counts: the finest sees a grain where a coarser one sees the particle.
 FAR = 17.0
 #: Candidates below this share of the best value are not refined.
 HOPEFUL = 0.8
@@ -73,7 +74,7 @@ def bank(views: Sequence[View], points: Tensor) -> Tensor:
     centre = positive[0] if len(positive) == 1 else 0.5 * (low + high)
     longest = 1.7 * max(views[0].size)
     # The expected size is too rough to choose by, but what is far above it is in vain.
-    far = FAR * float(views[0].radius(positive[:1])[0])
+    far = FAR * max(float(v.radius(positive[:1])[0]) * scale / v.scale for v in views)
     sides = [side / scale for side in BANK if side < longest and side <= max(far, BANK[1])]
     lengths = torch.tensor(sides or [longest / scale]).to(points)
     lengths = torch.unique(lengths.clamp(min=1.3 * float((high - low).max())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,32 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError, ModelError, PromptError
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
-from particle_nb.models.embedded.automatic import (
-    AutomaticSettings,
-    Proposal,
-    propose,
-    resolve,
-    select,
-    trimmed,
-)
-from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
+from particle_nb.models.embedded.automatic import AutomaticSettings, Place, propose
+from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
+from particle_nb.models.embedded.pyramid import view_of
+from particle_nb.models.embedded.settling import Judges
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.weights import pick_device, read_weights
 
+#: What the names of the judges' tensors begin with.
+JUDGE = "judge."
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
 #: up to AIM_PIXELS, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
-MOST_PIXELS, AIM_PIXELS = 740_000, 640_000
+MOST_PIXELS, AIM_PIXELS = 1_600_000, 640_000
 LARGEST_ZOOM, LEAST_SIDE = 1.5, 192
 #: Each view is half as fine as the one before; a view has a side of at least this.
 VIEWS, COARSEST_SIDE = 3, 200
-#: Automatic mode also looks at tiles of an image with more pixels than this.
-LARGEST_UNTILED = 1_600_000
-TILE, TILE_OVERLAP = 1024, 192
+#: Windows that a prompt on a larger image is answered in: sides of the first, and the grid that
+#: they lie on, so that prompts near each other share what was encoded.
+WINDOW_SIDE, WINDOW_GRID = 1024, 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +54,8 @@ class EmbeddedSegmenter:
         Piecewise linear map from the raw predicted IoU to the calibrated one.
     automatic : AutomaticSettings
     device : torch.device
+    judges : Judges or None
+        What the automatic mode needs besides the network.
     """
 
     network: PromptableNetwork
@@ -65,6 +64,7 @@ class EmbeddedSegmenter:
     calibration: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, 1.0), (0.0, 1.0))
     automatic: AutomaticSettings = field(default_factory=AutomaticSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    judges: Judges | None = None
     about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
 
     @property
@@ -81,26 +81,16 @@ class EmbeddedSegmenter:
             If the window does not lie on the image.
         """
         x0, y0, x1, y1 = checked_window(window, image.shape)
-        low, middle, high = _percentiles(image)
-        part = torch.from_numpy(np.array(image.grey[y0:y1, x0:x1], np.float32)).to(self.device)
-        part = ((part - middle) * (2.0 / max(high - low, 1e-6))).clamp(-3.0, 3.0)[None, None]
+        part = self._normalised(image, (x0, y0, x1, y1))
         arrays: dict[str, Tensor] = {}
         scales: list[float] = []
         sizes: list[list[int]] = []
         with torch.inference_mode():
             for number, scale in enumerate(view_scales(x1 - x0, y1 - y0)):
-                size = [max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))]
-                picture = part
-                if size != list(part.shape[2:]):
-                    picture = F.interpolate(
-                        part, size=size, mode="bilinear", antialias=scale < 1, align_corners=False
-                    )
-                pad = (0, -size[1] % STRIDE, 0, -size[0] % STRIDE)
-                picture = F.pad(picture, pad, mode="replicate")
-                arrays[f"image{number}"] = picture
-                arrays[f"maps{number}"] = self.network.encode(picture).float().contiguous()
+                view = view_of(self.network, part, scale, (float(x0), float(y0)))
+                arrays[f"image{number}"], arrays[f"maps{number}"] = view.image, view.maps
                 scales.append(scale)
-                sizes.append(size)
+                sizes.append(list(view.size))
         return Embedding(
             self.name,
             self.digest,
@@ -167,22 +157,66 @@ class EmbeddedSegmenter:
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
     ) -> MaskSet:
         """Propose every particle of the image; each comes once, better ones first."""
-        get = encode or self.encode
-        windows = tiles(image.shape)
-        found: list[Proposal] = []
-        for done, window in enumerate(windows):
-            views = self.views(get(image, window))
-            edges = window or (0, 0, image.shape[1], image.shape[0])
-            with torch.inference_mode():
-                part = propose(self.network, views, image.shape, edges, self.automatic)
-            if window is not None:
-                part = [p for p in part if _whole(p.mask, window)]
-            found += part
-            if progress is not None:
-                progress(done + 1, len(windows))
-        found = resolve(found, self.automatic.overlap)
-        found = trimmed(select(found, self.automatic))
-        return MaskSet(tuple(self._calibrated(p.mask) for p in found), image.shape)
+        if self.judges is None:
+            raise ModelError(
+                f"the weights {self.name} ({self.digest}) lack the judges of the automatic mode; "
+                "fit them with `python -m training.segmenter.fit_judges`."
+            )
+        height, width = image.shape
+        with torch.inference_mode():
+            if height * width <= MOST_PIXELS:
+                views = self.views((encode or self.encode)(image, None))
+            else:
+                views = self._pyramid(image)
+
+            def closer(box: Window, scale: float) -> View:
+                origin = (float(box[0]), float(box[1]))
+                return view_of(self.network, self._normalised(image, box), scale, origin)
+
+            place = Place(image.shape, (0, 0, width, height), closer)
+            found = propose(self.network, views, place, self.judges, self.automatic)
+        if progress is not None:
+            progress(1, 1)
+        return MaskSet(tuple(p.mask for p in found), image.shape)
+
+    def windows(self, shape: tuple[int, int], prompt: Prompt) -> Iterator[Window | None]:
+        """Windows to answer a prompt in, in the order to be tried, each at least twice as large.
+
+        A whole image that is not too large is encoded as it is (None).
+        """
+        height, width = shape
+        if height * width <= MOST_PIXELS:
+            yield None
+            return
+        low, high = _extent(prompt)
+        side = max(WINDOW_SIDE, 2.0 * float((high - low).max()))
+        while side < max(height, width):
+            edges: list[int] = []
+            for middle, limit in zip((0.5 * (low + high)).tolist(), (width, height), strict=True):
+                start = WINDOW_GRID * round((middle - side / 2) / WINDOW_GRID)
+                start = int(min(max(start, 0), max(limit - side, 0)))
+                edges += [start, min(limit, start + math.ceil(side))]
+            yield edges[0], edges[2], edges[1], edges[3]
+            side *= 2.5
+        yield None
+
+    def _normalised(self, image: Image, window: Window) -> Tensor:
+        """Grey values (1, 1, h, w) of a window, stretched as the whole image is."""
+        x0, y0, x1, y1 = window
+        low, middle, high = _percentiles(image)
+        part = torch.from_numpy(np.array(image.grey[y0:y1, x0:x1], np.float32)).to(self.device)
+        return ((part - middle) * (2.0 / max(high - low, 1e-6))).clamp(-3.0, 3.0)[None, None]
+
+    def _pyramid(self, image: Image) -> list[View]:
+        """Views of a whole image at full resolution, and at ever coarser ones, finest first."""
+        height, width = image.shape
+        part = self._normalised(image, (0, 0, width, height))
+        views: list[View] = []
+        scale = 1.0
+        while not views or max(height, width) * scale >= COARSEST_SIDE:
+            views.append(view_of(self.network, part, scale, (0.0, 0.0)))
+            scale *= 0.5
+        return views
 
     def _calibrated(self, mask: Mask) -> Mask:
         knots, values = self.calibration
@@ -253,35 +287,16 @@ def _percentiles(image: Image) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def tiles(shape: tuple[int, int]) -> list[Window | None]:
-    """Windows that automatic mode looks at: the whole image, and tiles where it had to be shrunk.
-
-    >>> tiles((512, 512))
-    [None]
-    """
-    height, width = shape
-    if height * width <= LARGEST_UNTILED:
-        return [None]
-    starts = []
-    for extent in (width, height):
-        count = max(1, math.ceil((extent - TILE_OVERLAP) / (TILE - TILE_OVERLAP)))
-        last = max(extent - TILE, 0)
-        starts.append([round(last * k / max(count - 1, 1)) for k in range(count)])
-    return [None] + [
-        (x, y, min(x + TILE, width), min(y + TILE, height)) for y in starts[1] for x in starts[0]
-    ]
-
-
-def _whole(mask: Mask, window: Window) -> bool:
-    """Whether a mask found in a tile does not end at a cut that the image goes on behind."""
-    r0, c0, r1, c1 = mask.bbox
-    x0, y0, x1, y1 = window
-    return not (
-        (r0 <= y0 and y0 > 0)
-        or (c0 <= x0 and x0 > 0)
-        or (r1 >= y1 and y1 < mask.shape[0])
-        or (c1 >= x1 and x1 < mask.shape[1])
-    )
+def _extent(prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (x, y) of what a prompt points at, negative clicks aside."""
+    spots = [p for p, label in zip(prompt.points, prompt.labels or (), strict=True) if label]
+    if prompt.box is not None:
+        spots += [prompt.box[:2], prompt.box[2:]]
+    if prompt.sketch is not None:
+        rows, columns = (np.flatnonzero(prompt.sketch.any(axis)) for axis in (1, 0))
+        spots += [(columns[0], rows[0]), (columns[-1], rows[-1])]
+    places = np.array(spots or prompt.points, float).reshape(-1, 2)
+    return places.min(0), places.max(0)
 
 
 def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
@@ -302,14 +317,22 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     Examples
     --------
     >>> load(device="cpu").name  # doctest: +SKIP
-    'pnb-small-2'
+    'pnb-small-2.1'
     """
     where = pick_device(device)
     path, stored, metadata = read_weights(source, WEIGHTS, "segmenter.train")
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))
-        network.load_state_dict({key: value.float() for key, value in stored.items()})
+        arrays = {
+            key.removeprefix(JUDGE): value.float().numpy()
+            for key, value in stored.items()
+            if key.startswith(JUDGE)
+        }
+        judges = Judges.read(arrays) if arrays else None
+        network.load_state_dict(
+            {key: value.float() for key, value in stored.items() if not key.startswith(JUDGE)}
+        )
         knots, values = json.loads(metadata.get("calibration", "[[0, 1], [0, 1]]"))
         automatic = AutomaticSettings(**json.loads(metadata.get("automatic", "{}")))
     except (KeyError, TypeError, ValueError, RuntimeError, DataError) as error:
@@ -323,4 +346,5 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
         (tuple(knots), tuple(values)),
         automatic,
         where,
+        judges,
     )

@@ -1,0 +1,352 @@
+"""Fit the judges of the one-pass decoding on training images and on drawings made afresh.
+
+    python -m training.segmenter.fit_judges --data DIR --weights FILE --out judges.npz
+
+The judge of joining sees every pair of pieces that touch, while pieces are joined by the truth; the
+judge of particles sees what the finished joining proposes, so its false examples are the automatic
+mode's own mistakes. Images of the validation split are never looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PilImage
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from particle_nb.core.masks import Mask
+from particle_nb.core.synthetic import scene
+from particle_nb.models.embedded.automatic import SMALL, asked, passed
+from particle_nb.models.embedded.judges import HIDDEN, Judge
+from particle_nb.models.embedded.network import PromptableNetwork
+from particle_nb.models.embedded.one_pass import (
+    Dense,
+    basins,
+    instance_features,
+    join,
+    join_once,
+    pair_features,
+    pieces_of,
+    relabelled,
+)
+from particle_nb.models.embedded.pyramid import view_of
+from particle_nb.models.embedded.segmenter import load, view_scales
+from particle_nb.models.embedded.settling import Level
+from training.segmenter.data import compact, is_validation, normalise
+from training.segmenter.fields import FAMILIES, draw_field
+from training.segmenter.scenes import random_settings
+
+log = logging.getLogger("particle_nb.fit_judges")
+Picture = tuple[str, np.ndarray, np.ndarray]
+
+
+def pictures(folder: Path, drawings: int, scenes: int, seed: int) -> Iterator[Picture]:
+    """Names, grey values and labels: training images, some changed, drawings and renderings."""
+    rng = np.random.default_rng(seed)
+    for number, path in enumerate(sorted((folder / "images").glob("*.png"))):
+        if is_validation(path.name):
+            continue
+        grey = np.asarray(PilImage.open(path).convert("L"))
+        labels = np.asarray(PilImage.open(folder / "labels" / path.name)).astype(np.int64)
+        if number // 2 % 2:  # other than what the network was trained on
+            factor = float(np.exp(rng.uniform(np.log(0.45), np.log(1.2))))
+            size = (max(160, int(grey.shape[1] * factor)), max(160, int(grey.shape[0] * factor)))
+            picture = PilImage.fromarray(grey).resize(size, PilImage.Resampling.BILINEAR)
+            turned = PilImage.fromarray(labels.astype(np.int32)).resize(
+                size, PilImage.Resampling.NEAREST
+            )
+            grey, labels = np.asarray(picture)[::-1], np.asarray(turned)[::-1].astype(np.int64)
+            noisy = 255 * (grey / 255.0) ** np.exp(rng.normal(0, 0.3))
+            noisy = noisy + rng.exponential(4) * rng.standard_normal(grey.shape)
+            grey = noisy.clip(0, 255).astype(np.uint8)
+        yield "emps", grey, labels
+    for family in FAMILIES:
+        for number in range(drawings):
+            _, (grey, labels) = draw_field(np.random.default_rng([seed, number, 1]), family)
+            yield family, grey, labels.astype(np.int64)
+    yield from dense_drawings(2 * drawings, seed)
+    for number in range(scenes):
+        own = np.random.default_rng([seed, number, 2])
+        made = scene(random_settings(own), own)
+        grey = next(iter(made.detectors.values()))
+        yield "scene", grey, made.primaries.astype(np.int64)
+
+
+def dense_drawings(count: int, seed: int) -> Iterator[Picture]:
+    """Crops of drawings full of small particles, which the others have too few of."""
+    made = number = 0
+    while made < count:
+        rng = np.random.default_rng([seed, number, 3])
+        family = ("field", "field", "squares", "primaries")[number % 4]
+        number += 1
+        _, (grey, labels) = draw_field(rng, family)
+        x, y = rng.integers(0, grey.shape[1] - 256), rng.integers(0, grey.shape[0] - 224)
+        grey, labels = grey[y : y + 224, x : x + 256], compact(labels[y : y + 224, x : x + 256])
+        sizes = np.sqrt(4 / np.pi * np.bincount(labels.ravel())[1:])
+        few = len(sizes) < 20 or (labels > 0).mean() < 0.3
+        if few or (np.median(sizes) > 22 and rng.random() < 0.7):
+            continue
+        made += 1
+        yield "dense", np.ascontiguousarray(grey), labels.astype(np.int64)
+
+
+def scales_for(grey: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Scales of the views of a picture, with a close-up where half of the particles are small."""
+    height, width = grey.shape
+    scales = view_scales(width, height)
+    areas = np.bincount(labels.ravel())[1:]
+    sizes = np.sqrt(4 / np.pi * areas[areas > 0])
+    close = len(sizes) > 2 and float(np.median(sizes)) * scales[0] < SMALL
+    return [2.0 * scales[0], *scales] if close else scales
+
+
+def seen(
+    network: PromptableNetwork, grey: np.ndarray, labels: np.ndarray
+) -> list[tuple[Dense, float]]:
+    """Dense maps of the views of a picture, and their scales."""
+    part = torch.from_numpy(normalise(grey))[None, None]
+    out = []
+    with torch.inference_mode():
+        for scale in scales_for(grey, labels):
+            view = view_of(network, part, scale, (0.0, 0.0))
+            dense = Dense.of(view)
+            halves = {
+                item.name: getattr(dense, item.name).astype(np.float16) for item in fields(dense)
+            }
+            out.append((Dense(**halves), scale))  # many pictures are held at once
+    return out
+
+
+def whole(dense: Dense) -> Dense:
+    """Dense maps in single precision again."""
+    return Dense(**{f.name: getattr(dense, f.name).astype(np.float32) for f in fields(dense)})
+
+
+def on_cells(labels: np.ndarray, shape: tuple[int, int], scale: float) -> np.ndarray:
+    """True labels at the middles of the cells (h, w) of a view."""
+    rows, columns = (
+        ((2 * np.arange(n) + 1) / scale).astype(int).clip(0, extent - 1)
+        for n, extent in zip(shape, labels.shape, strict=True)
+    )
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
+def table_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Common pixels (n, m) of the labels of two maps, 0 included."""
+    rows, columns = int(a.max()) + 1, int(b.max()) + 1
+    key = a.astype(np.int64).ravel() * columns + b.ravel()
+    return np.bincount(key, minlength=rows * columns).reshape(rows, columns)
+
+
+def pair_examples(
+    dense: Dense, truth: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets of touching pieces, over rounds of joining by the truth."""
+    labels = basins(dense)
+    pieces = pieces_of(labels, dense)
+    if not len(pieces.pairs):
+        return np.zeros((0, 19)), np.zeros(0)
+    common = table_of(labels, truth)[1:]
+    owner, pure = common.argmax(1), common.max(1) / common.sum(1).clip(1)
+    features, targets = [], []
+    for _ in range(4):
+        if not len(pieces.pairs):
+            break
+        one, other = pieces.pairs.T
+        clear = (pure[one] > 0.6) & (pure[other] > 0.6) & ((owner[one] > 0) | (owner[other] > 0))
+        same = (owner[one] == owner[other]) & (owner[one] > 0)
+        features.append(pair_features(pieces)[clear])
+        targets.append(same[clear].astype(float))
+        value = np.where(same & (rng.random(len(same)) < 0.7), rng.random(len(same)), -1.0)
+        group = join_once(pieces, value, 0.0)
+        if group is None:
+            break
+        weight = pieces.sums[:, 0]
+        count = int(group.max()) + 1
+        first = np.zeros(count, int)
+        first[group] = owner
+        pure = np.bincount(group, pure * weight, count) / np.bincount(group, weight, count)
+        owner, pieces = first, pieces.joined(group)
+    return np.concatenate(features), np.concatenate(targets)
+
+
+def instance_examples(
+    dense: Dense, labels: np.ndarray, scale: float, judge: Judge
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of what the joining proposes, and the best IoU of each with a true particle."""
+    pieces = basins(dense)
+    found = relabelled(pieces, join(pieces_of(pieces, dense), judge))
+    if not found.max():
+        return np.zeros((0, 27)), np.zeros(0)
+    rows, columns = (
+        ((np.arange(extent) + 0.5) * scale / 2).astype(int).clip(0, n - 1)
+        for n, extent in zip(found.shape, labels.shape, strict=True)
+    )
+    wide = found[np.ix_(rows, columns)]
+    common = table_of(wide, labels)
+    areas, true = common.sum(1)[1:, None], common.sum(0)[None, 1:]
+    inner = common[1:, 1:]
+    iou = (inner / (areas + true - inner).clip(1)).max(1, initial=0.0)
+    return instance_features(found, dense, scale), iou
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Features (N, F), targets (N, T), weights (N,) and the number of the picture of each."""
+
+    features: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    pictures: np.ndarray
+
+
+def fitted(examples: Examples, steps: int = 1500, seed: int = 0) -> Judge:
+    """A judge trained by cross-entropy."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    middle = np.median(examples.features, 0)
+    spread = examples.features.std(0) + 1e-3
+    x = torch.from_numpy(((examples.features - middle) / spread).clip(-6, 6)).float()
+    y = torch.from_numpy(examples.targets).float()
+    outputs = y.shape[1]
+    net = nn.Sequential(
+        nn.Linear(x.shape[1], HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, outputs),
+    )
+    optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.03)
+    share = examples.weights / examples.weights.sum()
+    picks = rng.choice(len(x), (steps, 2048), p=share)
+    for step, pick in enumerate(picks):
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
+        noise = 0.05 * torch.randn(len(pick), x.shape[1])
+        loss: Tensor = F.binary_cross_entropy_with_logits(net(x[pick] + noise), y[pick])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    layers = tuple(
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+        for layer in net
+        if isinstance(layer, nn.Linear)
+    )
+    return Judge(middle.astype(np.float32), spread.astype(np.float32), layers)
+
+
+def gathered(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Examples:
+    """Examples of all pictures; a picture weighs as the root of its number of examples."""
+    parts = [part for part in parts if len(part[1])]
+    weights = [np.full(len(f), len(f) ** -0.5) for _, f, _ in parts]
+    numbers = [np.full(len(f), number) for number, f, _ in parts]
+    targets = [t if t.ndim == 2 else t[:, None] for _, _, t in parts]
+    return Examples(
+        np.concatenate([f for _, f, _ in parts]),
+        np.concatenate(targets),
+        np.concatenate(weights),
+        np.concatenate(numbers),
+    )
+
+
+def first_judges(known: list[tuple[np.ndarray, list[tuple[Dense, float]]]]) -> tuple[Judge, Judge]:
+    """The judges of joining and of one view's proposals, from true labels and dense maps."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for number, (labels, levels) in enumerate(known):
+        for dense, scale in levels:
+            truth = on_cells(labels, dense.logit.shape, scale)
+            parts.append((number, *pair_examples(whole(dense), truth, rng)))
+    joining = fitted(gathered(parts))
+    parts = []
+    for number, (labels, levels) in enumerate(known):
+        for dense, scale in levels:
+            features, iou = instance_examples(whole(dense), labels, scale, joining)
+            parts.append((number, features, np.stack([iou >= 0.5, iou], 1).astype(float)))
+    return joining, fitted(gathered(parts), 2500)
+
+
+def matched(masks: list[Mask], labels: np.ndarray) -> np.ndarray:
+    """Whether each mask matches a true particle at 0.5 or more, and its best IoU, (N, 2)."""
+    areas = np.bincount(labels.ravel())
+    out = np.zeros((len(masks), 2))
+    for index, mask in enumerate(masks):
+        r0, c0, r1, c1 = mask.bbox
+        common = np.bincount(labels[r0:r1, c0:c1][mask.crop], minlength=len(areas))
+        common[0] = 0
+        iou = float((common / (areas + mask.area - common).clip(1)).max())
+        out[index] = iou >= 0.5, iou
+    return out
+
+
+def late_judges(
+    network: PromptableNetwork, every: Iterator[Picture], joining: Judge, particle: Judge
+) -> tuple[Judge, Judge, Examples, Examples]:
+    """The judges of settled proposals, before and after the prompt decoder was asked, and what
+    they were fitted on."""
+    settled, shown = [], []
+    for number, (_, grey, labels) in enumerate(every):
+        height, width = grey.shape
+        window = (0, 0, width, height)
+        part = torch.from_numpy(normalise(grey))[None, None]
+        with torch.inference_mode():
+            views = [view_of(network, part, s, (0.0, 0.0)) for s in scales_for(grey, labels)]
+            levels = [Level.of(view, joining, particle) for view in views]
+            found = passed(levels, grey.shape, window)
+            truth = matched([p.mask for p in found], labels)
+            settled.append((number, np.array([p.features for p in found]), truth))
+            rng = np.random.default_rng(number)
+            picked = rng.permutation(len(found))[:60]
+            answers = asked(network, views, [found[k] for k in picked], window)
+        masks = [mask or found[k].mask for k, (mask, _) in zip(picked, answers, strict=True)]
+        features = np.array([known for _, known in answers])
+        shown.append((number, features, np.concatenate([truth[picked], matched(masks, labels)], 1)))
+    one, other = gathered(settled), gathered(shown)
+    return fitted(one, 2500), fitted(other, 2500), one, other
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line, fit and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", default="", help="weights file; the package's own if left out")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--drawings", type=int, default=14, help="drawings of each family")
+    parser.add_argument("--scenes", type=int, default=40, help="rendered scenes")
+    parser.add_argument("--every", type=int, default=1, help="every n-th picture only")
+    parser.add_argument("--seed", type=int, default=5)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    network = load(args.weights, "cpu").network
+    first = pictures(args.data, args.drawings, args.scenes, args.seed)
+    known = []
+    for number, (_, grey, labels) in enumerate(first):
+        if number % (2 * args.every) == 0:
+            known.append((labels, seen(network, grey, labels)))
+    log.info("%d pictures", len(known))
+    joining, particle = first_judges(known)
+    known.clear()
+    # others: proposals of pictures that the first judges were fitted on look too good
+    rest = pictures(args.data, args.drawings, args.scenes, args.seed)
+    rest = (picture for n, picture in enumerate(rest) if n % (2 * args.every) == 1)
+    settled, shown, *_ = late_judges(network, rest, joining, particle)
+    judges = {"joining": joining, "particle": particle, "settled": settled, "asked": shown}
+    arrays: dict[str, Any] = {}
+    for name, judge in judges.items():
+        arrays |= judge.stored(name)
+    np.savez(args.out, **arrays)
+    log.info("written")
+
+
+if __name__ == "__main__":
+    main()
