@@ -108,7 +108,13 @@ def read_json(path: Path) -> dict[str, Any]:
         found = parse_json(read_regular(path, _LARGEST_RESULTS)[0], path.name)
     except DataError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    # JSON can hold half a character, which no table or page can
+    whole: dict[str, Any] = json.loads(
+        json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
+    )
+    return whole
 
 
 def image_names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
