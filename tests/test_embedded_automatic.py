@@ -316,3 +316,18 @@ def test_every_proposal_says_how_sure_it_is(model: segmenter.EmbeddedSegmenter) 
     bare = segmenter.EmbeddedSegmenter(model.network, "other", "0")
     with pytest.raises(ModelError, match="judges"):
         bare.generate(field(24, 1.5)[0])
+
+
+@pytest.mark.parametrize("side", [320, 512])
+def test_a_lone_particle_that_fills_the_picture_is_one(
+    model: segmenter.EmbeddedSegmenter, side: int
+) -> None:
+    """Three views whatever the size of the picture: the coarsest sees it whole."""
+    rng = np.random.default_rng(side)
+    rows, columns = np.mgrid[:side, :side].astype(float)
+    far = np.hypot(columns - 0.47 * side, rows - 0.52 * side) / (0.38 * side)
+    grain = 12 * ndimage.gaussian_filter(rng.standard_normal((side, side)), 3) / 0.09
+    grey = np.where(far < 1, 150 + grain, 60.0) + 6 * rng.standard_normal((side, side))
+    truth = Mask.from_full(far < 1)
+    found = model.generate(Image(grey.clip(0, 255).astype(np.uint8)))
+    assert max((mask.iou(truth) for mask in found), default=0.0) > 0.85

@@ -35,7 +35,7 @@ WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 MOST_PIXELS, AIM_PIXELS = 1_600_000, 640_000
 LARGEST_ZOOM, LEAST_SIDE = 1.5, 192
 #: Each view is half as fine as the one before; a view has a side of at least this.
-VIEWS, COARSEST_SIDE = 3, 200
+VIEWS, COARSEST_SIDE = 3, 100
 #: Windows that a prompt on a larger image is answered in: sides of the first, and the grid that
 #: they lie on, so that prompts near each other share what was encoded.
 WINDOW_SIDE, WINDOW_GRID = 1024, 256
