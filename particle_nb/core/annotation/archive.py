@@ -17,6 +17,7 @@ import json
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -340,6 +341,8 @@ def parse_archive(data: bytes, path: Path, *, frame: int = 0, trusted: bool = Fa
         OverflowError,
         RecursionError,
         EOFError,
+        SyntaxError,
+        tokenize.TokenError,
         struct.error,
     ) as error:
         raise DamagedArchiveError(f"{path} is damaged: {type(error).__name__} {error}") from None

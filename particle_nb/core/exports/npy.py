@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ _LARGEST = 2**31
 _REBUILDERS = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 _DAMAGE = (
+    tokenize.TokenError,  # of a header that is no Python
     ValueError,
     TypeError,
     KeyError,

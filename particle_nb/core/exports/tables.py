@@ -214,8 +214,11 @@ def _numbers(cells: pd.Series) -> pd.Series | None:
     if len(given) == len(cells) and given.isin(("True", "False")).all() and len(given):
         return cells == "True"
     if given.map(lambda text: _WHOLE.fullmatch(text) is not None).all():
-        return cells.astype("int64") if len(given) == len(cells) else pd.to_numeric(cells)
-    return pd.to_numeric(cells) if given.map(_is_float).all() else None
+        if len(given) == len(cells):
+            return cells.astype("int64")
+    elif not given.map(_is_float).all():
+        return None
+    return cells.map(lambda text: float(text or "nan")).astype(float)
 
 
 def _is_float(text: str) -> bool:
