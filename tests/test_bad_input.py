@@ -134,6 +134,14 @@ BAD = {
         lambda: pnb.contour_roughness(MASKS, "5 nm"),
         lambda: pnb.contour_roughness(MASKS, SCALE, "ball"),
     ],
+    "microstructure": [lambda: pnb.microstructure("abc"), lambda: pnb.microstructure(3)],
+    "Volume": [
+        lambda: pnb.Volume("abc"),
+        lambda: pnb.Volume(np.zeros((2, 2, 2, 2), int)),
+        lambda: pnb.Volume(np.full((3, 3, 3), 0.5)),
+        lambda: pnb.Volume(np.zeros((0, 3, 3), int)),
+        lambda: pnb.Volume(np.zeros((3, 3, 3), int), calibration="1 um"),
+    ],
     "mask_values": [lambda: pnb.mask_values(None, IMAGE), lambda: pnb.mask_values(MASKS, 3)],
     "match": [
         lambda: pnb.match(None, MASKS),
@@ -304,7 +312,7 @@ def test_bad_input_gets_a_named_error_that_says_something(name: str) -> None:
 
 def test_every_public_function_is_fed() -> None:
     values = {"DESCRIPTORS", "__version__"}
-    modules = {"agreement", "exports", "matching", "synthetic"}  # fed by their own tests
+    modules = {"agreement", "exports", "matching", "synthetic", "volume"}  # fed by their own tests
     for name in pnb.__all__:
         if name in values | modules or name.endswith("Error"):
             continue

@@ -49,6 +49,7 @@ def test_each_threshold_moves_alone_and_asks_no_model(bench: Any, clean: Callabl
     off: dict[str, Any] = dict.fromkeys(
         ("min_predicted_iou", "min_stability", "min_area", "max_area", "min_contrast")
     )
+    off |= dict.fromkeys(("min_size", "max_size"))
     off |= {"min_form_factor": None, "duplicate_iou": None, "nested": "keep", "edge": "keep"}
     areas = nb.python("[m.area for m in proposals]")
     # slider, key by key from the end that is off, what it must hide alone

@@ -55,11 +55,11 @@ def measure(diameter: int, share: float, scenes: int) -> tuple[float, float]:
     return float(np.median(found)), float(np.sqrt(np.mean((np.array(found) - share) ** 2)))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--out", type=Path, default=ERRORS)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     rows = []
     for diameter in DIAMETERS:
         for share in SHARES:

@@ -51,7 +51,7 @@ def checked_window(
         x0, y0, x1, y1 = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise error(
-            f"the window {tuple(window)} lies outside the image of {width} x {height} px; "
+            f"the window {tuple(window)} does not lie within the image of {width} x {height} px; "
             "give (x0, y0, x1, y1) with ends exclusive."
         )
     return x0, y0, x1, y1

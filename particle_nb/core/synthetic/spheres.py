@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from particle_nb.core.errors import DataError
+from particle_nb.core.image.window import checked_window
 from particle_nb.core.synthetic.detectors import Detector, Exposure
 from particle_nb.core.synthetic.population import Population, Sizes
 from particle_nb.core.synthetic.scenes import Scene, scene
@@ -47,10 +48,7 @@ class TrueHeights:
         DataError
             If the window does not lie within the heights.
         """
-        height, width = self.heights.shape
-        x0, y0, x1, y1 = window or (0, 0, width, height)
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-            raise DataError(f"window {window} on heights of {width} x {height} px.")
+        x0, y0, x1, y1 = checked_window(window, self.heights.shape, error=DataError)
         return self.heights[y0:y1, x0:x1]
 
 

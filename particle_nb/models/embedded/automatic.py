@@ -227,7 +227,7 @@ def around(core: Box, window: Box) -> Box:
 
 
 def small_ones(level: Level, boxes: Sequence[Box], least: float = 0.15) -> np.ndarray:
-    """How many small proposals, at least this sure, have their middle in each box."""
+    """How many small proposals (B,), at least this sure, have their middle in each box."""
     size = np.bincount(level.labels.ravel(), minlength=len(level.confidence) + 1)[1:]
     small = (4.0 * np.sqrt(size / math.pi) < SMALL) & (level.confidence > least)
     if not small.any():
@@ -240,7 +240,7 @@ def small_ones(level: Level, boxes: Sequence[Box], least: float = 0.15) -> np.nd
 
 
 def probed(finest: Level, place: Place, judges: Judges, boxes: Sequence[Box]) -> np.ndarray:
-    """Which boxes to look at closely, by a look at the spot with the finest texture.
+    """Which boxes (B,) to look at closely, by a look at the spot with the finest texture.
 
     Where particles of a few pixels lie side by side the finest view may see none of them.
     """

@@ -1,4 +1,4 @@
-"""Small learned judges of the one-pass decoding: are two pieces one particle, is this a particle?
+"""Small learned judges: whether two pieces are one particle, and whether this is a particle.
 
 A judge is a perceptron with two hidden layers on a few numbers, stored with the weights of the
 network as plain tensors and evaluated in numpy.

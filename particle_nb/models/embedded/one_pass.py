@@ -117,7 +117,7 @@ def summed(pairs: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarra
 
 
 def pieces_of(labels: np.ndarray, dense: Dense) -> Pieces:
-    """What is known of the pieces 1 to N of a label map; piece k comes in row k - 1."""
+    """What is known of the pieces 1 to N of a label map (h, w); piece k comes in row k - 1."""
     rows, columns = np.nonzero(labels)
     label = labels[rows, columns] - 1
     count = int(label.max()) + 1 if len(label) else 0
@@ -231,7 +231,7 @@ def join(pieces: Pieces, judge: Judge) -> np.ndarray:
 
 
 def relabelled(labels: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The map with pieces of one group as one label, small ones dropped, without gaps."""
+    """The map (h, w) with pieces of one group as one label, small ones dropped, without gaps."""
     labels = np.concatenate([[0], group + 1])[labels]
     sizes = np.bincount(labels.ravel())
     kept = sizes >= LEAST_CELLS

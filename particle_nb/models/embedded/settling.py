@@ -74,7 +74,7 @@ class Level:
         return np.asarray(high / (2.0 * every - high).clip(1.0))
 
     def under(self, finer: Level) -> np.ndarray:
-        """Own labels at the middles of the cells of a finer level, 0 outside of the own window."""
+        """Own labels (h, w) at the middles of the cells of a finer level; 0 outside of it."""
         index = []
         for axis, (count, limit) in enumerate(
             zip(finer.labels.shape, self.labels.shape, strict=True)
