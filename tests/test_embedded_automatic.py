@@ -311,7 +311,7 @@ def test_a_click_on_a_large_image_needs_no_window(model: segmenter.EmbeddedSegme
 
 def test_every_proposal_says_how_sure_it_is(model: segmenter.EmbeddedSegmenter) -> None:
     masks = model.generate(field(24, 1.5)[0])
-    assert ((masks.confidence >= model.automatic.least_score) & (masks.confidence <= 1)).all()
+    assert ((masks.confidence >= model.settings.least_score) & (masks.confidence <= 1)).all()
     assert (np.diff(masks.confidence) <= 0).all()
     bare = segmenter.EmbeddedSegmenter(model.network, "other", "0")
     with pytest.raises(ModelError, match="judges"):

@@ -141,7 +141,7 @@ def test_view_coordinates_there_and_back() -> None:
 def test_training_targets_of_a_disc() -> None:
     """Centreness is 1 in the middle; the four sides add up to the diameter."""
     grey, labels = discs((64, 64), [(31.5, 31.5, 20.0)])
-    scene_ = training_data.Scene.of("disc", grey, labels, torch.device("cpu"))
+    scene_ = training_data.TrainingScene.of("disc", grey, labels, torch.device("cpu"))
     images = scene_.planes[None, :1]
     batch = training_data.targets(
         images, torch.from_numpy(labels)[None], scene_.planes[2][None], labels[None]
@@ -158,7 +158,7 @@ def test_training_targets_of_a_disc() -> None:
 def test_crops_keep_image_and_labels_together() -> None:
     """Any scale, turn and flip: where the label is, the disc's grey is."""
     grey, labels = discs((256, 256), CIRCLES)
-    scene_ = training_data.Scene.of("discs", grey, labels, torch.device("cpu"))
+    scene_ = training_data.TrainingScene.of("discs", grey, labels, torch.device("cpu"))
     rng = np.random.default_rng(0)
     for _ in range(12):
         planes = training_data.crop(scene_, 128, rng)
@@ -262,7 +262,7 @@ def test_exported_weights_are_the_averaged_ones_in_half_precision(
     for key, value in loaded.network.state_dict().items():
         assert torch.equal(value, state[key].half().float()), key
     assert loaded.calibration == ((0.0, 1.0), (0.1, 0.8))
-    assert loaded.automatic == automatic.AutomaticSettings(least_score=0.3)
+    assert loaded.settings == automatic.OnePassSettings(least_score=0.3)
     assert out.stat().st_size < 15e6
 
 
@@ -396,7 +396,7 @@ def test_bad_requests_raise_named_errors(
     with pytest.raises(ModelError, match="device"):
         segmenter.load("", "abacus")
     with pytest.raises(DataError):
-        automatic.AutomaticSettings(least_score=2.0)
+        automatic.OnePassSettings(least_score=2.0)
     foreign = type(embedding)("other", "0", image.digest, image.shape, embedding.window)
     with pytest.raises(ModelError, match="other"):
         model.predict(foreign, Prompt(points=((5, 5),)))

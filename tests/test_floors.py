@@ -275,3 +275,15 @@ def test_every_public_name_resolves() -> None:
 
     for name in particle_nb.__all__:
         assert getattr(particle_nb, name) is not None
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """One name, one thing, in the package and in training."""
+    homes: dict[str, list[str]] = {}
+    for folder in (PACKAGE, ROOT / "training"):
+        for path in folder.rglob("*.py"):
+            for node in parsed(path).body:
+                if isinstance(node, ast.ClassDef):
+                    homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: places for name, places in homes.items() if len(places) > 1}
+    assert not twice

@@ -38,7 +38,7 @@ class RunSettings:
     ema: float = 0.998
 
 
-class Run(ABC):
+class TrainingRun(ABC):
     """One process of a run; a subclass brings network, data, losses and scores."""
 
     def __init__(
@@ -216,7 +216,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-minutes", type=float, default=3.0)
 
 
-def launch(kind: type[Run], args: argparse.Namespace, settings: RunSettings) -> None:
+def launch(kind: type[TrainingRun], args: argparse.Namespace, settings: RunSettings) -> None:
     """Run in this process, or in as many as `args.processes` says."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -229,7 +229,7 @@ def launch(kind: type[Run], args: argparse.Namespace, settings: RunSettings) -> 
 
 
 def _process(
-    rank: int, world: int, kind: type[Run], args: argparse.Namespace, settings: RunSettings
+    rank: int, world: int, kind: type[TrainingRun], args: argparse.Namespace, settings: RunSettings
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)

@@ -29,7 +29,7 @@ from particle_nb.models.embedded.depth_network import (
 from training.depth.bar import BarSettings, Specimen, make_spheres, quick_bar
 from training.depth.data import read_surfaces
 from training.depth.losses import DepthBatch, LossWeights, depth_losses, make_depth_batch
-from training.run import Run, RunSettings, add_arguments, launch
+from training.run import RunSettings, TrainingRun, add_arguments, launch
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DepthTrainSettings(RunSettings):
     network: DepthNetworkSettings = field(default_factory=DepthNetworkSettings)
 
 
-class DepthTrainer(Run):
+class DepthTrainer(TrainingRun):
     """One process: pictures of random surfaces, drawn while the network learns from the last."""
 
     settings: DepthTrainSettings

@@ -58,7 +58,7 @@ def compact(labels: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class TrainingScene:
     """One micrograph on the training device, small: image, labels and centreness (H, W).
 
     The image is the normalised one times 10000, the centreness times 255.
@@ -72,7 +72,9 @@ class Scene:
     radius: float
 
     @classmethod
-    def of(cls, name: str, pixels: np.ndarray, labels: np.ndarray, device: torch.device) -> Scene:
+    def of(
+        cls, name: str, pixels: np.ndarray, labels: np.ndarray, device: torch.device
+    ) -> TrainingScene:
         """Build one from grey values and a label map of the same (H, W)."""
         labels = compact(labels)
         image = torch.from_numpy(np.round(normalise(pixels) * 1e4).astype(np.int16))
@@ -94,7 +96,7 @@ class Scene:
 
 def read_scenes(
     folder: Path, validation: bool, device: torch.device, limit: int | None = None
-) -> list[Scene]:
+) -> list[TrainingScene]:
     """Scenes of a folder with images/<name>.png and labels/<name>.png, one side of the split."""
     scenes = []
     for path in sorted((folder / "images").glob("*.png")):
@@ -104,19 +106,21 @@ def read_scenes(
             pixels = np.asarray(opened.convert("L"))
         with PilImage.open(folder / "labels" / path.name) as opened:
             labels = np.asarray(opened).astype(np.int64)
-        scenes.append(Scene.of(path.name, pixels, labels, device))
+        scenes.append(TrainingScene.of(path.name, pixels, labels, device))
         if limit and len(scenes) == limit:
             break
     return scenes
 
 
-def read_synthetic(folder: Path, device: torch.device, limit: int | None = None) -> list[Scene]:
+def read_synthetic(
+    folder: Path, device: torch.device, limit: int | None = None
+) -> list[TrainingScene]:
     """Scenes of a folder of .npz files with `image` and `labels` (H, W)."""
     scenes = []
     for path in sorted(folder.glob("*.npz"))[:limit]:
         with np.load(path) as data:
             scenes.append(
-                Scene.of(path.stem, data["image"], data["labels"].astype(np.int64), device)
+                TrainingScene.of(path.stem, data["image"], data["labels"].astype(np.int64), device)
             )
     return scenes
 
@@ -139,7 +143,7 @@ class Batch:
     areas: list[np.ndarray]
 
 
-def crop(scene: Scene, side: int, rng: np.random.Generator) -> Tensor:
+def crop(scene: TrainingScene, side: int, rng: np.random.Generator) -> Tensor:
     """One random affine crop (3, side, side) of image, labels and centreness."""
     height, width = scene.image.shape
     low, high = 0.42, 2.2
@@ -252,7 +256,7 @@ def vary_intensity(
 
 
 def make_batch(
-    scenes: list[Scene],
+    scenes: list[TrainingScene],
     weights: np.ndarray,
     batch: int,
     side: int,

@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoint, or a weights file with --judges")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", type=Path, help="evaluation on training images to calibrate by")
-    parser.add_argument("--automatic", default="{}", help="AutomaticSettings as JSON")
+    parser.add_argument("--automatic", default="{}", help="OnePassSettings as JSON")
     parser.add_argument("--judges", type=Path, help="what fit_judges wrote; goes into a copy")
     parser.add_argument("--name", default=NAME)
     args = parser.parse_args(argv)

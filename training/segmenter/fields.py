@@ -50,7 +50,7 @@ def fractal(rng: np.random.Generator, power: float, edge: int = EDGE) -> np.ndar
 
 
 @dataclass(frozen=True)
-class Tones:
+class GreyTones:
     """Grey of ground and particles (0 to 1, ground may be the brighter) and how they differ."""
 
     ground: float
@@ -58,7 +58,7 @@ class Tones:
     spread: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, least: float = 0.12) -> Tones:
+    def draw(cls, rng: np.random.Generator, least: float = 0.12) -> GreyTones:
         """Random tones with a step of at least `least`."""
         ground = rng.uniform(0.05, 0.85)
         size = log_uniform(rng, least, 0.7)
@@ -66,7 +66,7 @@ class Tones:
         return cls(ground, sign * size, rng.uniform(0, 0.25) if rng.random() < 0.5 else 0.0)
 
 
-def ground_of(rng: np.random.Generator, tones: Tones) -> np.ndarray:
+def ground_of(rng: np.random.Generator, tones: GreyTones) -> np.ndarray:
     """A background (EDGE, EDGE): plain, sloping, grainy or rough."""
     image = np.full((EDGE, EDGE), tones.ground)
     kind = rng.random()
@@ -83,7 +83,7 @@ def ground_of(rng: np.random.Generator, tones: Tones) -> np.ndarray:
 
 
 def paint(
-    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, tones: Tones
+    rng: np.random.Generator, labels: np.ndarray, depth: np.ndarray, tones: GreyTones
 ) -> np.ndarray:
     """Grey values of labelled particles; `depth` is 1 in their middle and 0 at their edge."""
     image = ground_of(rng, tones)
@@ -176,7 +176,7 @@ def field(rng: np.random.Generator, form: str = "disc") -> Drawn:
     else:
         angles = rng.uniform(0, math.pi, len(places))
     labels, depth = stamp(places, sizes, form, angles)
-    return paint(rng, labels, depth, Tones.draw(rng)), labels
+    return paint(rng, labels, depth, GreyTones.draw(rng)), labels
 
 
 def squares(rng: np.random.Generator) -> Drawn:
@@ -207,7 +207,7 @@ def primaries(rng: np.random.Generator) -> Drawn:
     labels = np.where(inside, index[..., 0] + 1, 0).astype(np.int32)
     gap = near[..., -1] - near[..., 0]
     depth = np.minimum(1 - near[..., 0] / (0.5 * sizes[index[..., 0]]), gap / (0.5 * size) + 0.02)
-    image = paint(rng, labels, np.clip(depth, 0, 1), Tones.draw(rng, 0.15))
+    image = paint(rng, labels, np.clip(depth, 0, 1), GreyTones.draw(rng, 0.15))
     groove = np.exp(-gap / log_uniform(rng, 0.6, 2.5)) * inside
     image += groove * rng.choice([-1, -1, 1]) * rng.uniform(0.1, 0.35)
     return image, labels
@@ -222,7 +222,7 @@ def dots(rng: np.random.Generator) -> Drawn:
     spots = spots[[k for k in range(len(spots)) if k not in drop]]
     sizes = size * np.exp(rng.normal(0, rng.uniform(0, 0.25), len(spots)))
     labels, depth = stamp(spots, sizes, "disc", np.zeros(len(spots)))
-    tones = Tones.draw(rng, 0.2)
+    tones = GreyTones.draw(rng, 0.2)
     image = paint(rng, labels, depth, tones)
     if rng.random() < 0.5:
         support = grain(rng, rng.uniform(20, 90)) > rng.uniform(-0.5, 1.0)
@@ -263,7 +263,7 @@ def boulders(rng: np.random.Generator) -> Drawn:
             continue
         labels[here] = number
         depth[here] = (1 - far)[here]
-    tones = Tones.draw(rng, 0.08)
+    tones = GreyTones.draw(rng, 0.08)
     image = ground_of(rng, tones)
     texture = rng.uniform(0.2, 1.0) * grain(rng, log_uniform(rng, 0.8, 10))
     if rng.random() < 0.5:
@@ -303,13 +303,13 @@ def sticks(rng: np.random.Generator) -> Drawn:
             continue
         labels[here] = number
         across[here] = (1 - np.abs(v) / (width / 2))[here]
-    return paint(rng, labels, np.clip(across, 0, 1), Tones.draw(rng)), labels
+    return paint(rng, labels, np.clip(across, 0, 1), GreyTones.draw(rng)), labels
 
 
 def net(rng: np.random.Generator) -> Drawn:
     """A net, foam or lacey support: neither its threads nor its holes are particles."""
     yy, xx = np.mgrid[:EDGE, :EDGE]
-    tones = Tones.draw(rng)
+    tones = GreyTones.draw(rng)
     kind = rng.random()
     if kind < 0.4:
         thread = np.zeros((EDGE, EDGE))

@@ -42,7 +42,7 @@ from particle_nb.models.embedded.segmenter import load, view_scales
 from particle_nb.models.embedded.settling import Level
 from training.segmenter.data import compact, is_validation, normalise
 from training.segmenter.fields import FAMILIES, draw_field
-from training.segmenter.scenes import random_settings
+from training.segmenter.scenes import training_settings
 
 log = logging.getLogger("particle_nb.fit_judges")
 Picture = tuple[str, np.ndarray, np.ndarray]
@@ -75,7 +75,7 @@ def pictures(folder: Path, drawings: int, scenes: int, seed: int) -> Iterator[Pi
     yield from dense_drawings(2 * drawings, seed)
     for number in range(scenes):
         own = np.random.default_rng([seed, number, 2])
-        made = scene(random_settings(own), own)
+        made = scene(training_settings(own), own)
         grey = next(iter(made.detectors.values()))
         yield "scene", grey, made.primaries.astype(np.int64)
 

@@ -121,10 +121,10 @@ def _population(shape: str, x_px: float, rng: np.random.Generator, material: str
     )
 
 
-def random_settings(rng: np.random.Generator) -> SceneSettings:
+def training_settings(rng: np.random.Generator) -> SceneSettings:
     """Settings of one scene; one pixel is one nanometre, sizes span 8 to 130 px.
 
-    >>> random_settings(np.random.default_rng(0)).shape
+    >>> training_settings(np.random.default_rng(0)).shape
     (448, 448)
     """
     names, shares = zip(*FAMILIES, strict=True)
@@ -238,7 +238,7 @@ def render(out: Path, count: int, seed: int) -> int:
         if (out / f"{number:05d}.done").exists():
             continue
         rng = np.random.default_rng([seed, number])
-        result = scene(random_settings(rng), rng)
+        result = scene(training_settings(rng), rng)
         labels = result.primaries.astype(np.int64)
         sizes = np.bincount(labels.ravel())
         labels[sizes[labels] < 12] = 0  # slivers that nobody would mark

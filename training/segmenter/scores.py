@@ -11,13 +11,13 @@ from particle_nb.models.embedded.inference import refine
 from particle_nb.models.embedded.network import STRIDE, PromptableNetwork
 from particle_nb.models.embedded.regions import box_rois
 from particle_nb.models.embedded.views import Decoded, View, decode
-from training.segmenter.data import Scene
+from training.segmenter.data import TrainingScene
 from training.segmenter.losses import RoiTruth, roi_truth, true_iou
 from training.segmenter.prompts import BANK
 
 
 def quick_scores(
-    network: PromptableNetwork, scenes: list[Scene], most: int = 10
+    network: PromptableNetwork, scenes: list[TrainingScene], most: int = 10
 ) -> dict[str, float]:
     """Mean over images of the mean IoU of jittered boxes and of clicks (first, best of 3).
 
@@ -40,7 +40,7 @@ def quick_scores(
 
 
 def _score(
-    network: PromptableNetwork, scene: Scene, most: int, rng: np.random.Generator
+    network: PromptableNetwork, scene: TrainingScene, most: int, rng: np.random.Generator
 ) -> tuple[list[float], np.ndarray] | None:
     planes = scene.planes
     height, width = planes.shape[1:]

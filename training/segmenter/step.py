@@ -51,7 +51,7 @@ class StepSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class TrainingStep:
     """What the rounds of one step share: the encoded batch and the sources of chance."""
 
     settings: StepSettings
@@ -166,7 +166,7 @@ def step_losses(
     """Loss of one batch through both rounds, and what to log."""
     with half_precision(batch.image.device, settings.half):
         maps = network.encode(batch.image)
-    step = Step(settings, network, batch, maps.float(), rng, generator)
+    step = TrainingStep(settings, network, batch, maps.float(), rng, generator)
     parts = dense_loss(step.maps[:, FEATURES:], batch)
     first = step.first()
     losses, stats = scored(first, "", 1.0)

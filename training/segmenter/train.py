@@ -19,8 +19,8 @@ from torch import Tensor
 
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
 from particle_nb.models.weights import read_weights
-from training.run import Run, RunSettings, add_arguments, launch
-from training.segmenter.data import Scene, make_batch, read_scenes, read_synthetic
+from training.run import RunSettings, TrainingRun, add_arguments, launch
+from training.segmenter.data import TrainingScene, make_batch, read_scenes, read_synthetic
 from training.segmenter.prompts import PromptShares
 from training.segmenter.scores import quick_scores
 from training.segmenter.step import StepSettings, step_losses
@@ -43,7 +43,7 @@ class TrainSettings(RunSettings):
     prompts: PromptShares = field(default_factory=PromptShares)
 
 
-class Trainer(Run):
+class Trainer(TrainingRun):
     """One process: micrographs and synthetic scenes, prompts on random crops of them."""
 
     settings: TrainSettings
@@ -63,7 +63,7 @@ class Trainer(Run):
         self.scenes = read_scenes(Path(args.data), False, self.device, args.limit)
         self.validation = [] if self.rank else read_scenes(Path(args.data), True, self.device)
         self.weights = self._weights(self.scenes)
-        self.synthetic: list[Scene] = []
+        self.synthetic: list[TrainingScene] = []
         if args.synthetic and Path(args.synthetic).is_dir():
             self.synthetic = read_synthetic(Path(args.synthetic), self.device)
             self.synthetic_weights = self._weights(self.synthetic)
@@ -71,7 +71,7 @@ class Trainer(Run):
             raise SystemExit(f"no training images in {args.data}/images")
 
     @staticmethod
-    def _weights(scenes: list[Scene]) -> np.ndarray:
+    def _weights(scenes: list[TrainingScene]) -> np.ndarray:
         weights = np.array([max(scene.count, 16) ** 0.25 for scene in scenes])
         return weights / weights.sum()
 

@@ -17,8 +17,8 @@ from particle_nb.core.volume.volume import Volume, as_volume
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """Pieces of every phase that hang together by voxel faces, inside the frame.
+class ConnectedPieces:
+    """ConnectedPieces of every phase that hang together by voxel faces, inside the frame.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Pieces:
         return connected_components(graph, directed=False)[1]
 
 
-def find_pieces(index: np.ndarray, periodic: bool) -> Pieces:
+def find_pieces(index: np.ndarray, periodic: bool) -> ConnectedPieces:
     """Return the pieces of a uint8 array (D, H, W) of phases.
 
     Examples
@@ -73,7 +73,7 @@ def find_pieces(index: np.ndarray, periodic: bool) -> Pieces:
     numbers = np.empty(index.size, kind)
     total = clusters(index, numbers)
     size, phase = pieces(numbers, index.ravel(), total)
-    return Pieces(numbers.reshape(index.shape), size, phase, periodic)
+    return ConnectedPieces(numbers.reshape(index.shape), size, phase, periodic)
 
 
 def solid_volume(volume: Any, what: str) -> Volume:
@@ -126,7 +126,7 @@ def connectivity(volume: Any, *, periodic: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows_of(volume, find_pieces(volume.indices, periodic)))
 
 
-def rows_of(volume: Volume, found: Pieces) -> list[Mapping[str, Any]]:
+def rows_of(volume: Volume, found: ConnectedPieces) -> list[Mapping[str, Any]]:
     """Rows of `connectivity` from pieces that are known already."""
     group = found.joined()
     whole = np.bincount(group, found.size, group.max() + 1)

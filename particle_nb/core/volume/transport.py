@@ -12,7 +12,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError, check_number
 from particle_nb.core.volume import _kernels as kernels
-from particle_nb.core.volume.connecting import Pieces, find_pieces, solid_volume
+from particle_nb.core.volume.connecting import ConnectedPieces, find_pieces, solid_volume
 from particle_nb.core.volume.volume import Volume
 
 
@@ -192,7 +192,7 @@ def solved(
     values: np.ndarray,
     axis: int,
     settings: TransportSettings,
-    known: tuple[Pieces, int],
+    known: tuple[ConnectedPieces, int],
     progress: Callable[[int, float], None] | None = None,
 ) -> Diffusion:
     """`diffusivity` where the pieces are known.
@@ -201,7 +201,7 @@ def solved(
     ----------
     values : float array, one a phase of `volume`
     axis : int
-    known : (Pieces, int)
+    known : (ConnectedPieces, int)
         The pieces, and which of their phases conducts.
     """
     found, mark = known

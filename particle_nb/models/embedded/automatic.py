@@ -46,7 +46,7 @@ Closer = Callable[[Box, float], View]
 
 
 @dataclass(frozen=True)
-class AutomaticSettings:
+class OnePassSettings:
     """Thresholds of the automatic mode.
 
     Parameters
@@ -67,7 +67,7 @@ class AutomaticSettings:
 
     Examples
     --------
-    >>> AutomaticSettings(least_score=0.5).most
+    >>> OnePassSettings(least_score=0.5).most
     160
     """
 
@@ -307,7 +307,7 @@ def propose(
     views: Sequence[View],
     place: Place,
     judges: Judges,
-    settings: AutomaticSettings,
+    settings: OnePassSettings,
 ) -> list[Proposal]:
     """Proposals for a place, surest first; each particle once."""
     frame, window = place.frame, place.window

@@ -19,7 +19,7 @@ from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
-from particle_nb.models.embedded.automatic import AutomaticSettings, Place, propose
+from particle_nb.models.embedded.automatic import OnePassSettings, Place, propose
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.settling import Judges
@@ -52,7 +52,8 @@ class EmbeddedSegmenter:
         Model name and SHA-256 of the weights file, 16 hex digits.
     calibration : (knots, values)
         Piecewise linear map from the raw predicted IoU to the calibrated one.
-    automatic : AutomaticSettings
+    settings : OnePassSettings
+        What the automatic mode depends on.
     device : torch.device
     judges : Judges or None
         What the automatic mode needs besides the network.
@@ -62,15 +63,10 @@ class EmbeddedSegmenter:
     name: str
     digest: str
     calibration: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, 1.0), (0.0, 1.0))
-    automatic: AutomaticSettings = field(default_factory=AutomaticSettings)
+    settings: OnePassSettings = field(default_factory=OnePassSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     judges: Judges | None = None
     about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
-
-    @property
-    def settings(self) -> AutomaticSettings:
-        """What the automatic mode depends on."""
-        return self.automatic
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
@@ -174,7 +170,7 @@ class EmbeddedSegmenter:
                 return view_of(self.network, self._normalised(image, box), scale, origin)
 
             place = Place(image.shape, (0, 0, width, height), closer)
-            found = propose(self.network, views, place, self.judges, self.automatic)
+            found = propose(self.network, views, place, self.judges, self.settings)
         if progress is not None:
             progress(1, 1)
         return MaskSet(tuple(p.mask for p in found), image.shape)
@@ -334,7 +330,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
             {key: value.float() for key, value in stored.items() if not key.startswith(JUDGE)}
         )
         knots, values = json.loads(metadata.get("calibration", "[[0, 1], [0, 1]]"))
-        automatic = AutomaticSettings(**json.loads(metadata.get("automatic", "{}")))
+        automatic = OnePassSettings(**json.loads(metadata.get("automatic", "{}")))
     except (KeyError, TypeError, ValueError, RuntimeError, DataError) as error:
         raise ModelError(f"{path} holds no weights of this network: {error}") from None
     network.to(where).eval().requires_grad_(False)
