@@ -8,7 +8,7 @@ so that loading, compiling and caching are not in it.
 
 from __future__ import annotations
 
-import collections
+import itertools
 import sys
 import tempfile
 import warnings
@@ -26,14 +26,14 @@ import particle_nb as pnb
 HOME = Path(pnb.__file__).parent
 
 
-def calls_of(walk: Callable[[], Any]) -> collections.Counter[tuple[str, str]]:
-    """Count the calls of functions of the package, by file and name."""
-    found: collections.Counter[tuple[str, str]] = collections.Counter()
+def calls_of(walk: Callable[[], Any]) -> list[tuple[str, str]]:
+    """Calls of functions of the package in their order, by file and name."""
+    found: list[tuple[str, str]] = []
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         path = frame.f_code.co_filename
         if event == "call" and path.startswith(str(HOME)):
-            found[path.removeprefix(str(HOME)), frame.f_code.co_name] += 1
+            found.append((path.removeprefix(str(HOME)), frame.f_code.co_name))
 
     walk()
     sys.setprofile(note)
@@ -83,10 +83,11 @@ def main() -> None:
         }
         for name, walk in walks.items():
             found = calls_of(walk)
-            files = {file for file, _ in found}
+            files = [file for file, _ in found]
+            moves = sum(one != other for one, other in itertools.pairwise(files))
             print(
-                f"{name:28s} {sum(found.values()):5d} calls of {len(found):3d} functions "
-                f"in {len(files):2d} files"
+                f"{name:28s} {len(found):5d} calls of {len(set(found)):3d} functions "
+                f"in {len(set(files)):2d} files, from file to file {moves:4d} times"
             )
 
 

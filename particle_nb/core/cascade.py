@@ -17,6 +17,7 @@ from particle_nb.core.image import METRES, Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.shape import DESCRIPTORS, Region
 from particle_nb.core.shape.contour import measured_masks
+from particle_nb.core.shape.measuring import touches
 
 #: The stages in the order in which they are applied.
 STAGES = ("confidence", "stability", "area", "contrast", "form_factor", "duplicates", "edge")
@@ -259,7 +260,8 @@ def edge_step(image: Image) -> np.ndarray:
 
 def _contrasts(masks: MaskSet, image: Image) -> np.ndarray:
     step = edge_step(image)
-    return np.array([_contrast(mask, step) for mask in masks], float)
+    boxes = masks.boxes.tolist()
+    return np.array([_contrast(m.crop, step, b) for m, b in zip(masks, boxes, strict=True)], float)
 
 
 def _form_factors(masks: MaskSet, image: Image) -> np.ndarray:
@@ -274,16 +276,16 @@ _VALUES: dict[str, Callable[[MaskSet, Image], np.ndarray]] = {
     "area": lambda masks, image: masks.areas,
     "contrast": _contrasts,
     "form_factor": _form_factors,
-    "touches_edge": lambda masks, image: np.array([m.touches_edge for m in masks], bool),
+    "touches_edge": lambda masks, image: touches(masks.boxes, image.shape),
 }
 
 
-def _contrast(mask: Mask, step: np.ndarray) -> float:
-    r0, c0, r1, c1 = mask.bbox
-    inner = np.pad(mask.crop, 1)
+def _contrast(crop: np.ndarray, step: np.ndarray, box: list[int]) -> float:
+    r0, c0, r1, c1 = box
+    inner = np.pad(crop, 1)
     core = inner[1:-1, 1:-1] & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2]
     core &= inner[1:-1, 2:]
-    return float(step[r0:r1, c0:c1][mask.crop & ~core].mean())
+    return float(step[r0:r1, c0:c1][crop & ~core].mean())
 
 
 def cascade(

@@ -365,7 +365,7 @@ def measure(
         columns[name + ending] = values * pixel**entry.dimension if entry.dimension else values
 
     columns |= {
-        "touches_edge": _touches(boxes, shape),
+        "touches_edge": touches(boxes, shape),
         "n_parts": quantities[:, N_PARTS].astype(np.int64),
         "n_holes": quantities[:, N_HOLES].astype(np.int64),
         "edge_weight": edge_weights(boxes, shape),
@@ -387,7 +387,14 @@ def measure(
     return table
 
 
-def _touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Tell which bounding boxes (N, 4), as in `edge_weights`, touch the rim of a frame, bool (N,).
+
+    Examples
+    --------
+    >>> touches(np.array([[0, 3, 5, 9], [40, 40, 49, 49]]), (100, 100)).tolist()
+    [True, False]
+    """
     r0, c0, r1, c1 = boxes.T
     return (r0 == 0) | (c0 == 0) | (r1 == shape[0]) | (c1 == shape[1])
 
