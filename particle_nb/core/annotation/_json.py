@@ -11,28 +11,28 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.masks import Mask, rle
 
 
-def pack(mask: Mask) -> dict[str, Any]:
+def mask_json(mask: Mask) -> dict[str, Any]:
     """Return a mask as JSON: compressed COCO RLE in its frame, scores and class.
 
     Examples
     --------
     >>> import numpy as np
-    >>> pack(Mask((1, 1), np.ones((2, 1), bool), (4, 3)))
+    >>> mask_json(Mask((1, 1), np.ones((2, 1), bool), (4, 3)))
     {'counts': '525'}
     """
-    packed: dict[str, Any] = {"counts": rle.compress(rle.counts_of(mask))}
+    stored: dict[str, Any] = {"counts": rle.compress(rle.counts_of(mask))}
     for key, score in (("iou", mask.predicted_iou), ("stability", mask.stability_score)):
         if math.isfinite(score):
-            packed[key] = score
+            stored[key] = score
     if mask.label:
-        packed["label"] = mask.label
+        stored["label"] = mask.label
     if mask.grid_px != 1:
-        packed["grid"] = mask.grid_px
-    return packed
+        stored["grid"] = mask.grid_px
+    return stored
 
 
-def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
-    """Return the mask of `pack`; its pixels are made when they are first looked at.
+def mask_of(stored: Any, shape: tuple[int, int]) -> Mask:
+    """Return the mask of `mask_json`; its pixels are made when they are first looked at.
 
     Raises
     ------
@@ -41,13 +41,13 @@ def unpack(packed: Any, shape: tuple[int, int]) -> Mask:
 
     Examples
     --------
-    >>> unpack({"counts": "525"}, (4, 3)).bbox
+    >>> mask_of({"counts": "525"}, (4, 3)).bbox
     (1, 1, 3, 2)
     """
     try:
-        counts = packed["counts"]
-        iou, stability = (float(packed.get(key, math.nan)) for key in ("iou", "stability"))
-        label, grid = packed.get("label", ""), float(packed.get("grid", 1.0))
+        counts = stored["counts"]
+        iou, stability = (float(stored.get(key, math.nan)) for key in ("iou", "stability"))
+        label, grid = stored.get("label", ""), float(stored.get("grid", 1.0))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise DataError("a stored mask is damaged: its pixels or scores are missing.") from None
     if not isinstance(counts, str) or not isinstance(label, str):
@@ -69,7 +69,7 @@ _TEXTS = ("name", "note", "review", "source")
 Index = Callable[[Mask | None], int | None]
 
 
-def pack_particle(particle: Particle, index: Index) -> dict[str, Any]:
+def particle_json(particle: Particle, index: Index) -> dict[str, Any]:
     """Return a particle as JSON; what is as usual is left out.
 
     Parameters
@@ -82,7 +82,7 @@ def pack_particle(particle: Particle, index: Index) -> dict[str, Any]:
     --------
     >>> import numpy as np
     >>> mask = Mask((0, 0), np.ones((2, 2), bool), (4, 4))
-    >>> pack_particle(Particle(mask, note="cut"), lambda mask: 3)
+    >>> particle_json(Particle(mask, note="cut"), lambda mask: 3)
     {'mask': 3, 'note': 'cut'}
     """
     out: dict[str, Any] = {"mask": index(particle.mask)}
@@ -95,12 +95,12 @@ def pack_particle(particle: Particle, index: Index) -> dict[str, Any]:
     return out
 
 
-def pack_draft(draft: Draft | None, index: Index) -> dict[str, Any] | None:
-    """Return a draft as JSON, masks as `pack_particle` does; None for none.
+def draft_json(draft: Draft | None, index: Index) -> dict[str, Any] | None:
+    """Return a draft as JSON, masks as `particle_json` does; None for none.
 
     Examples
     --------
-    >>> pack_draft(None, lambda mask: 0) is None
+    >>> draft_json(None, lambda mask: 0) is None
     True
     """
     if draft is None:
@@ -124,8 +124,8 @@ def _pick(masks: list[Mask], index: Any) -> Mask:
     return masks[index]
 
 
-def unpack_particle(packed: Mapping[str, Any], masks: list[Mask]) -> Particle:
-    """Return the particle of `pack_particle`; `masks` are those that are stored.
+def particle_of(stored: Mapping[str, Any], masks: list[Mask]) -> Particle:
+    """Return the particle of `particle_json`; `masks` are those that are stored.
 
     Raises
     ------
@@ -136,17 +136,17 @@ def unpack_particle(packed: Mapping[str, Any], masks: list[Mask]) -> Particle:
     --------
     >>> import numpy as np
     >>> mask = Mask((0, 0), np.ones((2, 2), bool), (4, 4))
-    >>> unpack_particle({"mask": 0, "note": "cut"}, [mask]).note
+    >>> particle_of({"mask": 0, "note": "cut"}, [mask]).note
     'cut'
     """
-    fields = {key: packed[key] for key in (*_FLAGS, *_TEXTS) if key in packed}
-    if set(packed) - set(fields) - {"mask"}:
-        raise DataError(f"a particle has unknown fields {sorted(set(packed) - set(fields))}.")
-    return Particle(_pick(masks, packed["mask"]), **fields)
+    fields = {key: stored[key] for key in (*_FLAGS, *_TEXTS) if key in stored}
+    if set(stored) - set(fields) - {"mask"}:
+        raise DataError(f"a particle has unknown fields {sorted(set(stored) - set(fields))}.")
+    return Particle(_pick(masks, stored["mask"]), **fields)
 
 
-def unpack_draft(packed: Mapping[str, Any] | None, masks: list[Mask]) -> Draft | None:
-    """Return the draft of `pack_draft`.
+def draft_of(stored: Mapping[str, Any] | None, masks: list[Mask]) -> Draft | None:
+    """Return the draft of `draft_json`.
 
     Raises
     ------
@@ -155,20 +155,20 @@ def unpack_draft(packed: Mapping[str, Any] | None, masks: list[Mask]) -> Draft |
 
     Examples
     --------
-    >>> unpack_draft(None, []) is None
+    >>> draft_of(None, []) is None
     True
     """
-    if packed is None:
+    if stored is None:
         return None
-    box, window, refines = packed["box"], packed["window"], packed["refines"]
+    box, window, refines = stored["box"], stored["window"], stored["refines"]
     return Draft(
-        points=tuple((float(x), float(y)) for x, y in packed["points"]),
-        labels=tuple(int(label) for label in packed["labels"]),
+        points=tuple((float(x), float(y)) for x, y in stored["points"]),
+        labels=tuple(int(label) for label in stored["labels"]),
         box=None if box is None else tuple(float(v) for v in box),  # type: ignore[arg-type]
-        sketch=None if packed["sketch"] is None else _pick(masks, packed["sketch"]),
+        sketch=None if stored["sketch"] is None else _pick(masks, stored["sketch"]),
         window=None if window is None else tuple(int(v) for v in window),  # type: ignore[arg-type]
-        target=str(packed["target"]),
-        candidates=tuple(_pick(masks, index) for index in packed["candidates"]),
-        choice=int(packed["choice"]),
+        target=str(stored["target"]),
+        candidates=tuple(_pick(masks, index) for index in stored["candidates"]),
+        choice=int(stored["choice"]),
         refines=None if refines is None else int(refines),
     )

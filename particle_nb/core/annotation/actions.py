@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.annotation import strokes
-from particle_nb.core.annotation._json import pack, unpack
+from particle_nb.core.annotation._json import mask_json, mask_of
 from particle_nb.core.annotation.drafts import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.annotation.history import Draft, History, Particle, State
 from particle_nb.core.annotation.thresholds import filtered, read_settings
@@ -133,7 +133,7 @@ def _result(before: State, after: State) -> dict[str, Any]:
     if fresh:
         result["masks"] = {str(n): mask.digest for n, mask in fresh.items()}
     if fresh and before.draft is not None:
-        result["rle"] = {str(n): pack(mask) for n, mask in fresh.items()}
+        result["rle"] = {str(n): mask_json(mask) for n, mask in fresh.items()}
     return result
 
 
@@ -392,7 +392,7 @@ def load_line(masks: MaskSet, source: str = "proposal") -> dict[str, Any]:
     >>> load_line(MaskSet((), (8, 8)))
     {'action': 'load', 'source': 'proposal', 'masks': []}
     """
-    return {"action": "load", "source": source, "masks": [pack(mask) for mask in masks]}
+    return {"action": "load", "source": source, "masks": [mask_json(mask) for mask in masks]}
 
 
 def paste_line(
@@ -418,7 +418,7 @@ def paste_line(
     --------
     >>> dot = Mask((0, 0), np.ones((3, 3), bool), (4, 4))
     >>> line = paste_line([dot], (10, 20), (32, 32))
-    >>> unpack(line["masks"][0], (32, 32)).bbox
+    >>> mask_of(line["masks"][0], (32, 32)).bbox
     (19, 9, 22, 12)
     """
     if not masks:
@@ -431,16 +431,16 @@ def paste_line(
         raise PromptError(f"a place is x and y in pixels of the image, not {centre!r:.60}.")
     shift = x - (c0 + c1 - 1) / 2, y - (r0 + r1 - 1) / 2
     inside = [strokes.moved(mask, shift, shape) for mask in masks]
-    packed = [pack(mask) for mask in inside if mask is not None]
-    if not packed:
+    stored = [mask_json(mask) for mask in inside if mask is not None]
+    if not stored:
         raise PromptError("nothing of the copy would lie on the image; point at another place.")
-    return {"action": "paste", "masks": packed}
+    return {"action": "paste", "masks": stored}
 
 
 def _load(bench: _Bench, masks: Any, source: str = "proposal") -> State:
     if not isinstance(masks, list):
         raise DataError("the action 'load' takes a list of stored masks.")
-    loaded = [Particle(unpack(m, bench.image.shape), source=source) for m in masks]
+    loaded = [Particle(mask_of(m, bench.image.shape), source=source) for m in masks]
     return bench.state.add(*loaded)
 
 

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core.annotation._json import (
-    pack,
-    pack_draft,
-    pack_particle,
-    unpack,
-    unpack_draft,
-    unpack_particle,
+    draft_json,
+    draft_of,
+    mask_json,
+    mask_of,
+    particle_json,
+    particle_of,
 )
 from particle_nb.core.annotation.history import History, State, Step
 from particle_nb.core.errors import DataError, ParticleError
@@ -102,7 +102,7 @@ class ArchiveWriter:
     (8, 8)
     """
 
-    _packed: dict[Mask, str] = field(default_factory=dict, repr=False)
+    _codes: dict[Mask, str] = field(default_factory=dict, repr=False)
     _coco: dict[Mask, str] = field(default_factory=dict, repr=False)
     _records: dict[Step, str] = field(default_factory=dict, repr=False)
     #: SHA-256 of what was written last, known before it takes the place of the older file.
@@ -173,16 +173,16 @@ class ArchiveWriter:
                 self._records[step] = json.dumps(dict(step.record), allow_nan=False)
             log.append(self._records[step] + "\n")
             changes = {
-                str(n): None if p is None else pack_particle(p, index)
+                str(n): None if p is None else particle_json(p, index)
                 for n, p in step.after.items()
             }
-            steps.append({"after": changes, "draft": pack_draft(step.draft, index)})
+            steps.append({"after": changes, "draft": draft_json(step.draft, index)})
         for mask in numbers:
-            if mask not in self._packed:
-                self._packed[mask] = json.dumps(pack(mask), allow_nan=False)
-        stored = ",".join(self._packed[mask] for mask in numbers)
+            if mask not in self._codes:
+                self._codes[mask] = json.dumps(mask_json(mask), allow_nan=False)
+        stored = ",".join(self._codes[mask] for mask in numbers)
         # what no step refers to any more was undone and overwritten
-        self._packed = {mask: self._packed[mask] for mask in numbers}
+        self._codes = {mask: self._codes[mask] for mask in numbers}
         self._records = {step: self._records[step] for step in history.steps}
         return {
             "log.jsonl": "".join(log).encode(),
@@ -458,7 +458,7 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
     if min(shape) < 1 or shape[0] * shape[1] > _MOST_PIXELS:
         raise DataError(f"an image of {shape[0]} x {shape[1]} pixels is not possible.")
     content = _json(members["history.json"], "history.json", path)
-    masks = [unpack(packed, shape) for packed in content["masks"]]
+    masks = [mask_of(stored, shape) for stored in content["masks"]]
     lines = [_json(line, "log.jsonl", path) for line in members["log.jsonl"].splitlines() if line]
     if len(lines) != len(content["steps"]):
         raise DataError(f"{len(lines)} log lines do not fit {len(content['steps'])} steps.")
@@ -468,11 +468,11 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
         if not isinstance(record, dict) or not isinstance(record.get("action"), str):
             raise DataError("a line of the log names no action.")
         changes = {
-            int(number): None if packed is None else unpack_particle(packed, masks)
-            for number, packed in step["after"].items()
+            int(number): None if stored is None else particle_of(stored, masks)
+            for number, stored in step["after"].items()
         }
         was = {number: before.particles.get(number) for number in changes}
-        draft = unpack_draft(step["draft"], masks)
+        draft = draft_of(step["draft"], masks)
         steps.append(Step(record, changes, was, draft, before.draft))
         before = before.put(changes).drafting(draft)
     return History(shape, tuple(steps), len(steps), before).jump(_whole(manifest["position"]))

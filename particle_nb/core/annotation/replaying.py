@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from particle_nb.core.annotation._json import unpack
+from particle_nb.core.annotation._json import mask_of
 from particle_nb.core.annotation.actions import perform
 from particle_nb.core.annotation.history import LOG_FORMAT, History
 from particle_nb.core.errors import DataError, PromptError
@@ -148,7 +148,7 @@ def _compare(number: int, line: Mapping[str, Any], history: History) -> list[dic
         same = particle is not None and particle.mask.digest == digest
         iou = 1.0 if same else math.nan
         if particle is not None and not same and key in stored:
-            iou = particle.mask.iou(unpack(stored[key], history.shape))
+            iou = particle.mask.iou(mask_of(stored[key], history.shape))
         rows.append(
             {
                 "step": number,
