@@ -146,7 +146,7 @@ def test_true_heights_answer_a_window_and_refuse_one_outside() -> None:
     model = TrueHeights(heights)
     assert model.estimate(None).tolist() == heights.tolist()
     assert model.estimate(None, (1, 2, 3, 4)).tolist() == [[11, 12], [16, 17]]
-    with pytest.raises(DataError, match=r"\(3, 0, 6, 2\) does not lie within the image of 5 x 4 px"):
+    with pytest.raises(DataError, match=r"\(3, 0, 6, 2\) does not lie within the image of 5 x 4"):
         model.estimate(None, (3, 0, 6, 2))
     with pytest.raises(DataError, match="H, W"):
         TrueHeights(np.zeros(3))
