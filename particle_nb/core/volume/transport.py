@@ -199,7 +199,7 @@ def solved(
 
     Parameters
     ----------
-    values : float array, one a phase of `volume`
+    values : float array (P,), one a phase of `volume`
     axis : int
     known : (ConnectedPieces, int)
         The pieces, and which of their phases conducts.
