@@ -426,12 +426,19 @@ def read_geojson(path: str | os.PathLike[str], shape: tuple[int, int] | None = N
     return MaskSet(tuple(masks), frame)
 
 
-def _frame_of(shape: Any, about: Any, name: str) -> tuple[int, int]:
-    """Rows and columns by the caller, or by the member that `write_geojson` leaves."""
-    if shape is None and isinstance(about, dict):
-        shape = (about.get("height"), about.get("width"))
-    if shape is None:
-        raise DataError(f"{name} does not say how large its image is; give shape=(rows, columns).")
+def checked_frame(shape: Any) -> tuple[int, int]:
+    """Return the size (H, W) of a frame in pixels.
+
+    Raises
+    ------
+    DataError
+        If it is no pair of positive whole numbers.
+
+    Examples
+    --------
+    >>> checked_frame(("30", 40))
+    (30, 40)
+    """
     try:
         height, width = (int(v) for v in shape)
     except (TypeError, ValueError, OverflowError):
@@ -439,6 +446,15 @@ def _frame_of(shape: Any, about: Any, name: str) -> tuple[int, int]:
     if not (0 < height < 2**31 and 0 < width < 2**31):
         raise DataError(f"shape is (rows, columns), both positive, not {shape!r}.")
     return height, width
+
+
+def _frame_of(shape: Any, about: Any, name: str) -> tuple[int, int]:
+    """Rows and columns by the caller, or by the member that `write_geojson` leaves."""
+    if shape is None and isinstance(about, dict):
+        shape = (about.get("height"), about.get("width"))
+    if shape is None:
+        raise DataError(f"{name} does not say how large its image is; give shape=(rows, columns).")
+    return checked_frame(shape)
 
 
 def _feature_mask(feature: Any, frame: tuple[int, int], allowance: Allowance) -> Mask:

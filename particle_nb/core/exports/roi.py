@@ -17,7 +17,7 @@ import numpy as np
 import roifile
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.exports.polygons import outlines, rasterise
+from particle_nb.core.exports.polygons import checked_frame, outlines, rasterise
 from particle_nb.core.files import Allowance, atomic, read_regular
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
@@ -152,7 +152,7 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
     rois, frame = _contents(file)
     allowance = Allowance(sum(len(data) for _, data in rois))
     if shape is not None:
-        frame = _shape(shape)
+        frame = checked_frame(shape)
     parsed = []
     for name, data in rois:
         try:
@@ -233,17 +233,7 @@ def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | No
     ours = len(words) == 3 and words[0] == b"particle_nb" and words[1].isdigit()
     if not rois and not ours:
         raise DataError(f"{file.name} holds no .roi file; save it from ImageJ's ROI Manager.")
-    return rois, (_shape((int(words[1]), int(words[2]))) if ours else None)
-
-
-def _shape(shape: Any) -> tuple[int, int]:
-    try:
-        height, width = (int(v) for v in shape)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"shape is (rows, columns), not {shape!r}.") from None
-    if not (0 < height < 2**31 and 0 < width < 2**31):
-        raise DataError(f"shape is (rows, columns), both positive, not {shape!r}.")
-    return height, width
+    return rois, (checked_frame((int(words[1]), int(words[2]))) if ours else None)
 
 
 def _facts(props: str) -> dict[str, Any]:
@@ -254,7 +244,7 @@ def _facts(props: str) -> dict[str, Any]:
         if key in lines:
             facts[key] = float(lines[key])
     if "frame_height" in lines and "frame_width" in lines:
-        facts["frame"] = _shape((lines["frame_height"], lines["frame_width"]))
+        facts["frame"] = checked_frame((lines["frame_height"], lines["frame_width"]))
     if "label" in lines:
         facts["label"] = re.sub(
             r"\\U(00[0-9a-f]{6})", lambda found: chr(int(found[1], 16)), lines["label"]
