@@ -1,5 +1,6 @@
 """Size distributions: percentiles, moments, laws, intervals, and those of other instruments."""
 
+from particle_nb.core.sizes.comparing import Comparison, compare
 from particle_nb.core.sizes.distribution import SizeDistribution, size_distribution
 from particle_nb.core.sizes.intervals import ConfidenceInterval
 from particle_nb.core.sizes.laws import RRSB, Interval, LogNormal, fit_lognormal, fit_rrsb
@@ -13,6 +14,7 @@ from particle_nb.core.sizes.variation import ImageVariation, image_variation, sh
 
 __all__ = [
     "RRSB",
+    "Comparison",
     "ConfidenceInterval",
     "ImageVariation",
     "Interval",
@@ -20,6 +22,7 @@ __all__ = [
     "ReferenceDistribution",
     "ReferenceWarning",
     "SizeDistribution",
+    "compare",
     "fit_lognormal",
     "fit_rrsb",
     "image_variation",
