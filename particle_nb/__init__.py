@@ -32,7 +32,12 @@ _NAMES = {
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.shape": ("DESCRIPTORS", "measure"),
-    "core.sizes": ("SizeDistribution", "read_distribution", "size_distribution"),
+    "core.sizes": (
+        "SegmentationErrors",
+        "SizeDistribution",
+        "read_distribution",
+        "size_distribution",
+    ),
     "core.surface": (
         "DepthMap",
         "PointCloud",

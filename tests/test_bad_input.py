@@ -234,6 +234,11 @@ BAD = {
         lambda: pnb.roughness(CLOUD, form="cube"),
         lambda: pnb.roughness(CLOUD, form="polynomial", s_filter=NAN),
     ],
+    "SegmentationErrors": [
+        lambda: pnb.SegmentationErrors([1, 2], [[1]], [[2]], [[0]], [1, 1], [1, 1]),
+        lambda: pnb.SegmentationErrors("wide", [], [], [], [], []),
+        lambda: pnb.SegmentationErrors([2, 1], [[1]] * 2, [[1]] * 2, [[0]] * 2, [1, 1], [1, 1]),
+    ],
     "size_distribution": [
         lambda: pnb.size_distribution(None),
         lambda: pnb.size_distribution([]),

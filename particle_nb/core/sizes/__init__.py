@@ -1,8 +1,10 @@
 """Size distributions: percentiles, moments, laws, intervals, and those of other instruments."""
 
-from particle_nb.core.sizes.distribution import SizeDistribution, size_distribution
+from particle_nb.core.sizes.distribution import SizeDistribution
+from particle_nb.core.sizes.finding import SegmentationErrors
 from particle_nb.core.sizes.intervals import ConfidenceInterval
 from particle_nb.core.sizes.laws import RRSB, Interval, LogNormal, fit_lognormal, fit_rrsb
+from particle_nb.core.sizes.measured import size_distribution
 from particle_nb.core.sizes.reference import (
     ReferenceDistribution,
     ReferenceWarning,
@@ -19,6 +21,7 @@ __all__ = [
     "LogNormal",
     "ReferenceDistribution",
     "ReferenceWarning",
+    "SegmentationErrors",
     "SizeDistribution",
     "fit_lognormal",
     "fit_rrsb",
