@@ -47,6 +47,8 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "reconstruction": ("ReconstructSettings", "reconstruct"),
+    "resolution": ("super_resolve",),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
