@@ -16,7 +16,15 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "batches": ("BatchResult", "BatchSettings", "batch", "read_batch", "summarise"),
+    "batches": (
+        "BatchResult",
+        "BatchSettings",
+        "batch",
+        "compare_batches",
+        "read_batch",
+        "summarise",
+        "write_comparison",
+    ),
     "core.annotation": ("replay",),
     "core.cascade": ("FilterSettings", "cascade", "mask_values"),
     "core.errors": (
@@ -27,14 +35,16 @@ _NAMES = {
         "ParticleError",
         "PromptError",
     ),
-    "core.image": ("Calibration", "Image", "read_image"),
+    "core.image": ("Calibration", "Image", "ScaleBar", "find_scale_bar", "read_image"),
     "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.sizes": (
+        "Comparison",
         "SegmentationErrors",
         "SizeDistribution",
+        "compare",
         "read_distribution",
         "size_distribution",
     ),

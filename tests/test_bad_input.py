@@ -21,6 +21,7 @@ MASKS = pnb.MaskSet.from_labels(LABELS)
 SCALE = pnb.Calibration(5, "nm")
 CLOUD = pnb.PointCloud(np.random.default_rng(0).normal(size=(500, 3)) * 100)
 SESSION = pnb.Session("classical")
+TABLE = pnb.measure(MASKS, SCALE)
 WRONG = (None, 3, "text", [], {}, np.zeros((0, 3)), object())
 
 #: public name -> calls that must be refused
@@ -105,6 +106,14 @@ BAD = {
         lambda: pnb.Prompt(box="all"),
         lambda: pnb.Prompt(sketch=[[]]),
     ],
+    "ScaleBar": [
+        lambda: pnb.ScaleBar(None, value=200.0, unit="nm"),
+        lambda: pnb.ScaleBar((1.0, 1.0, 1.0, 1.0)),
+        lambda: pnb.ScaleBar((NAN, 1.0, 2.0, 1.0)),
+        lambda: pnb.ScaleBar(None).calibration("200 nm"),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration(),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration("two hundred"),
+    ],
     "Session": [
         lambda: pnb.Session(cache_bytes="much"),
         lambda: pnb.Session(device=3),
@@ -128,6 +137,27 @@ BAD = {
         lambda: pnb.cascade(MASKS, IMAGE, values=pd.DataFrame()),
     ],
     "collect": [lambda: pnb.collect("no-such-folder"), lambda: pnb.collect(None)],
+    "Comparison": [lambda: pnb.write_comparison("comparison", "never")],
+    "compare": [
+        *[lambda bad=bad: pnb.compare(bad) for bad in WRONG],
+        lambda: pnb.compare({"a": TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": "table"}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE.iloc[:0]}),
+        lambda: pnb.compare({1: TABLE, 2: TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, size="x_Z"),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, level=NAN),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, rng="dice"),
+        lambda: pnb.compare({"a": TABLE, "b": pnb.measure(MASKS)}),
+    ],
+    "compare_batches": [
+        lambda: pnb.compare_batches(None),
+        lambda: pnb.compare_batches({"a": "no-such-folder", "b": "no-such-folder"}),
+        lambda: pnb.compare_batches({}),
+    ],
+    "write_comparison": [
+        lambda: pnb.write_comparison(None, "never"),
+        lambda: pnb.write_comparison(TABLE, "never"),
+    ],
     "contour_roughness": [
         lambda: pnb.contour_roughness(None, SCALE),
         lambda: pnb.contour_roughness(MASKS, 5),
@@ -181,6 +211,11 @@ BAD = {
         lambda: pnb.match(LABELS, np.full(LABELS.shape, NAN)),
         lambda: pnb.match(LABELS, LABELS[:5]),
         lambda: pnb.match(LABELS, LABELS, threshold=NAN),
+    ],
+    "find_scale_bar": [
+        *[lambda bad=bad: pnb.find_scale_bar(bad) for bad in WRONG],
+        lambda: pnb.find_scale_bar(np.full((50, 50), NAN)),
+        lambda: pnb.find_scale_bar("no-such-file.png"),
     ],
     "measure": [
         lambda: pnb.measure(None),
@@ -323,6 +358,7 @@ BAD = {
     ],
     "figures": [
         *[lambda f=f: f(None) for f in (pnb.figures.psd, pnb.figures.rrsb, pnb.figures.shapes)],
+        lambda: pnb.figures.compare(None),
         lambda: pnb.figures.funnel(pd.DataFrame()),
         lambda: pnb.figures.overlay(IMAGE, None),
         lambda: pnb.figures.overlay(None, MASKS),

@@ -1,6 +1,7 @@
 """Values of the core as plotly figures; nothing is measured here that `core` does not measure."""
 
 from particle_nb.figures.agreement import bland_altman, correlation
+from particle_nb.figures.comparing import compare
 from particle_nb.figures.depth_maps import depth, gallery
 from particle_nb.figures.learning import feature_map
 from particle_nb.figures.masks import overlay, triptych
@@ -21,6 +22,7 @@ __all__ = [
     "bland_altman",
     "calibration_law",
     "chords",
+    "compare",
     "correlation",
     "cross_section",
     "depth",

@@ -1,5 +1,6 @@
 """Size distributions: percentiles, moments, laws, intervals, and those of other instruments."""
 
+from particle_nb.core.sizes.comparing import Comparison, compare
 from particle_nb.core.sizes.distribution import SizeDistribution
 from particle_nb.core.sizes.finding import SegmentationErrors
 from particle_nb.core.sizes.intervals import ConfidenceInterval
@@ -15,6 +16,7 @@ from particle_nb.core.sizes.variation import ImageVariation, image_variation, sh
 
 __all__ = [
     "RRSB",
+    "Comparison",
     "ConfidenceInterval",
     "ImageVariation",
     "Interval",
@@ -23,6 +25,7 @@ __all__ = [
     "ReferenceWarning",
     "SegmentationErrors",
     "SizeDistribution",
+    "compare",
     "fit_lognormal",
     "fit_rrsb",
     "image_variation",
