@@ -43,6 +43,7 @@ _NAMES = {
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.sizes": (
         "Comparison",
+        "SegmentationErrors",
         "SizeDistribution",
         "compare",
         "read_distribution",
@@ -57,6 +58,8 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "reconstruction": ("ReconstructSettings", "reconstruct"),
+    "resolution": ("super_resolve",),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),

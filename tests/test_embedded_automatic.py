@@ -155,6 +155,19 @@ def test_a_coarse_sheet_does_not_settle_the_spheres_in_it() -> None:
     assert [(c.level, c.label) for c in kept] == [(1, 1)]
 
 
+def test_many_particles_far_apart_are_not_settled_by_the_ground_between_them() -> None:
+    """Two megapixels of ground with 734 particles came as one sure mask: they cover a sixth."""
+    spots = [(8.0 + 16 * i, 8.0 + 16 * j) for i in range(16) for j in range(16)]
+    fine = level(discs_on_cells(256, spots, 3), 1.0, [0.9] * 256)
+    sheet = np.ones((128, 128), np.int32)
+    kept = settling.settle([fine, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [0] * 256
+    # two specks on a large particle are specks
+    pair = level(discs_on_cells(256, spots[:2], 3), 1.0, [0.9] * 2)
+    kept = settling.settle([pair, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [1]
+
+
 def test_a_particle_seen_in_two_views_comes_once() -> None:
     fine = level(discs_on_cells(64, [(32, 32)], 20), 1.0, [0.8])
     coarse = level(discs_on_cells(32, [(15.75, 15.75)], 10), 0.5, [0.81])

@@ -17,6 +17,8 @@ FLOORS = {
     "session": 2,
     "figures": 3,
     "topography": 3,
+    "reconstruction": 3,
+    "resolution": 3,
     "widgets": 3,
     "annotation": 3,
     "batches": 4,
@@ -43,6 +45,7 @@ CORE_FLOORS = {
     "learning": 4,
     "phases": 4,
     "volume": 4,
+    "rebuilding": 5,
     "exports": 5,
     "annotation": 5,
 }

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import special
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from particle_nb.core.errors import DataError, check_number
-from particle_nb.core.files import atomic
+from particle_nb.core.learning import _storage
+from particle_nb.core.learning._explaining import explanation
+from particle_nb.core.learning._samples import (
+    UNKNOWN,
+    fitted_temperature,
+    logits_of,
+    read_groups,
+    read_labels,
+    score_table,
+    split,
+)
+from particle_nb.core.learning._strangeness import strangeness
 from particle_nb.core.learning.features import (
     FeatureTable,
     difference,
@@ -31,19 +37,10 @@ from particle_nb.core.learning.features import (
     standard,
 )
 
-#: What a particle is called that belongs to no class, or to none for certain.
-UNKNOWN = "unknown"
-#: Columns of the table that `ShapeClassifier.predict` gives, which no class may be called.
-_TAKEN = (UNKNOWN, "class", "probability")
 #: Offset of the logarithm of shape numbers, most of which are shares.
 _OFFSET = 0.02
 #: Novelty by all columns is judged so many times more strictly than by the outline's.
 _STRICTER = 5
-_FOLDS = 5
-#: Standard deviation of the logarithm of the temperature that is expected before any label.
-_TEMPERATURE = 0.5
-_FORMAT = 1
-_LARGEST_FILE = 1 << 30
 
 
 class ShapeClassifier(ClassifierMixin, BaseEstimator):
@@ -133,7 +130,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         """
         self._check_parameters()
         table = plain_table(features)
-        rows, names = _labels(labels, len(table))
+        rows, names = read_labels(labels, len(table))
         measured = np.isfinite(table.values[rows]).all(axis=1)
         if not measured.all():
             lost = rows[~measured].tolist()
@@ -160,15 +157,15 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         self._all: FeatureTable | None = table
         self._standardise(table)
         inside = self._space(self._rows.values)
-        self._groups = _groups(groups, table, rows)
-        self._folds, self._grouped = _split(targets, self._groups)
+        self._groups = read_groups(groups, table, rows)
+        self._folds, self._grouped = split(targets, self._groups)
         # a penalised solution lies in the span of the rows: there are fewer of these than columns
         basis = np.linalg.svd(inside, full_matrices=False)[2]
         low = inside @ basis.T
         self._held_out = np.zeros((len(rows), len(classes)))
         for train, test in self._folds:
-            self._held_out[test] = _logits(low[test], *self._solve(low[train], targets[train]))
-        self._temperature = _fitted_temperature(self._held_out, targets)
+            self._held_out[test] = logits_of(low[test], *self._solve(low[train], targets[train]))
+        self._temperature = fitted_temperature(self._held_out, targets)
         coefficients, self._intercepts = self._solve(low, targets)
         self._coefficients = coefficients @ basis
         held = special.softmax(self._held_out / self._temperature, axis=1)
@@ -332,7 +329,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return table
 
     def _probable(self, table: FeatureTable) -> np.ndarray:
-        logits = _logits(self._space(table.values), self._coefficients, self._intercepts)
+        logits = logits_of(self._space(table.values), self._coefficients, self._intercepts)
         probable = special.softmax(logits / self._temperature, axis=1)
         probable[~np.isfinite(table.values).all(axis=1)] = math.nan
         return probable
@@ -364,9 +361,9 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         novel = np.zeros(len(values), bool)
         if self._outline.size:
             known, asked = self._outline_space(own), self._outline_space(values)
-            novel |= _strangeness(known, self._targets, asked) < level
+            novel |= strangeness(known, self._targets, asked) < level
             level /= _STRICTER
-        return novel | (_strangeness(self._space(own), self._targets, self._space(values)) < level)
+        return novel | (strangeness(self._space(own), self._targets, self._space(values)) < level)
 
     # ------------------------------------------------------------------------------ judging
 
@@ -400,39 +397,9 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "classes_"):
             raise DataError("this ShapeClassifier has no classes yet: fit it on labels first.")
         check_number("level", level, 1e-6, 1 - 1e-6)
-        size = len(self.classes_)
-        told = self._held_out.argmax(axis=1)
-        confusion = np.zeros((size, size))
-        np.add.at(confusion, (self._targets, told), 1)
-        effect = _design_effect(told == self._targets, self._groups)
-        rng = np.random.default_rng(0)
-        rates = np.stack(
-            [rng.dirichlet(row / effect + 1 / size, 4000) * row.sum() for row in confusion], axis=1
-        )
-        drawn = _f1(rates)[0]
-        low, high = np.quantile(
-            np.column_stack([drawn, drawn.mean(axis=1)]), ((1 - level) / 2, (1 + level) / 2), axis=0
-        )
-        f1, precision, recall = (value[0] for value in _f1(confusion[None]))
-        found = np.append(f1, f1.mean())
-        table = pd.DataFrame(
-            {
-                "f1": found,
-                # drawn rates never reach 0 or 1, found ones do
-                "low": np.minimum(low, found),
-                "high": np.maximum(high, found),
-                "precision": [*precision, precision.mean()],
-                "recall": [*recall, recall.mean()],
-                "labels": [*self._counts().tolist(), int(self._counts().sum())],
-            },
-            index=pd.Index([*self.classes_, "macro"], name="class"),
-        )
-        table.attrs.update(
-            folds=f"{len(self._folds)}, {'whole groups' if self._grouped else 'single particles'}",
-            level=level,
-            design_effect=round(effect, 3),
-            confusion=confusion.astype(int).tolist(),
-        )
+        table = score_table(self._held_out, self._targets, self._groups, self.classes_, level)
+        whole = "whole groups" if self._grouped else "single particles"
+        table.attrs["folds"] = f"{len(self._folds)}, {whole}"
         return table
 
     def explain(self, row: int | Sequence[float] | np.ndarray | FeatureTable) -> pd.DataFrame:
@@ -465,39 +432,16 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         'rod rather than disc: elongation 0.9'
         """
         values = self._one(row)
-        probable = self._probable(FeatureTable(values, self._rows.names))[0]
-        first, second = np.argsort(-np.nan_to_num(probable), kind="stable")[:2]
-        means = [self._rows.values[self._targets == k].mean(axis=0) for k in (first, second)]
-        slope = (self._coefficients[first] - self._coefficients[second]) * self._factor
-        weights = slope * np.nan_to_num(values[0] - (means[0] + means[1]) / 2) / self._temperature
-        names = [str(self.classes_[k]) for k in (first, second)]
-        rows: list[tuple[str, float, float, float, float]] = []
-        blocks = np.array(self._rows.blocks)
-        for block in dict.fromkeys(self._rows.blocks):
-            places = np.flatnonzero(blocks == block)
-            if block:
-                name = f"{block} ({len(places)} columns)"
-                total = float(weights[places].sum())
-                rows.append((name, math.nan, math.nan, math.nan, total))
-                continue
-            rows += [
-                (self._rows.names[i], *(float(v[i]) for v in (values[0], *means, weights)))
-                for i in places
-            ]
-        rows.sort(key=lambda item: -abs(item[4]))
-        columns = ["feature", "value", f"mean of {names[0]}", f"mean of {names[1]}", "weight"]
-        table = pd.DataFrame(rows, columns=columns)
-        telling = [
-            f"{name} {value:.2g}" if value == value else name
-            for name, value, _, _, weight in rows
-            if weight > 0.05 * max(abs(rows[0][4]), 1e-9)
-        ]
-        decided = ", ".join(telling[:3]) or "nothing"
-        table.attrs.update(
-            text=f"{names[0]} rather than {names[1]}: {decided}",
-            probability=float(probable[first]),
-            reason=self._judge(FeatureTable(values, self._rows.names))[1][0],
+        alone = FeatureTable(values, self._rows.names)
+        table = explanation(
+            values,
+            self._probable(alone)[0],
+            self._rows,
+            self._targets,
+            self.classes_,
+            self._coefficients * self._factor / self._temperature,
         )
+        table.attrs["reason"] = self._judge(alone)[1][0]
         return table
 
     def _one(self, row: Any) -> np.ndarray:
@@ -537,40 +481,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         """
         if not hasattr(self, "classes_"):
             raise DataError("this ShapeClassifier has no classes yet: fit it on labels first.")
-        weight = self.class_weight
-        about = {
-            "format": _FORMAT,
-            "parameters": {
-                "reject": self.reject if isinstance(self.reject, str) else float(self.reject),
-                "alpha": float(self.alpha),
-                "class_weight": (
-                    {name: float(value) for name, value in weight.items()}
-                    if isinstance(weight, Mapping)
-                    else weight
-                ),
-                "novelty": float(self.novelty),
-                "strength": float(self.strength),
-            },
-            "classes": [str(name) for name in self.classes_],
-            "names": list(self._rows.names),
-            "model": self._rows.model,
-            "digest": self._rows.digest,
-            "licence": self._rows.licence,
-            "images": list(self._rows.images),
-            "groups": [str(group) for group in self._groups],
-            "grouped": self._grouped,
-            "plain": self._plain,
-            "folds": len(self._folds),
-            "temperature": self._temperature,
-        }
-        with atomic(path) as stream:
-            np.savez_compressed(
-                stream,
-                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-                rows=self._rows.values,
-                **{name: getattr(self, f"_{name}") for name in _ARRAYS},
-            )
-        return Path(path)
+        return _storage.write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShapeClassifier:
@@ -588,213 +499,4 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         ...
         particle_nb.core.errors.DataError: ...
         """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > _LARGEST_FILE:
-                raise DataError(f"{path} unfolds to more than 1 GiB; these are no classes of ours.")
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in ("about", "rows", *_ARRAYS)}
-            return cls._restored(json.loads(arrays.pop("about").tobytes()), arrays)
-        except DataError:
-            raise
-        except (
-            OSError,
-            EOFError,
-            KeyError,
-            IndexError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            zipfile.BadZipFile,
-            zlib.error,
-            struct.error,
-            RuntimeError,
-            MemoryError,
-            SyntaxError,
-        ) as error:
-            raise DataError(f"{path} holds no classes written by save: {error}.") from None
-
-    @classmethod
-    def _restored(cls, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> ShapeClassifier:
-        if about["format"] != _FORMAT:
-            raise DataError(
-                f"these classes are of format {about['format']}, this version reads {_FORMAT}."
-            )
-        made = cls(**about["parameters"])
-        made._check_parameters()
-        made.classes_ = np.array(about["classes"], object)
-        made._rows = FeatureTable(
-            arrays.pop("rows"),
-            tuple(about["names"]),
-            about["model"],
-            about["digest"],
-            about["licence"],
-            tuple(about["images"]),
-        )
-        count, width = made._rows.shape
-        size = len(made.classes_)
-        shapes = {
-            "centre": (width,),
-            "factor": (width,),
-            "outline_spread": arrays["outline"].shape,
-            "coefficients": (size, width),
-            "intercepts": (size,),
-            "targets": (count,),
-            "held_out": (count, size),
-            "scores": (count,),
-        }
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-                raise DataError(f"the file is damaged: {name} is no array of {shape}.")
-        for name, values in arrays.items():
-            setattr(made, f"_{name}", values)
-        made.n_features_in_ = width
-        made._all = None
-        made._plain, made._grouped = bool(about["plain"]), bool(about["grouped"])
-        made._groups = np.array(about["groups"], object)
-        made._folds = [(np.zeros(0, int), np.zeros(0, int))] * int(about["folds"])
-        made._temperature = float(about["temperature"])
-        return made
-
-
-#: Arrays of a fitted classifier that a file holds beside the labelled rows.
-_ARRAYS = (
-    "targets",
-    "centre",
-    "factor",
-    "outline",
-    "outline_spread",
-    "coefficients",
-    "intercepts",
-    "held_out",
-    "scores",
-)
-
-
-def _labels(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and names of what is labelled."""
-    if isinstance(labels, Mapping):
-        pairs = list(labels.items())
-    else:
-        try:
-            given = list(labels)
-        except TypeError:
-            raise DataError(
-                f"labels are {{row: name}} or one a row, not {type(labels).__name__}."
-            ) from None
-        if len(given) != count:
-            raise DataError(f"{len(given)} labels for {count} rows; name some: {{row: name}}.")
-        nothing = [(pd.api.types.is_scalar(x) and pd.isna(x)) or x == "" for x in given]
-        pairs = [(i, x) for i, x in enumerate(given) if not nothing[i]]
-    names = []
-    for row, name in pairs:
-        whole = isinstance(row, (int, np.integer)) and not isinstance(row, bool)
-        if not whole or not 0 <= row < count:
-            raise DataError(f"a label is for row {row!r}; there are rows 0 to {count - 1}.")
-        if not isinstance(name, (str, int, np.integer)) or isinstance(name, bool):
-            raise DataError(f"row {row} is labelled {name!r}; a class is named by text.")
-        text = str(name).strip()
-        if not text or text in _TAKEN:
-            raise DataError(f"row {row} is labelled {name!r}, which cannot be the name of a class.")
-        names.append(text)
-    order = np.array([int(row) for row, _ in pairs], np.int64)
-    return order, np.array(names, object).astype(str) if names else np.zeros(0, str)
-
-
-def _groups(groups: Any, table: FeatureTable, rows: np.ndarray) -> np.ndarray:
-    if groups is None:
-        return np.array(table.images, object)[rows]
-    found = [str(group) for group in groups]
-    if len(found) != len(table):
-        raise DataError(f"{len(found)} groups for {len(table)} rows; give one a row.")
-    return np.array(found, object)[rows]
-
-
-Folds = list[tuple[np.ndarray, np.ndarray]]
-
-
-def _split(targets: np.ndarray, groups: np.ndarray) -> tuple[Folds, bool]:
-    """Folds by whole groups where every class is left in every training set, else by particles."""
-    size = int(targets.max()) + 1
-    if len(set(groups)) > 1:
-        apart = min(len(set(groups[targets == k])) for k in range(size))
-        if apart >= 2:
-            splitter = StratifiedGroupKFold(min(_FOLDS, apart), shuffle=True, random_state=0)
-            found = list(splitter.split(targets, targets, groups))
-            whole = all(len(set(targets[train])) == size and len(test) for train, test in found)
-            if whole:
-                return found, True
-    count = int(np.bincount(targets).min())
-    plain = StratifiedKFold(min(_FOLDS, count), shuffle=True, random_state=0)
-    return list(plain.split(targets, targets)), False
-
-
-def _logits(rows: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
-    return rows @ slopes.T + intercepts
-
-
-def _fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Return the most probable divisor of held-out logits, expected near 1."""
-    picked = np.arange(len(targets)), targets
-
-    def loss(log_temperature: float) -> float:
-        logs = special.log_softmax(logits / math.exp(log_temperature), axis=1)
-        return float(-logs[picked].sum() + 0.5 * (log_temperature / _TEMPERATURE) ** 2)
-
-    found = optimize.minimize_scalar(loss, bounds=(-2, 3), method="bounded")
-    return math.exp(float(found.x))
-
-
-def _strangeness(known: np.ndarray, targets: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """P-values (N,) of distances to the two nearest labelled rows, as log-normal.
-
-    The distances of labelled rows to others of their class say what is usual; from a few of them
-    Student's distribution makes a wide guess.
-    """
-    among = distances(known, known)
-    np.fill_diagonal(among, np.inf)
-    among[targets[:, None] != targets[None]] = np.inf
-    pairs = np.sort(among, axis=1)[:, :2]
-    usual = np.where(np.isfinite(pairs[:, 1]), pairs.mean(axis=1), pairs[:, 0])
-    floor = 1e-6 * max(float(usual.max()), 1e-12)
-    logs = np.log(usual + floor)
-    found = np.empty(len(asked))
-    for start in range(0, len(asked), 2048):
-        part = np.sort(distances(asked[start : start + 2048], known), axis=1)[:, :2]
-        found[start : start + 2048] = np.log(part.mean(axis=1) + floor)
-    # distances within a class share their ends: one less of them than labels says something new
-    count = len(targets) - len(set(targets.tolist()))
-    spread = max(float(logs.std(ddof=1)), 0.1) * math.sqrt(1 + 1 / count)
-    return stats.t.sf((found - logs.mean()) / spread, max(count - 1, 1))
-
-
-def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return Euclidean distances (N, M) between rows (N, D) and (M, D).
-
-    >>> distances(np.zeros((1, 2)), np.array([[3.0, 4.0]])).tolist()
-    [[5.0]]
-    """
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
-
-
-def _design_effect(right: np.ndarray, groups: np.ndarray) -> float:
-    """How many particles carry as much as one independent one, from how errors come in groups."""
-    names, places = np.unique(groups.astype(str), return_inverse=True)
-    share = float(right.mean())
-    if len(names) < 3 or share in (0.0, 1.0):
-        return 1.0
-    sizes = np.bincount(places)
-    hits = np.bincount(places, weights=right)
-    between = ((hits - share * sizes) ** 2).sum() * len(names) / (len(names) - 1)
-    most = (sizes**2).sum() / sizes.sum()
-    return float(np.clip(between / (len(right) * share * (1 - share)), 1.0, most))
-
-
-def _f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """F1, precision and recall (B, K) of confusion matrices (B, K, K), truth by prediction."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    truth, told = confusion.sum(axis=2), confusion.sum(axis=1)
-    precision = np.divide(hits, told, out=np.zeros_like(hits), where=told > 0)
-    return 2 * hits / (truth + told), precision, hits / truth
+        return _storage.read(cls, path)

@@ -27,8 +27,9 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.sizes.distribution import SizeDistribution, size_distribution
+from particle_nb.core.sizes.distribution import SizeDistribution
 from particle_nb.core.sizes.intervals import Quantity, what_it_holds, what_it_lacks
+from particle_nb.core.sizes.measured import size_distribution
 from particle_nb.core.sizes.uncertainty import check_share, checked_draws
 from particle_nb.core.sizes.variation import SHAPES, shape_means
 
