@@ -63,6 +63,7 @@ _NAMES = {
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
+    "widgets.gallery": ("Gallery",),
     "widgets.annotator": ("Annotator", "open_annotation"),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
