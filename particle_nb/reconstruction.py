@@ -12,8 +12,8 @@ import numpy as np
 from particle_nb.core.errors import DataError
 from particle_nb.core.rebuilding import (
     METHODS,
+    Course,
     ReconstructSettings,
-    Run,
     Sections,
     Terms,
     annealed,
@@ -108,7 +108,7 @@ def reconstruct(
     if not isinstance(progress, bool) and not callable(progress):
         raise DataError(f"progress is True, False or a function, not {progress!r}.")
     with told(progress) as tell:
-        run = Run(tell, sections.names, time.monotonic() + 60 * settings.minutes)
+        run = Course(tell, sections.names, time.monotonic() + 60 * settings.minutes)
         index, network = _made(sections, size, settings, run)
     labels = np.array(sections.phases)[index]
     names = dict(zip(sections.phases, sections.names, strict=True))
@@ -127,7 +127,7 @@ def reconstruct(
 
 
 def _made(
-    sections: Sections, shape: tuple[int, int, int], settings: ReconstructSettings, run: Run
+    sections: Sections, shape: tuple[int, int, int], settings: ReconstructSettings, run: Course
 ) -> tuple[np.ndarray, str | None]:
     rng = np.random.default_rng(settings.seed)
     plan = stages(shape, sections, settings.sweeps)

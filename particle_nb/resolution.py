@@ -11,7 +11,7 @@ import numpy as np
 
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration
-from particle_nb.core.rebuilding import ReconstructSettings, Run, Sections, Terms, sections_of
+from particle_nb.core.rebuilding import Course, ReconstructSettings, Sections, Terms, sections_of
 from particle_nb.core.rebuilding.annealing import Stage, cooled
 from particle_nb.core.rebuilding.blocks import by_counts, by_majority, groups_of
 from particle_nb.core.rebuilding.counts import counted
@@ -118,7 +118,7 @@ def super_resolve(
         calibration = sections.calibration
         index, cells, aims = by_counts(fractions, sections, times)
     with told(progress) as tell:
-        run = Run(tell, sections.names, time.monotonic() + 60 * settings.minutes)
+        run = Course(tell, sections.names, time.monotonic() + 60 * settings.minutes)
         if len(sections.phases) > 1:
             full = settings.method == "patterns"
             terms = Terms(2.0, 1.0, 1.0, (1, 2)) if full else Terms(2.0)

@@ -46,7 +46,7 @@ class Stage:
 
 
 @dataclass
-class Run:
+class Course:
     """What is known of an annealing while it goes on.
 
     Parameters
@@ -104,7 +104,7 @@ def annealed(
     sections: Sections,
     terms: Callable[[int], Terms],
     plan: list[Stage],
-    run: Run,
+    run: Course,
     rng: np.random.Generator,
     start: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -117,7 +117,7 @@ def annealed(
     terms : callable
         The energy on a grid of a stride.
     plan : list of Stage
-    run : Run
+    run : Course
     rng : numpy Generator
     start : uint8 (D, H, W) or None
         What the first grid begins with, every voxel `stride` apart of it; None for chance.
@@ -152,7 +152,7 @@ def _finer(index: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray
 
 
 def cooled(
-    counts: Counts, stage: Stage, what: str, share: float, run: Run, rng: np.random.Generator
+    counts: Counts, stage: Stage, what: str, share: float, run: Course, rng: np.random.Generator
 ) -> None:
     """Anneal one grid in place; ends early when time is out or the user interrupts."""
     size = counts.index.size
