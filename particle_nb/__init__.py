@@ -60,6 +60,7 @@ _NAMES = {
     "reconstruction": ("ReconstructSettings", "reconstruct"),
     "resolution": ("super_resolve",),
     "session": ("Session",),
+    "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.annotator": ("Annotator", "open_annotation"),

@@ -19,6 +19,7 @@ FLOORS = {
     "topography": 3,
     "reconstruction": 3,
     "resolution": 3,
+    "training_sets": 3,
     "widgets": 3,
     "annotation": 3,
     "batches": 4,
