@@ -35,6 +35,7 @@ _NAMES = {
         "ParticleError",
         "PromptError",
     ),
+    "core.exports": ("methods_text",),
     "core.image": ("Calibration", "Image", "ScaleBar", "find_scale_bar", "read_image"),
     "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),

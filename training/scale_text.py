@@ -38,6 +38,7 @@ class ReaderSettings:
     peak_rate: float = 4e-3
     seed: int = 0
     minutes: float = 60.0
+    start: Path | None = None
 
 
 def random_text(rng: np.random.Generator) -> str:
@@ -216,12 +217,37 @@ def padded(
     return torch.from_numpy(x), targets, steps, torch.tensor([len(found) for _, found in lines])
 
 
+def resumed(path: Path, fonts: Sequence[Path], rng: np.random.Generator) -> Reader:
+    """Return a reader that begins with weights that were written.
+
+    Their normalisation is folded in: the new one is set to leave fresh lines as they are.
+    """
+    model = Reader()
+    with np.load(path) as file, torch.no_grad():
+        x = padded([line(fonts, rng) for _ in range(128)])[0]
+        for k, (conv, norm) in enumerate(zip(model.layers, model.norms, strict=True)):
+            conv.weight.copy_(torch.from_numpy(file[f"w{k}"].astype(np.float32)))  # type: ignore[operator]
+            conv.bias.copy_(torch.from_numpy(file[f"b{k}"].astype(np.float32)))  # type: ignore[operator]
+            x = conv(x)
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+            norm.running_mean.copy_(mean)  # type: ignore[operator]
+            norm.running_var.copy_(variance)  # type: ignore[operator]
+            norm.bias.copy_(mean)  # type: ignore[operator]
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))  # type: ignore[operator, arg-type]
+            x = torch.relu(x)
+            if model.pools[k]:
+                x = nn.functional.max_pool2d(x, model.pools[k])
+        model.last.weight.copy_(torch.from_numpy(file["w5"].astype(np.float32)))
+        model.last.bias.copy_(torch.from_numpy(file["b5"].astype(np.float32)))
+    return model
+
+
 def train(fonts: Sequence[Path], settings: ReaderSettings, out: Path) -> float:
     """Train, write the weights, and return the share of fresh lines that are read right."""
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
     rng = np.random.default_rng(settings.seed)
-    model = Reader()
+    model = resumed(settings.start, fonts, rng) if settings.start else Reader()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.peak_rate, weight_decay=1e-3)
     loss = nn.CTCLoss(zero_infinity=True)
     start, recent = time.monotonic(), 0.0
@@ -284,9 +310,19 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=ReaderSettings.steps)
     parser.add_argument("--minutes", type=float, default=ReaderSettings.minutes)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--rate", type=float, default=ReaderSettings.peak_rate)
+    parser.add_argument("--seed", type=int, default=ReaderSettings.seed)
     given = parser.parse_args()
     fonts = sorted(given.fonts.glob("*.[to]tf"))
-    share = train(fonts, ReaderSettings(steps=given.steps, minutes=given.minutes), given.out)
+    settings = ReaderSettings(
+        steps=given.steps,
+        peak_rate=given.rate,
+        seed=given.seed,
+        minutes=given.minutes,
+        start=given.start,
+    )
+    share = train(fonts, settings, given.out)
     report(given.steps, 1 - share, 0.0)
 
 

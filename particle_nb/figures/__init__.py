@@ -14,6 +14,7 @@ from particle_nb.figures.roughness import (
     roughness_comparison,
 )
 from particle_nb.figures.sizes import psd, rrsb
+from particle_nb.figures.slides import write_slide
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
 from particle_nb.figures.volumes import chords, slices, solids, two_point
@@ -44,4 +45,5 @@ __all__ = [
     "surface",
     "triptych",
     "two_point",
+    "write_slide",
 ]

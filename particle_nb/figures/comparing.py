@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import Comparison, SizeDistribution
+from particle_nb.figures.sizes import log_ticks
 from particle_nb.figures.style import GRID, INK, PALETTE, axis_title, layout, unit_text
 
 _QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
@@ -71,11 +72,19 @@ def compare(comparison: Comparison, *, title: str | None = None) -> go.Figure:
         row=1,
         col=1,
     )
+    sizes = np.concatenate([one.x[[0, -1]] for one in comparison.distributions.values()])
+    low, high = np.log10(sizes.min()) - 0.03, np.log10(sizes.max()) + 0.03
+    fig.update_xaxes(range=[low, high], **log_ticks(low, high), row=1, col=1)
     fig.update_yaxes(
         title=f"cumulative {_QUANTITY[r]} Q<sub>{r}</sub> / %", range=[0, 101], row=1, col=1
     )
     first = next(iter(comparison.distributions))
-    fig.update_xaxes(title=f"difference from {first} / %", row=1, col=2, zeroline=True)
+    fig.update_xaxes(
+        title=f"difference from {first} / % (filled: p<sub>Holm</sub> < 0.05)",
+        row=1,
+        col=2,
+        zeroline=True,
+    )
     fig.update_xaxes(zerolinecolor=INK, zerolinewidth=1.5, row=1, col=2)
     places = list(range(len(names)))
     fig.update_yaxes(
@@ -106,7 +115,7 @@ def compare(comparison: Comparison, *, title: str | None = None) -> go.Figure:
         font={"size": 11, "color": "#5b6770"},
     )
     fig.update_layout(
-        legend={"x": 0.01, "y": 0.99, "yanchor": "top"},
+        legend={"x": 0.485, "y": 0.03, "xanchor": "right", "yanchor": "bottom"},
         margin={"b": 105 + 15 * len(comparison.notes), "l": 75},
     )
     return fig
@@ -180,5 +189,6 @@ def _differences(table: pd.DataFrame, name: str, place: int, count: int) -> go.S
         customdata=np.stack([table["p"].to_numpy(float), chances], axis=1),
         hovertemplate="%{x:+.3g} %, p = %{customdata[0]:.3g}, for all quantities together "
         "%{customdata[1]:.3g}<extra></extra>",
-        name=f"{name} (filled: p < 0.05, Holm)",
+        name=f"difference of {name}",
+        showlegend=False,
     )

@@ -258,14 +258,16 @@ class _Pair:
                 f"({' and '.join(few)}: one image, or images not named): two images of one "
                 "sample can differ as much"
             ]
+        count = 4 + len(self._shape_names())
         ways = math.comb(sum(d.image_count for d in self.sizes), self.sizes[0].image_count)
         least = _least(*(d.image_count for d in self.sizes))
-        if least <= 0.05:
+        if count * least <= 0.05:
             return []
         counts = " and ".join(str(d.image_count) for d in self.sizes)
         return [
             f"{counts} images can be shuffled in {ways} ways only: p cannot fall below "
-            f"{least:.2g}, however large the difference; take more images"
+            f"{least:.2g}, nor p_holm below {min(1.0, count * least):.2g}, however large the "
+            "difference; take more images"
         ]
 
     def _percentiles(self, level: float, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
