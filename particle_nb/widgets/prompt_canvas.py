@@ -17,7 +17,7 @@ from particle_nb.core.errors import ParticleError
 from particle_nb.core.image import Image
 from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask
-from particle_nb.widgets._esm import joined_modules
+from particle_nb.widgets._esm import joined_modules, packed_module
 
 _HERE = Path(__file__).parent
 _TILE = 2048
@@ -41,7 +41,7 @@ class PromptCanvas(anywidget.AnyWidget):
         Takes the request id, its kind and its content.
     """
 
-    _esm = joined_modules(_HERE / "js" / "widget.mjs")
+    _esm = packed_module(joined_modules(_HERE / "js" / "widget.mjs"))
     _css = _HERE / "prompt_canvas.css"
 
     def __init__(self, answer: Answer) -> None:
