@@ -228,6 +228,8 @@ def _coco_part(mask: Mask) -> dict[str, Any]:
     }
     if math.isfinite(mask.predicted_iou):
         part["score"] = mask.predicted_iou
+    if mask.confidence is not None:
+        part["confidence"] = mask.confidence
     return part
 
 

@@ -16,6 +16,7 @@ from particle_nb.core.masks import MaskSet
 
 #: Every threshold switched off: what holds before a slider was moved.
 OFF = FilterSettings(
+    min_confidence=None,
     min_predicted_iou=None,
     min_area=None,
     min_contrast=None,

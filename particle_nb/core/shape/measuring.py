@@ -91,7 +91,7 @@ _LENGTH_UNITS = ("px", "nm", "um")
 #: Columns of `measure` that are no descriptors.
 _COLUMNS = {"label", "image", "x_px", "y_px", "touches_edge", "n_parts", "n_holes", "edge_weight"}
 
-_COLUMNS |= {"predicted_iou", "stability_score", "class_name", "flag"}
+_COLUMNS |= {"predicted_iou", "stability_score", "confidence", "class_name", "flag"}
 
 #: Fewer grid cells across than this and the grid, not the image, limits a particle.
 _CELLS_ACROSS = 10
@@ -289,12 +289,12 @@ def measure(
         ``label`` (mask index + 1), ``image`` where named, centroid ``x_px y_px``, ``area_um2``,
         ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``, ``x_Fmax_um`` (or ``_nm``, ``_px``), the
         ratios, ``touches_edge``, ``n_parts``, ``n_holes``, ``edge_weight`` (Miles-Lantuejoul),
-        ``predicted_iou``, ``stability_score``, ``class_name`` and ``flag``. A flag names what
-        limits the row: ``too_small`` (less than ten cells of the grid that the mask was made on
-        across, see `MeasureSettings.grid_px`), ``narrow`` (less than eight cells wide: x_Fmin of
-        one particle, and ratios with it, may be off by 5 % and more), ``fine_detail`` (the
-        smoothing changes the contour's area by over 2 %, or takes about 8 % or more of its length,
-        as of corners and spikes of a few pixels), ``no_contour`` (the area by over 25 %),
+        ``predicted_iou``, ``stability_score``, ``confidence``, ``class_name`` and ``flag``. A flag
+        names what limits the row: ``too_small`` (less than ten cells of the grid that the mask was
+        made on across, see `MeasureSettings.grid_px`), ``narrow`` (less than eight cells wide:
+        x_Fmin of one particle, and ratios with it, may be off by 5 % and more), ``fine_detail``
+        (the smoothing changes the contour's area by over 2 %, or takes about 8 % or more of its
+        length, as of corners and spikes of a few pixels), ``no_contour`` (the area by over 25 %),
         ``parts``, ``holes``. ``attrs`` says estimator, unit, frame, source of the scale, digest
         of the masks and the coarsest ``grid_px`` among them.
 
@@ -371,6 +371,7 @@ def measure(
         "edge_weight": edge_weights(boxes, shape),
         "predicted_iou": masks.predicted_iou,
         "stability_score": masks.stability_score,
+        "confidence": masks.confidence,
         "class_name": [mask.label for mask in masks],
         "flag": _flags(quantities, detail, grid),
     }
