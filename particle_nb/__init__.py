@@ -27,7 +27,7 @@ _NAMES = {
         "ParticleError",
         "PromptError",
     ),
-    "core.image": ("Calibration", "Image", "read_image"),
+    "core.image": ("Calibration", "Image", "RegionOfInterest", "RegionPart", "read_image"),
     "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),

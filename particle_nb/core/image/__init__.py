@@ -2,6 +2,7 @@
 
 from particle_nb.core.image.image import METRES, Calibration, Image
 from particle_nb.core.image.reading import read_image, read_pixels
+from particle_nb.core.image.region import RegionOfInterest, RegionPart
 from particle_nb.core.image.scale import CalibrationWarning
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "Calibration",
     "CalibrationWarning",
     "Image",
+    "RegionOfInterest",
+    "RegionPart",
     "read_image",
     "read_pixels",
 ]
