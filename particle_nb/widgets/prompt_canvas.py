@@ -99,8 +99,15 @@ def mask_message(mask: Mask, buffers: list[bytes]) -> dict[str, Any]:
         "box": list(mask.bbox),
         "buffer": len(buffers) - 1,
         "runs": runs,
+        **_scores(mask),
+    }
+
+
+def _scores(mask: Mask) -> dict[str, float | None]:
+    return {
         "iou": _number(mask.predicted_iou),
         "stability": _number(mask.stability_score),
+        "confidence": mask.confidence,
     }
 
 
@@ -109,11 +116,7 @@ def particle_message(
 ) -> dict[str, Any]:
     """Return what the browser knows of a particle; pixels only if `buffers` is given."""
     mask = particle.mask
-    message: dict[str, Any] = (
-        {"iou": _number(mask.predicted_iou), "stability": _number(mask.stability_score)}
-        if buffers is None
-        else mask_message(mask, buffers)
-    )
+    message: dict[str, Any] = _scores(mask) if buffers is None else mask_message(mask, buffers)
     message.update(
         id=number,
         name=particle.name,
@@ -144,6 +147,13 @@ def draft_message(draft: Draft | None, buffers: list[bytes]) -> dict[str, Any] |
         "refines": draft.refines,
         "candidates": [mask_message(mask, buffers) for mask in draft.candidates],
     }
+
+
+def channel_of(image: Image, number: int) -> Image:
+    """Return one channel of an image, counted from 1; the image itself for 0."""
+    if not number:
+        return image
+    return Image(image.pixels[..., number - 1], image.calibration, image.name)
 
 
 def image_messages(
