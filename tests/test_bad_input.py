@@ -68,6 +68,10 @@ BAD = {
         lambda: pnb.Image("a.tif"),
         lambda: pnb.Image(np.zeros((5, 5)), "0.31 um"),
         lambda: pnb.Image(np.zeros((5, 5)), info=3),
+        lambda: pnb.Image(np.zeros((5, 5)), region=np.ones((5, 5), bool)),
+        lambda: pnb.Image(np.zeros((5, 5)), region=pnb.RegionOfInterest((4, 4))),
+        lambda: IMAGE.replace(pixels=None),
+        lambda: IMAGE.replace(calibration="0.31 um"),
     ],
     "Mask": [
         lambda: pnb.Mask((0, 0), np.zeros((3, 3), bool), (5, 5)),
@@ -113,6 +117,21 @@ BAD = {
         lambda: pnb.ScaleBar(None).calibration("200 nm"),
         lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration(),
         lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration("two hundred"),
+    ],
+    "RegionOfInterest": [
+        lambda: pnb.RegionOfInterest(None),
+        lambda: pnb.RegionOfInterest((0, 5)),
+        lambda: pnb.RegionOfInterest((5, 5), "all"),
+        lambda: pnb.RegionOfInterest((5, 5), 3),
+        lambda: pnb.RegionOfInterest((5, 5), (pnb.RegionPart.box(0, 0, 9, 9, False),)),
+    ],
+    "RegionPart": [
+        lambda: pnb.RegionPart([]),
+        lambda: pnb.RegionPart("corners"),
+        lambda: pnb.RegionPart(((0, 0), (1, NAN), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1e300, 0), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1, 0), (1, 1)), None),
+        lambda: pnb.RegionPart.box(0, 0, "a", 1),
     ],
     "Session": [
         lambda: pnb.Session(cache_bytes="much"),
