@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "background": ("BackgroundTune",),
     "batches": ("BatchResult", "BatchSettings", "batch", "read_batch", "summarise"),
     "core.annotation": ("replay",),
     "core.cascade": ("FilterSettings", "cascade", "mask_values"),
@@ -42,6 +43,9 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "models.tuning.settings": ("TuneSettings",),
+    "models.tuning.tuned": ("Tuned",),
+    "models.unet": ("Unet", "UnetSettings", "train_unet"),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),

@@ -19,6 +19,7 @@ FLOORS = {
     "topography": 3,
     "widgets": 3,
     "annotation": 3,
+    "background": 3,
     "batches": 4,
     "validation": 4,
     "cli": 5,
