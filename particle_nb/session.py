@@ -228,7 +228,8 @@ class Session:
     ) -> MaskSet:
         """Return the automatic mode's masks of the whole image; slow once, cached afterwards.
 
-        Interrupting it leaves the cache as it was. `outline` is as in `predict`.
+        Interrupting it leaves the cache as it was. `outline` is as in `predict`. Of an image with a
+        region only what lies inside is returned.
 
         Raises
         ------
@@ -248,6 +249,8 @@ class Session:
         found = self._cached(
             key, compute, lambda masks: sum(mask.crop.nbytes + 256 for mask in masks)
         )
+        if image.region is not None:
+            found = found[image.region.holds(found.masks)]
         return _outlined(found, image, outline)
 
     def depth(self, image: Image, window: Window | None = None) -> DepthMap:

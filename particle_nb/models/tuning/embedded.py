@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from particle_nb.models.embedded.automatic import SMALL
+from particle_nb.models.embedded.close_ups import SMALL
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.regions import FEATURES
 from particle_nb.models.embedded.segmenter import (

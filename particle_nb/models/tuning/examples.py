@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from particle_nb.core.masks import Mask
-from particle_nb.models.embedded.automatic import SMALL
+from particle_nb.models.embedded.close_ups import SMALL
 from particle_nb.models.embedded.judges import Judge
 from particle_nb.models.embedded.one_pass import (
     Dense,
