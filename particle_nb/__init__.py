@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "background": ("BackgroundTune",),
     "batches": (
         "BatchResult",
         "BatchSettings",
@@ -66,6 +67,9 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "models.tuning.settings": ("TuneSettings",),
+    "models.tuning.tuned": ("Tuned",),
+    "models.unet": ("Unet", "UnetSettings", "train_unet"),
     "reconstruction": ("ReconstructSettings", "reconstruct"),
     "resolution": ("super_resolve",),
     "session": ("Session",),

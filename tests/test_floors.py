@@ -22,6 +22,7 @@ FLOORS = {
     "training_sets": 3,
     "widgets": 3,
     "annotation": 3,
+    "background": 3,
     "batches": 4,
     "validation": 4,
     "cli": 5,

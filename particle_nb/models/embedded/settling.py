@@ -47,6 +47,14 @@ class Judges:
         """Those among stored arrays; KeyError where one lacks."""
         return cls(*(Judge.read(stored, item.name) for item in fields(cls)))
 
+    def stored(self) -> dict[str, np.ndarray]:
+        """Arrays that `read` makes these judges of again; their shapes are those of the layers."""
+        return {
+            key: value
+            for item in fields(self)
+            for key, value in getattr(self, item.name).stored(item.name).items()
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
