@@ -16,7 +16,15 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "batches": ("BatchResult", "BatchSettings", "batch", "read_batch", "summarise"),
+    "batches": (
+        "BatchResult",
+        "BatchSettings",
+        "batch",
+        "compare_batches",
+        "read_batch",
+        "summarise",
+        "write_comparison",
+    ),
     "core.annotation": ("replay",),
     "core.cascade": ("FilterSettings", "cascade", "mask_values"),
     "core.errors": (
@@ -27,12 +35,28 @@ _NAMES = {
         "ParticleError",
         "PromptError",
     ),
-    "core.image": ("Calibration", "Image", "RegionOfInterest", "RegionPart", "read_image"),
+    "core.exports": ("methods_text",),
+    "core.image": (
+        "Calibration",
+        "Image",
+        "RegionOfInterest",
+        "RegionPart",
+        "ScaleBar",
+        "find_scale_bar",
+        "read_image",
+    ),
     "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.shape": ("DESCRIPTORS", "measure"),
-    "core.sizes": ("SizeDistribution", "read_distribution", "size_distribution"),
+    "core.sizes": (
+        "Comparison",
+        "SegmentationErrors",
+        "SizeDistribution",
+        "compare",
+        "read_distribution",
+        "size_distribution",
+    ),
     "core.surface": (
         "DepthMap",
         "PointCloud",
@@ -42,7 +66,10 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "reconstruction": ("ReconstructSettings", "reconstruct"),
+    "resolution": ("super_resolve",),
     "session": ("Session",),
+    "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.annotator": ("Annotator", "open_annotation"),

@@ -21,6 +21,7 @@ MASKS = pnb.MaskSet.from_labels(LABELS)
 SCALE = pnb.Calibration(5, "nm")
 CLOUD = pnb.PointCloud(np.random.default_rng(0).normal(size=(500, 3)) * 100)
 SESSION = pnb.Session("classical")
+TABLE = pnb.measure(MASKS, SCALE)
 WRONG = (None, 3, "text", [], {}, np.zeros((0, 3)), object())
 
 #: public name -> calls that must be refused
@@ -124,6 +125,14 @@ BAD = {
         lambda: pnb.RegionPart(((0, 0), (1, 0), (1, 1)), None),
         lambda: pnb.RegionPart.box(0, 0, "a", 1),
     ],
+    "ScaleBar": [
+        lambda: pnb.ScaleBar(None, value=200.0, unit="nm"),
+        lambda: pnb.ScaleBar((1.0, 1.0, 1.0, 1.0)),
+        lambda: pnb.ScaleBar((NAN, 1.0, 2.0, 1.0)),
+        lambda: pnb.ScaleBar(None).calibration("200 nm"),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration(),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration("two hundred"),
+    ],
     "Session": [
         lambda: pnb.Session(cache_bytes="much"),
         lambda: pnb.Session(device=3),
@@ -147,11 +156,86 @@ BAD = {
         lambda: pnb.cascade(MASKS, IMAGE, values=pd.DataFrame()),
     ],
     "collect": [lambda: pnb.collect("no-such-folder"), lambda: pnb.collect(None)],
+    "Comparison": [lambda: pnb.write_comparison("comparison", "never")],
+    "compare": [
+        *[lambda bad=bad: pnb.compare(bad) for bad in WRONG],
+        lambda: pnb.compare({"a": TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": "table"}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE.iloc[:0]}),
+        lambda: pnb.compare({1: TABLE, 2: TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, size="x_Z"),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, level=NAN),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, rng="dice"),
+        lambda: pnb.compare({"a": TABLE, "b": pnb.measure(MASKS)}),
+    ],
+    "compare_batches": [
+        lambda: pnb.compare_batches(None),
+        lambda: pnb.compare_batches({"a": "no-such-folder", "b": "no-such-folder"}),
+        lambda: pnb.compare_batches({}),
+    ],
+    "write_comparison": [
+        lambda: pnb.write_comparison(None, "never"),
+        lambda: pnb.write_comparison(TABLE, "never"),
+    ],
     "contour_roughness": [
         lambda: pnb.contour_roughness(None, SCALE),
         lambda: pnb.contour_roughness(MASKS, 5),
         lambda: pnb.contour_roughness(MASKS, "5 nm"),
         lambda: pnb.contour_roughness(MASKS, SCALE, "ball"),
+    ],
+    "TrainingSetSettings": [
+        lambda: pnb.TrainingSetSettings(shape=3),
+        lambda: pnb.TrainingSetSettings(shape=(8, 8)),
+        lambda: pnb.TrainingSetSettings(shape=(NAN, 64)),
+        lambda: pnb.TrainingSetSettings(kinds=3),
+        lambda: pnb.TrainingSetSettings(kinds=("scene",)),
+        lambda: pnb.TrainingSetSettings(composites=2),
+        lambda: pnb.TrainingSetSettings(seed=0.5),
+    ],
+    "training_set": [
+        lambda: pnb.training_set("settings", 1, "set"),
+        lambda: pnb.training_set(None, 0, "set"),
+        lambda: pnb.training_set(None, 1.5, "set"),
+        lambda: pnb.training_set(None, NAN, "set"),
+        lambda: pnb.training_set(None, 10**9, "set"),
+        lambda: pnb.training_set(None, 1, None),
+        lambda: pnb.training_set(None, 1, ""),
+        lambda: pnb.training_set(None, 1, b"set"),
+        lambda: pnb.training_set(None, 1, "set", workers=0),
+        lambda: pnb.training_set(None, 1, "set", progress=3),
+    ],
+    "reconstruct": [
+        *[lambda w=w: pnb.reconstruct(w) for w in WRONG],
+        lambda: pnb.reconstruct(np.zeros((8, 8), int)),
+        lambda: pnb.reconstruct(np.zeros((20, 20, 20), int)),
+        lambda: pnb.reconstruct({"z": LABELS}),
+        lambda: pnb.reconstruct({"z": LABELS, "w": LABELS}),
+        lambda: pnb.reconstruct(LABELS, (8, 8)),
+        lambda: pnb.reconstruct(LABELS, (8, 8, 10**9)),
+        lambda: pnb.reconstruct(LABELS, (8, 8, NAN)),
+        lambda: pnb.reconstruct(LABELS, settings=3),
+        lambda: pnb.reconstruct(LABELS, progress="bar"),
+        lambda: pnb.reconstruct(LABELS, colour=1),
+        lambda: pnb.reconstruct(LABELS, minutes=NAN),
+    ],
+    "ReconstructSettings": [
+        lambda: pnb.ReconstructSettings(method="magic"),
+        lambda: pnb.ReconstructSettings(network=None),
+        lambda: pnb.ReconstructSettings(sweeps=0.5),
+        lambda: pnb.ReconstructSettings(seed=-1),
+        lambda: pnb.ReconstructSettings(minutes="long"),
+    ],
+    "super_resolve": [
+        *[lambda w=w: pnb.super_resolve(w, LABELS) for w in WRONG],
+        *[lambda w=w: pnb.super_resolve(np.ones((4, 4, 4), int), w) for w in WRONG],
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, 1),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, NAN),
+        lambda: pnb.super_resolve(np.full((4, 4, 4), 9), LABELS),
+        lambda: pnb.super_resolve(np.full((3, 4, 4, 4), 0.9), LABELS),
+        lambda: pnb.super_resolve(np.full((3, 4, 4, 4), NAN), LABELS),
+        lambda: pnb.super_resolve(np.full((4, 4, 4), 0.5), LABELS),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, groups={1: 5}),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, method="network"),
     ],
     "microstructure": [lambda: pnb.microstructure("abc"), lambda: pnb.microstructure(3)],
     "Volume": [
@@ -167,6 +251,27 @@ BAD = {
         lambda: pnb.match(LABELS, np.full(LABELS.shape, NAN)),
         lambda: pnb.match(LABELS, LABELS[:5]),
         lambda: pnb.match(LABELS, LABELS, threshold=NAN),
+    ],
+    "find_scale_bar": [
+        *[lambda bad=bad: pnb.find_scale_bar(bad) for bad in WRONG],
+        lambda: pnb.find_scale_bar(np.full((50, 50), NAN)),
+        lambda: pnb.find_scale_bar("no-such-file.png"),
+    ],
+    "methods_text": [
+        *[lambda bad=bad: pnb.methods_text(bad) for bad in WRONG],
+        lambda: pnb.methods_text(TABLE, audit=TABLE),
+        lambda: pnb.methods_text(TABLE, distribution="q3"),
+        lambda: pnb.methods_text(TABLE, session="embedded"),
+        lambda: pnb.methods_text(TABLE, corrected=3),
+        lambda: exports.write_workbook("never.xlsx", None),
+        lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": 3}),
+        lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": b"no picture"}),
+        lambda: exports.write_workbook("never.xlsx", TABLE, settings="strict"),
+        lambda: exports.napari_layers(None),
+        lambda: exports.napari_layers(IMAGE, LABELS),
+        lambda: exports.napari_layers(IMAGE, MASKS, TABLE.iloc[:1]),
+        lambda: exports.napari_layers(IMAGE, None, TABLE),
+        lambda: pnb.figures.write_slide(None, "never.png"),
     ],
     "measure": [
         lambda: pnb.measure(None),
@@ -253,6 +358,11 @@ BAD = {
         lambda: pnb.roughness(CLOUD, form="cube"),
         lambda: pnb.roughness(CLOUD, form="polynomial", s_filter=NAN),
     ],
+    "SegmentationErrors": [
+        lambda: pnb.SegmentationErrors([1, 2], [[1]], [[2]], [[0]], [1, 1], [1, 1]),
+        lambda: pnb.SegmentationErrors("wide", [], [], [], [], []),
+        lambda: pnb.SegmentationErrors([2, 1], [[1]] * 2, [[1]] * 2, [[0]] * 2, [1, 1], [1, 1]),
+    ],
     "size_distribution": [
         lambda: pnb.size_distribution(None),
         lambda: pnb.size_distribution([]),
@@ -304,6 +414,7 @@ BAD = {
     ],
     "figures": [
         *[lambda f=f: f(None) for f in (pnb.figures.psd, pnb.figures.rrsb, pnb.figures.shapes)],
+        lambda: pnb.figures.compare(None),
         lambda: pnb.figures.funnel(pd.DataFrame()),
         lambda: pnb.figures.overlay(IMAGE, None),
         lambda: pnb.figures.overlay(None, MASKS),

@@ -155,6 +155,19 @@ def test_a_coarse_sheet_does_not_settle_the_spheres_in_it() -> None:
     assert [(c.level, c.label) for c in kept] == [(1, 1)]
 
 
+def test_many_particles_far_apart_are_not_settled_by_the_ground_between_them() -> None:
+    """Two megapixels of ground with 734 particles came as one sure mask: they cover a sixth."""
+    spots = [(8.0 + 16 * i, 8.0 + 16 * j) for i in range(16) for j in range(16)]
+    fine = level(discs_on_cells(256, spots, 3), 1.0, [0.9] * 256)
+    sheet = np.ones((128, 128), np.int32)
+    kept = settling.settle([fine, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [0] * 256
+    # two specks on a large particle are specks
+    pair = level(discs_on_cells(256, spots[:2], 3), 1.0, [0.9] * 2)
+    kept = settling.settle([pair, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [1]
+
+
 def test_a_particle_seen_in_two_views_comes_once() -> None:
     fine = level(discs_on_cells(64, [(32, 32)], 20), 1.0, [0.8])
     coarse = level(discs_on_cells(32, [(15.75, 15.75)], 10), 0.5, [0.81])
@@ -255,6 +268,26 @@ def test_dense_fields_of_equal_spheres_are_found(
 ) -> None:
     """A sheet of spheres is no particle, however dense."""
     assert found_share(model, *field(size, pitch)) >= 0.95
+
+
+def test_sparse_dots_are_found_in_every_part_of_a_large_picture(
+    model: segmenter.EmbeddedSegmenter,
+) -> None:
+    """The finest view hardly believes dots of 8 px; where a closer look does, all are looked at."""
+    rng = np.random.default_rng(17)
+    shape = (1000, 1400)
+    grey, labels = np.full(shape, 60.0), np.zeros(shape, np.int32)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    spots = [(x, y) for x in range(60, 1400, 100) for y in range(60, 1000, 72)]
+    for number, (x, y) in enumerate(spots, 1):
+        cx, cy = x + rng.uniform(-25, 25), y + rng.uniform(-20, 20)
+        box = np.s_[int(cy) - 6 : int(cy) + 8, int(cx) - 6 : int(cx) + 8]
+        far = np.hypot(columns[box] - cx, rows[box] - cy) / 4
+        grey[box][far < 1] += 60 + 40 * np.sqrt(1 - far[far < 1] ** 2)
+        labels[box][far < 1] = number
+    grey = ndimage.gaussian_filter(grey, 0.7) + 5 * rng.standard_normal(shape)
+    image = Image(grey.clip(0, 255).astype(np.uint8))
+    assert found_share(model, image, MaskSet.from_labels(labels)) >= 0.95
 
 
 @pytest.mark.parametrize("radius", [25, 60, 110, 200])

@@ -17,6 +17,9 @@ FLOORS = {
     "session": 2,
     "figures": 3,
     "topography": 3,
+    "reconstruction": 3,
+    "resolution": 3,
+    "training_sets": 3,
     "widgets": 3,
     "annotation": 3,
     "batches": 4,
@@ -43,6 +46,7 @@ CORE_FLOORS = {
     "learning": 4,
     "phases": 4,
     "volume": 4,
+    "rebuilding": 5,
     "exports": 5,
     "annotation": 5,
 }

@@ -24,7 +24,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.masks import Mask
 from particle_nb.core.synthetic import scene
-from particle_nb.models.embedded.automatic import SMALL, asked, passed
+from particle_nb.models.embedded.automatic import asked, passed
+from particle_nb.models.embedded.close_ups import SMALL
 from particle_nb.models.embedded.judges import HIDDEN, Judge
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.one_pass import (

@@ -19,7 +19,8 @@ from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
-from particle_nb.models.embedded.automatic import OnePassSettings, Place, propose
+from particle_nb.models.embedded.automatic import OnePassSettings, propose
+from particle_nb.models.embedded.close_ups import Place
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.settling import Judges

@@ -24,6 +24,9 @@ PART = 0.6
 FINER = 0.03
 #: Parts that cover this share of the whole may stand for it: gaps between particles are normal.
 COVER = 0.4
+#: More parts than this need to cover less and be less sure: a sheet under many particles is none,
+#: however wide the gaps between them.
+MANY = 4
 #: Proposals less sure than this take no part.
 LEAST = 0.1
 
@@ -180,7 +183,9 @@ def _settle_one(
             good = sure > 0.5 * sure.max()
             cover = float(weight[good].sum()) / parts[0][4]
             together = float((weight * sure)[good].sum() / weight[good].sum())
-            together = together * min(1.0, cover / COVER) + FINER
+            crowd = max(1.0, float(good.sum()) / MANY)
+            together = together * min(1.0, cover * np.sqrt(crowd) / COVER)
+            together += FINER * (1.0 + np.log2(crowd))
             if good.sum() > 2:
                 together += FINER
             if together >= value:

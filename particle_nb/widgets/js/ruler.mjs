@@ -119,7 +119,7 @@ export class Ruler {
     const { bar } = this.hand, length = this.length.value.trim(), { found, store } = this;
     if (!bar) return;
     if (!length) return this.notices.fail("Write the length of the bar with its unit, such as 200 nm.");
-    this.link.act({ action: "scale", bar, length });
+    this.link.act({ action: "scale", bar, length, ...(found ? { found: true } : {}) });
     if (found?.box && this.without.checked) {
       const [x0, y0, x1, y1] = found.box, path = [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]];
       this.link.act({ action: "region", parts: [...store.premises.regions, { path, include: false }] });
