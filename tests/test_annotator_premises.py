@@ -252,3 +252,20 @@ def test_a_selection_is_shared_between_the_views_of_one_annotator(
     editor._canvas._received(None, {"id": "v-1", "kind": "select", "ids": [3, 99]}, [])
     assert editor.selection == (3,)
     assert sent == [{"re": "v-1", "kind": "selected", "ids": [3]}], "every view hears of it"
+
+
+def test_a_damaged_scale_or_region_in_a_file_is_damage(tmp_path: Path) -> None:
+    from particle_nb.core.annotation.archive import ArchiveWriter, DamagedArchiveError
+    from particle_nb.core.annotation.history import History
+
+    for line in (
+        {"action": "scale", "bar": [1, 2], "length": "5 nm"},
+        {"action": "scale", "bar": [0, 0, 9, 9], "length": "long"},
+        {"action": "region", "parts": [{"box": [0, 0, 99, 99], "include": False}]},
+        {"action": "region", "parts": 3},
+        {"action": "classes", "names": ["a", "a"]},
+    ):
+        history = History((20, 20))
+        path = ArchiveWriter().write(tmp_path / "d.pnb", history.do(line, history.state), {})
+        with pytest.raises(DamagedArchiveError):
+            read_archive(path)

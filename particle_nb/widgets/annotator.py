@@ -159,8 +159,7 @@ class Annotator(Annotation):
         if content.get("hides_still") is False:
             self._still.withdraw()
         self._send_image()
-        if self._board.used:
-            self._board.show()
+        self._board.begin()
         self._sent.clear()
         self._told = None
         self._tell(request, dict(self.state.particles), State(self.image.shape), full=True)

@@ -61,6 +61,7 @@ export class Ruler {
   #taken() {
     this.node.hidden = this.hand.tool !== "scale";
     if (this.node.hidden) return;
+    if (this.found && !this.hand.bar) this.hand.bar = this.found.bar;
     if (!this.asked && this.store.picture) {
       this.asked = true;
       this.link.request("scale_bar");
@@ -81,10 +82,11 @@ export class Ruler {
 
   /** What the kernel found in the picture: shown, and used only if somebody says so. */
   receive({ found }) {
-    if (!found || this.hand.bar) return;
+    if (!found || this.hand.bar || this.store.premises?.drawn) return;
     this.found = found;
-    this.hand.bar = found.bar;
     this.length.value = found.length ?? "";
+    if (this.hand.tool !== "scale") return; // shown when the tool is taken again
+    this.hand.bar = found.bar;
     this.show();
     this.painter.paintTop();
   }
