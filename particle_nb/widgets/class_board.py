@@ -48,6 +48,7 @@ class ClassBoard:
         self._timer: asyncio.TimerHandle | None = None
         self._worker: threading.Thread | None = None
         self._failed = ""
+        self._watched = False
 
     @property
     def _kept(self) -> dict[int, Particle]:
@@ -59,8 +60,19 @@ class ClassBoard:
         state, premises = self._facts()
         return bool(palette(premises, state)) or self._guesser().given is not None
 
+    def begin(self) -> None:
+        """A browser looks: from here on predictions follow what is done."""
+        self._watched = True
+        if self.used:
+            self.show()
+
     def renew(self) -> None:
-        """Particles or names changed: predict again soon, at once where there is no kernel."""
+        """Particles or names changed: predict again soon, at once where there is no kernel.
+
+        Where nobody looks nothing is worked out before somebody asks for it.
+        """
+        if not self._watched:
+            return
         loop = _running_loop()
         if loop is None:
             self.show()

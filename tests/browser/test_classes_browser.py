@@ -76,6 +76,7 @@ def test_classes_by_keys_and_the_rest_predicted(bench: Any, clean: Callable) -> 
     assert wrong == []
     assert rows.nth(1).locator(".pnb-count").inner_text() == f"2 + {told.count('rod') - 2}"
     # colours: what is named in the colour of its class, what is predicted in a paler one
+    page.locator("summary", has_text="View").click()
     page.get_by_label("opacity").fill("1")
     page.wait_for_timeout(50)
     seen = nb.pixels()

@@ -436,9 +436,9 @@ def _classes(bench: _Bench, names: Any, rename: Any = None) -> State:
     return bench.state.put(changes)
 
 
-def _scale(bench: _Bench, bar: Any = None, length: Any = None) -> State:
+def _scale(bench: _Bench, bar: Any = None, length: Any = None, found: bool = False) -> State:
     """Take the scale from a drawn bar; no particle changes, but what is measured does."""
-    drawn_scale(bar, length)
+    drawn_scale(bar, length, found)
     return bench.state
 
 

@@ -36,7 +36,7 @@ from particle_nb.core.annotation._json import (
     particle_of,
 )
 from particle_nb.core.annotation.history import History, State, Step
-from particle_nb.core.annotation.premises import DECISIVE
+from particle_nb.core.annotation.premises import DECISIVE, Premises
 from particle_nb.core.errors import DataError, ParticleError
 from particle_nb.core.files import Allowance, atomic, parse_json, read_regular, sweep
 from particle_nb.core.image import Calibration, Image, RegionOfInterest
@@ -482,10 +482,13 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
     if len(lines) != len(content["steps"]):
         raise DataError(f"{len(lines)} log lines do not fit {len(content['steps'])} steps.")
     steps = []
-    before = State(shape)
+    before, premises = State(shape), Premises()
     for record, step in zip(lines, content["steps"], strict=True):
         if not isinstance(record, dict) or not isinstance(record.get("action"), str):
             raise DataError("a line of the log names no action.")
+        premises = premises.after(record)
+        if record["action"] == "region" and premises.parts:
+            RegionOfInterest(shape, premises.parts)
         changes = {
             int(number): None if stored is None else particle_of(stored, masks)
             for number, stored in step["after"].items()

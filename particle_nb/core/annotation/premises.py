@@ -50,7 +50,7 @@ class Premises:
         if action in ("classes", "classify") and record.get("names") is not None:
             return dataclasses.replace(self, classes=read_names(record["names"]))
         if action == "scale":
-            scale = drawn_scale(record.get("bar"), record.get("length"))
+            scale = drawn_scale(record.get("bar"), record.get("length"), record.get("found", False))
             return dataclasses.replace(self, calibration=scale)
         if action == "region":
             return dataclasses.replace(self, parts=read_parts(record.get("parts")))
@@ -168,7 +168,7 @@ def with_key(names: tuple[str, ...], key: int) -> tuple[str, ...]:
 DECISIVE = ("scale", "region")
 
 
-def drawn_scale(bar: Any, length: Any) -> Calibration | None:
+def drawn_scale(bar: Any, length: Any, found: bool = False) -> Calibration | None:
     """Return the scale of a bar in the picture; None where no bar is given, to take one back.
 
     Parameters
@@ -177,6 +177,8 @@ def drawn_scale(bar: Any, length: Any) -> Calibration | None:
         Its ends in image pixels, as they were drawn, to a part of a pixel.
     length : str or None
         What the bar stands for: ``"200 nm"``.
+    found : bool
+        Whether `find_scale_bar` proposed it and a person agreed, in place of drawing it.
 
     Raises
     ------
@@ -208,5 +210,6 @@ def drawn_scale(bar: Any, length: Any) -> Calibration | None:
             f"cannot read {length!r:.60} as the length of the bar; write a number and a unit, "
             "such as 200 nm or 5 um."
         ) from None
-    source = f"bar drawn by hand: {pixels:.1f} px = {length.strip()}"
+    how = "scale bar found and confirmed" if found is True else "bar drawn by hand"
+    source = f"{how}: {pixels:.1f} px = {length.strip()}"
     return Calibration(whole.pixel_size / pixels, whole.unit, source)

@@ -61,6 +61,7 @@ export class Ruler {
   #taken() {
     this.node.hidden = this.hand.tool !== "scale";
     if (this.node.hidden) return;
+    if (this.found && !this.hand.bar) this.hand.bar = this.found.bar;
     if (!this.asked && this.store.picture) {
       this.asked = true;
       this.link.request("scale_bar");
@@ -81,10 +82,11 @@ export class Ruler {
 
   /** What the kernel found in the picture: shown, and used only if somebody says so. */
   receive({ found }) {
-    if (!found || this.hand.bar) return;
+    if (!found || this.hand.bar || this.store.premises?.drawn) return;
     this.found = found;
-    this.hand.bar = found.bar;
     this.length.value = found.length ?? "";
+    if (this.hand.tool !== "scale") return; // shown when the tool is taken again
+    this.hand.bar = found.bar;
     this.show();
     this.painter.paintTop();
   }
@@ -119,7 +121,7 @@ export class Ruler {
     const { bar } = this.hand, length = this.length.value.trim(), { found, store } = this;
     if (!bar) return;
     if (!length) return this.notices.fail("Write the length of the bar with its unit, such as 200 nm.");
-    this.link.act({ action: "scale", bar, length });
+    this.link.act({ action: "scale", bar, length, ...(found ? { found: true } : {}) });
     if (found?.box && this.without.checked) {
       const [x0, y0, x1, y1] = found.box, path = [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]];
       this.link.act({ action: "region", parts: [...store.premises.regions, { path, include: false }] });
