@@ -25,6 +25,12 @@ TABLE = pnb.measure(MASKS, SCALE)
 WRONG = (None, 3, "text", [], {}, np.zeros((0, 3)), object())
 
 #: public name -> calls that must be refused
+
+
+def fitted() -> pnb.ShapeClassifier:
+    return pnb.ShapeClassifier(novelty=0).fit(np.eye(4), ["a", "a", "b", "b"])
+
+
 BAD = {
     "Annotator": [
         lambda: pnb.Annotator(SESSION, None),
@@ -427,6 +433,37 @@ BAD = {
         lambda: pnb.ShapeClassifier().predict(np.eye(4)),
         lambda: pnb.ShapeClassifier().save("never.written"),
         lambda: pnb.ShapeClassifier.load(None),
+    ],
+    "class_fractions": [
+        lambda: pnb.class_fractions("classes", np.eye(4)),
+        lambda: pnb.class_fractions(pnb.ShapeClassifier(), np.eye(4)),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2, 3, -4]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), level=2),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), rng="dice"),
+    ],
+    "class_sizes": [
+        lambda: pnb.class_sizes(None, None),
+        lambda: pnb.class_sizes(pd.DataFrame({"x_A_px": [1.0]}), pd.DataFrame({"class": ["a"]})),
+        lambda: pnb.class_sizes(pd.DataFrame(), fitted().predict(np.eye(4))),
+    ],
+    "cover_bias": [
+        lambda: pnb.cover_bias("scene"),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), scenes=0),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), hidden=NAN),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(shape=(64, 64), count=1), scenes=1),
+    ],
+    "exclude_classes": [
+        lambda: pnb.exclude_classes(None, ["a"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a", "b"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], correction="some"),
+    ],
+    "neighbour_features": [
+        lambda: pnb.neighbour_features(None, MASKS),
+        lambda: pnb.neighbour_features(IMAGE, None),
+        lambda: pnb.neighbour_features(IMAGE, MASKS, "features"),
     ],
     "class_geometry": [
         lambda: pnb.class_geometry(MASKS, ["sphere"] * 99),

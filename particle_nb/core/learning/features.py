@@ -40,6 +40,18 @@ _GREY = (
     "texture_fine",
     "texture_coarse",
 )
+#: Columns of `neighbour_features`.
+NEIGHBOURS = (
+    "contact_share",
+    "neighbours",
+    "hidden_share",
+    "covering_share",
+    "order",
+    "overlap_share",
+    "frame_share",
+    "size_beside",
+    "seam_step",
+)
 #: Grey values of larger particles are looked at on every second, third ... pixel.
 _SIDE = 128
 
@@ -227,8 +239,8 @@ def standard(
 
     The columns of the outline have a total variance of 1, our others (size, grey values) and those
     of each network 1/16 (a quarter of the length), however many they are, or as the `weights` of
-    the three say. Columns without a block's name count as the outline's; those that do not vary get
-    the factor 0.
+    the three say; those of `neighbour_features` half the length of the outline's. Columns of no
+    known name count as the outline's; those that do not vary get the factor 0.
 
     Raises
     ------
@@ -250,22 +262,22 @@ def standard(
     kinds = kinds_of(table.names)
     for kind in set(kinds):
         same = np.array([other == kind for other in kinds])
-        total = weights[kind] if isinstance(kind, int) else weights[2]
+        total = weights[2] if isinstance(kind, str) else (*weights[:2], weights[0] / 2)[kind]
         length[same] = total / math.sqrt(np.count_nonzero(same))
     varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
     return centre, np.where(varies, length / np.where(varies, spread, 1), 0.0)
 
 
 def kinds_of(names: tuple[str, ...]) -> list[int | str]:
-    """Say of columns which count together: 0 outline, 1 size and grey, a network's by its tag.
+    """Say of columns which count together: 0 outline, 1 size and grey, 2 neighbours, else a tag.
 
     Examples
     --------
     >>> kinds_of(("elongation", "grey_mean", "log_x_A_nm", "dinov2.0"))
     [0, 1, 1, 'dinov2']
     """
-    others = {*_GREY, "log_x_A_nm", "log_x_A_px"}
-    return [name.partition(TAG)[0] if TAG in name else int(name in others) for name in names]
+    places = dict.fromkeys((*_GREY, "log_x_A_nm", "log_x_A_px"), 1) | dict.fromkeys(NEIGHBOURS, 2)
+    return [name.partition(TAG)[0] if TAG in name else places.get(name, 0) for name in names]
 
 
 def shape_columns(names: tuple[str, ...]) -> list[int]:
@@ -317,13 +329,13 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
         the outline (3 for triangles, 4 for squares: Fourier coefficient 1 - n over the first);
         ``outline_detail``, the root of what higher ones hold; ``inscribed``, the largest inscribed
         circle over x_A; ``hole_share``; what the outline turns by, in full turns, from chord to
-        chord of 1/21 of its length: at its sharpest places (``corner_turn``), at three corners less the
-        fourth, at four, at the fifth and sixth, at its ``deepest_notch``, the shares that are flat
-        and concave, the standard deviation over short and wide chords; ``radius_sd`` over the mean
-        radius; ``rectangle_fill``, the share of its smallest rectangle; ``ellipse_misfit``, the
-        area that the ellipse of equal moments has apart from it; ``moment_ratio``, the ratio of
-        that ellipse's axes; and seven numbers of the grey values. NaN where the contour says
-        nothing of the mask (a few pixels).
+        chord of 1/21 of its length: at its sharpest places (``corner_turn``), at three corners
+        less the fourth, at four, at the fifth and sixth, at its ``deepest_notch``, the shares that
+        are flat and concave, the standard deviation over short and wide chords; ``radius_sd`` over
+        the mean radius; ``rectangle_fill``, the share of its smallest rectangle;
+        ``ellipse_misfit``, the area that the ellipse of equal moments has apart from it;
+        ``moment_ratio``, the ratio of that ellipse's axes; and seven numbers of the grey values.
+        NaN where the contour says nothing of the mask (a few pixels).
 
     Raises
     ------
@@ -347,7 +359,7 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     pixel, unit = (image.calibration.to("nm"), "nm") if image.calibration else (1.0, "px")
     columns[f"log_x_A_{unit}"] = np.log10(table["x_A_px"].to_numpy(float) * pixel)
     own = np.full((len(masks), len(_OUTLINE) + len(_GREY)), math.nan)
-    low, high = _range(image.grey)
+    low, high = grey_range(image.grey)
     for row, mask in enumerate(masks):
         if not unmeasured[row]:
             own[row, : len(_OUTLINE)] = outline_numbers(mask)
@@ -357,7 +369,8 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
     return FeatureTable(values, (*columns, *_OUTLINE, *_GREY), images=(image.digest,) * len(masks))
 
 
-def _range(grey: np.ndarray) -> tuple[float, float]:
+def grey_range(grey: np.ndarray) -> tuple[float, float]:
+    """Percentiles 1 and 99 of grey values, apart from each other."""
     step = max(1, int(math.sqrt(grey.size / 250_000)))
     low, high = np.percentile(grey[::step, ::step], (1, 99))
     return float(low), float(max(high, low + 1e-6 * max(abs(float(low)), 1.0)))
