@@ -31,6 +31,7 @@ _NAMES = {
     "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
+    "core.phases": ("PhaseMap",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.sizes": ("SizeDistribution", "read_distribution", "size_distribution"),
     "core.surface": (
@@ -42,10 +43,12 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "phase_classifier": ("PhaseClassifier", "PhaseSettings"),
     "session": ("Session",),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.annotator": ("Annotator", "open_annotation"),
+    "widgets.phase_painter": ("PhasePainter",),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {

@@ -17,6 +17,7 @@ FLOORS = {
     "session": 2,
     "figures": 3,
     "topography": 3,
+    "phase_classifier": 3,
     "widgets": 3,
     "annotation": 3,
     "batches": 4,
@@ -41,10 +42,10 @@ CORE_FLOORS = {
     "cascade": 4,
     "grey_edges": 4,
     "learning": 4,
-    "phases": 4,
     "volume": 4,
     "exports": 5,
     "annotation": 5,
+    "phases": 6,
 }
 HEAVY = {"torch", "transformers", "segment_anything", "anywidget", "ipywidgets", "ipycanvas"}
 CORE_MAY = {
