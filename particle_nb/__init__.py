@@ -59,6 +59,7 @@ _NAMES = {
     ),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
+    "core.phases": ("PhaseMap",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.sizes": (
         "Comparison",
@@ -82,11 +83,13 @@ _NAMES = {
     "models.unet": ("Unet", "UnetSettings", "train_unet"),
     "reconstruction": ("ReconstructSettings", "reconstruct"),
     "resolution": ("super_resolve",),
+    "phase_classifier": ("PhaseClassifier", "PhaseSettings"),
     "session": ("Session",),
     "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.annotator": ("Annotator", "open_annotation"),
+    "widgets.phase_painter": ("PhasePainter",),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {

@@ -34,6 +34,7 @@ from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
     from particle_nb.core.learning import FeatureTable
+    from particle_nb.core.phases import DenseFeatures
     from particle_nb.core.surface import DepthMap
     from particle_nb.models.tuning.settings import TuneSettings
     from particle_nb.models.tuning.tuned import Tuned
@@ -313,6 +314,42 @@ class Session:
             return _beside(particle_numbers(image, masks), rows, model)
 
         return self._cached(key, compute, lambda table: table.nbytes)
+
+    def feature_maps(self, image: Image, kind: str = "network") -> DenseFeatures:
+        """Return numbers at every pixel: a network's maps, or a bank of filters.
+
+        Parameters
+        ----------
+        image : Image
+        kind : str
+            ``"network"``, the maps of the feature model, or ``"filters"``.
+
+        Returns
+        -------
+        DenseFeatures
+            ``.maps()`` gives float32 (H, W, D); names and origin of the numbers go with it.
+
+        Raises
+        ------
+        DataError
+            If the kind is none.
+        ModelError
+            If the model cannot be loaded, or makes no maps.
+        """
+        from particle_nb.core.phases import filter_bank
+
+        image = _image(image)
+        if kind not in ("network", "filters"):
+            raise DataError(f"kind is 'network' or 'filters', not {kind!r}.")
+        if kind == "filters":
+            key: Key = ("filters", image.digest)
+            return self._cached(key, lambda: filter_bank(image), lambda dense: dense.nbytes)
+        model = self.feature_model
+        make = getattr(model, "maps", None)
+        if make is None:
+            raise ModelError(f"{model.name!r} makes no maps: it lacks maps(image).")
+        key = ("maps", model.name, model.digest, image.digest)
+        return self._cached(key, lambda: make(image), lambda dense: dense.nbytes)
 
     def tune(
         self,

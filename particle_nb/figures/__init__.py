@@ -6,6 +6,7 @@ from particle_nb.figures.depth_maps import depth, gallery
 from particle_nb.figures.learning import feature_map
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
+from particle_nb.figures.phase_maps import phases
 from particle_nb.figures.picking import linked_depth
 from particle_nb.figures.roughness import (
     calibration_law,
@@ -34,6 +35,7 @@ __all__ = [
     "heights",
     "linked_depth",
     "overlay",
+    "phases",
     "point_cloud",
     "psd",
     "reliability",

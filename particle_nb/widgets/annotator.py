@@ -321,7 +321,7 @@ class Annotator(Annotation):
 
     def _ipython_display_(self) -> None:
         """Show the live widget, and a picture below it for where no kernel runs."""
-        if not _someone_is_there():
+        if not someone_is_there():
             raise NotImplementedError  # IPython then takes `_repr_mimebundle_`
         live = self.widget._repr_mimebundle_()
         data, extra = live if isinstance(live, tuple) else (live, {})
@@ -332,7 +332,7 @@ class Annotator(Annotation):
         """A picture with the counts, and the live widget where somebody could use it."""
         picture = base64.b64encode(self.picture()).decode()
         data = {"text/plain": repr(self), "image/png": picture}
-        if not _someone_is_there():
+        if not someone_is_there():
             return data, {}
         live = self.widget._repr_mimebundle_()
         found, extra = live if isinstance(live, tuple) else (live, {})
@@ -379,7 +379,7 @@ def _proposed_bar(image: Image) -> dict[str, Any] | None:
     }
 
 
-def _someone_is_there() -> bool:
+def someone_is_there() -> bool:
     """Whether a person may use the cell: what papermill and nbconvert run cannot ask for input.
 
     A widget left in their output would hide the picture and look for its code on the network.
