@@ -88,6 +88,7 @@ _NAMES = {
     "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
+    "widgets.gallery": ("Gallery",),
     "widgets.annotator": ("Annotator", "open_annotation"),
     "widgets.phase_painter": ("PhasePainter",),
 }

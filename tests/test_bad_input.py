@@ -78,6 +78,13 @@ BAD = {
         lambda: pnb.FilterSettings(min_area=True),
         lambda: pnb.FilterSettings().replace(colour=1),
     ],
+    "Gallery": [
+        lambda: pnb.Gallery("session", "."),
+        lambda: pnb.Gallery(SESSION, "no-such-folder"),
+        lambda: pnb.Gallery(SESSION, []),
+        lambda: pnb.Gallery(SESSION, 3),
+        lambda: pnb.Gallery(SESSION, ["a.png"], pixel_size="wide"),
+    ],
     "Image": [
         lambda: pnb.Image(np.full((5, 5), NAN)),
         lambda: pnb.Image([]),

@@ -42,7 +42,8 @@ class PromptCanvas(anywidget.AnyWidget):
     """
 
     _esm = packed_module(joined_modules(_HERE / "js" / "widget.mjs"))
-    _css = _HERE / "prompt_canvas.css"
+    # a path would be watched by anywidget, which then never lets go of a widget
+    _css = (_HERE / "prompt_canvas.css").read_text("utf-8")
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
