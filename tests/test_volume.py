@@ -22,6 +22,7 @@ from particle_nb.core.volume import (
     chord_lengths,
     connectivity,
     diffusivity,
+    diffusivity_interval,
     interface_areas,
     lineal_path,
     representativity,
@@ -613,3 +614,33 @@ def test_without_vtk_it_is_said(tmp_path, monkeypatch) -> None:
     with pytest.raises(pnb.DataError, match=r"particle_nb\[vtk\]"):
         exports.write_volume(np.zeros((2, 2, 2), int), tmp_path / "a.vti")
     assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------- intervals of diffusivity
+
+
+def test_blocks_of_a_laminate_are_alike() -> None:
+    found = diffusivity_interval(layers(16, 2), 1, "y")
+    assert found.low == pytest.approx(found.high) == pytest.approx(0.5, rel=1e-6)
+    assert found.tortuosity_factor_low == pytest.approx(1, rel=1e-6)
+    assert found.flag == ""
+
+
+def test_intervals_of_blocks_hold_the_mean_of_the_material() -> None:
+    rng = np.random.default_rng(4)
+    made = [(rng.random((16, 16, 16)) < 0.7).astype(int) for _ in range(12)]
+    found = [diffusivity_interval(one, 1) for one in made]
+    mean = np.mean([one.whole.effective for one in found])
+    held = [one.low <= mean <= one.high for one in found]
+    assert sum(held) >= 10  # 95 % of 12, with the scatter of a count
+    between = np.std([one.whole.effective for one in found], ddof=1)
+    half = np.median([one.high - one.low for one in found]) / 2
+    assert 1 < half / between < 6  # t with 7 degrees of freedom: 2.36 at large numbers
+
+
+def test_blocks_must_be_large_enough() -> None:
+    for parts in (1, 3, 2.5, True):
+        with pytest.raises(pnb.DataError):
+            diffusivity_interval(layers(16, 2), 1, parts=parts)
+    with pytest.raises(pnb.DataError, match="phase"):
+        diffusivity_interval(layers(16, 2), "coal")
