@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError, check_number
-from particle_nb.core.learning.classifier import UNKNOWN, distances
+from particle_nb.core.learning._samples import UNKNOWN
+from particle_nb.core.learning._strangeness import distances
 from particle_nb.core.learning.features import FeatureTable, plain_table, standard
 
 #: Distances of more particles than this are not looked at: a random part stands for all.
