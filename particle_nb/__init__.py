@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "background": ("BackgroundTune",),
     "batches": (
         "BatchResult",
         "BatchSettings",
@@ -36,10 +37,29 @@ _NAMES = {
         "PromptError",
     ),
     "core.exports": ("methods_text",),
-    "core.image": ("Calibration", "Image", "ScaleBar", "find_scale_bar", "read_image"),
-    "core.learning": ("FeatureTable", "ShapeClassifier", "class_geometry", "separation"),
+    "core.image": (
+        "Calibration",
+        "Image",
+        "RegionOfInterest",
+        "RegionPart",
+        "ScaleBar",
+        "find_scale_bar",
+        "read_image",
+    ),
+    "core.learning": (
+        "FeatureTable",
+        "ShapeClassifier",
+        "class_fractions",
+        "class_geometry",
+        "class_sizes",
+        "cover_bias",
+        "exclude_classes",
+        "neighbour_features",
+        "separation",
+    ),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
+    "core.phases": ("PhaseMap",),
     "core.shape": ("DESCRIPTORS", "measure"),
     "core.sizes": (
         "Comparison",
@@ -58,13 +78,19 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "models.tuning.settings": ("TuneSettings",),
+    "models.tuning.tuned": ("Tuned",),
+    "models.unet": ("Unet", "UnetSettings", "train_unet"),
     "reconstruction": ("ReconstructSettings", "reconstruct"),
     "resolution": ("super_resolve",),
+    "phase_classifier": ("PhaseClassifier", "PhaseSettings"),
     "session": ("Session",),
+    "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
     "widgets.gallery": ("Gallery",),
     "widgets.annotator": ("Annotator", "open_annotation"),
+    "widgets.phase_painter": ("PhasePainter",),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {

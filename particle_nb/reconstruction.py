@@ -133,17 +133,20 @@ def _made(
     plan = stages(shape, sections, settings.sweeps)
     method = settings.method
     start, network = None, None
-    if method == "network" and len(sections.phases) > 1:
-        from particle_nb.models.soft_volume import find_maps, soften
-
-        maps = find_maps(settings.network, settings.seed)
-        network = f"{maps.name} ({maps.licence}, {maps.digest})"
-        start = soften(sections, shape, maps, run, rng)
-        plan = plan[-1:]
 
     def terms(stride: int) -> Terms:
         return _FINE[method] if stride == 1 else _COARSE[method]
 
+    if method == "network" and len(sections.phases) > 1:
+        # torch is needed here only
+        from particle_nb.models.soft_volume import find_maps, softened
+
+        maps = find_maps(settings.network, settings.seed)
+        network = f"{maps.name} ({maps.licence}, {maps.digest})"
+        if len(plan) > 1:
+            start = annealed(shape, sections, terms, plan[:-1], run, rng)
+        start = softened(sections, shape, maps, start, 3 * settings.sweeps, run)
+        plan = plan[-1:]
     return annealed(shape, sections, terms, plan, run, rng, start), network
 
 

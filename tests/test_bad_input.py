@@ -22,15 +22,31 @@ SCALE = pnb.Calibration(5, "nm")
 CLOUD = pnb.PointCloud(np.random.default_rng(0).normal(size=(500, 3)) * 100)
 SESSION = pnb.Session("classical")
 TABLE = pnb.measure(MASKS, SCALE)
+FILTERS = lambda: pnb.PhaseClassifier(  # noqa: E731
+    features="filters", settings=pnb.PhaseSettings(trees=3)
+)
 WRONG = (None, 3, "text", [], {}, np.zeros((0, 3)), object())
 
 #: public name -> calls that must be refused
+
+
+def fitted() -> pnb.ShapeClassifier:
+    return pnb.ShapeClassifier(novelty=0).fit(np.eye(4), ["a", "a", "b", "b"])
+
+
 BAD = {
     "Annotator": [
         lambda: pnb.Annotator(SESSION, None),
         lambda: pnb.Annotator(SESSION, "a.tif"),
         lambda: pnb.Annotator(SESSION, IMAGE, "masks"),
         lambda: pnb.Annotator("session", IMAGE),
+    ],
+    "BackgroundTune": [
+        lambda: pnb.BackgroundTune("session", [(IMAGE, MASKS)]),
+        lambda: pnb.BackgroundTune(SESSION, []),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], NAN),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], watch=3),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], settings={}),
     ],
     "Calibration": [
         lambda: pnb.Calibration(NAN, "um"),
@@ -75,6 +91,10 @@ BAD = {
         lambda: pnb.Image("a.tif"),
         lambda: pnb.Image(np.zeros((5, 5)), "0.31 um"),
         lambda: pnb.Image(np.zeros((5, 5)), info=3),
+        lambda: pnb.Image(np.zeros((5, 5)), region=np.ones((5, 5), bool)),
+        lambda: pnb.Image(np.zeros((5, 5)), region=pnb.RegionOfInterest((4, 4))),
+        lambda: IMAGE.replace(pixels=None),
+        lambda: IMAGE.replace(calibration="0.31 um"),
     ],
     "Mask": [
         lambda: pnb.Mask((0, 0), np.zeros((3, 3), bool), (5, 5)),
@@ -121,6 +141,21 @@ BAD = {
         lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration(),
         lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration("two hundred"),
     ],
+    "RegionOfInterest": [
+        lambda: pnb.RegionOfInterest(None),
+        lambda: pnb.RegionOfInterest((0, 5)),
+        lambda: pnb.RegionOfInterest((5, 5), "all"),
+        lambda: pnb.RegionOfInterest((5, 5), 3),
+        lambda: pnb.RegionOfInterest((5, 5), (pnb.RegionPart.box(0, 0, 9, 9, False),)),
+    ],
+    "RegionPart": [
+        lambda: pnb.RegionPart([]),
+        lambda: pnb.RegionPart("corners"),
+        lambda: pnb.RegionPart(((0, 0), (1, NAN), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1e300, 0), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1, 0), (1, 1)), None),
+        lambda: pnb.RegionPart.box(0, 0, "a", 1),
+    ],
     "Session": [
         lambda: pnb.Session(cache_bytes="much"),
         lambda: pnb.Session(device=3),
@@ -131,11 +166,112 @@ BAD = {
         lambda: SESSION.encode(IMAGE, (NAN, 0, 1, 1)),
         lambda: SESSION.depth("a.tif"),
         lambda: SESSION.features(IMAGE, []),
+        lambda: SESSION.tune([(IMAGE, MASKS)]),
+        lambda: SESSION.tune(None),
+        lambda: SESSION.tune([(IMAGE, LABELS[:5])]),
+        lambda: SESSION.tune("missing.pnb"),
+        lambda: SESSION.tune([(IMAGE, MASKS)], NAN),
+        lambda: SESSION.tune([(IMAGE, MASKS)], stop=True),
+        lambda: SESSION.tune([(IMAGE, MASKS)], settings={"steps": 3}),
+        lambda: SESSION.use(3),
+        lambda: SESSION.use("missing.safetensors"),
     ],
     "SizeDistribution": [
         lambda: pnb.SizeDistribution([], []),
         lambda: pnb.SizeDistribution([NAN], [1]),
         lambda: pnb.SizeDistribution("x", [1]),
+    ],
+    "Tuned": [],  # a plain value that `Session.tune` makes
+    "TuneSettings": [
+        lambda: pnb.TuneSettings(steps=0),
+        lambda: pnb.TuneSettings(held_out=NAN),
+        lambda: pnb.TuneSettings(rate="fast"),
+        lambda: pnb.TuneSettings(side=100),
+        lambda: pnb.TuneSettings(crops=1.5),
+    ],
+    "Unet": [],  # a plain value that `train_unet` makes
+    "UnetSettings": [
+        lambda: pnb.UnetSettings(steps=0),
+        lambda: pnb.UnetSettings(widths=(7, 9)),
+        lambda: pnb.UnetSettings(widths="wide"),
+        lambda: pnb.UnetSettings(patch=100),
+        lambda: pnb.UnetSettings(sigma=NAN),
+    ],
+    "train_unet": [
+        lambda: pnb.train_unet([IMAGE], [], progress=False),
+        lambda: pnb.train_unet(None, [MASKS], progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], "heavy", progress=False),
+        lambda: pnb.train_unet([IMAGE], [LABELS[:5]], progress=False),
+        lambda: pnb.train_unet([IMAGE], [np.zeros_like(LABELS)], progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], settings={"steps": 3}, progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], stop=3, progress=False),
+    ],
+    "PhaseClassifier": [
+        lambda: pnb.PhaseClassifier("session"),
+        lambda: pnb.PhaseClassifier(features="colours"),
+        lambda: pnb.PhaseClassifier(features=[]),
+        lambda: pnb.PhaseClassifier(settings={"trees": 3}),
+        lambda: pnb.PhaseClassifier(seed=-1),
+        lambda: pnb.PhaseClassifier(seed=NAN),
+        lambda: FILTERS().fit(None, LABELS),
+        lambda: FILTERS().fit("a.tif", LABELS),
+        lambda: FILTERS().fit(IMAGE, None),
+        lambda: FILTERS().fit(IMAGE, LABELS.astype(float)),
+        lambda: FILTERS().fit(IMAGE, LABELS[:5]),
+        lambda: FILTERS().fit(IMAGE, LABELS - 7),
+        lambda: FILTERS().fit(IMAGE, LABELS * 0),
+        lambda: FILTERS().fit(IMAGE, LABELS * 0 - 1),
+        lambda: FILTERS().fit(IMAGE, [LABELS, LABELS]),
+        lambda: FILTERS().fit(IMAGE, LABELS, names=("a", "a", "b")),
+        lambda: FILTERS().fit(IMAGE, LABELS, own=np.zeros((3, 3))),
+        lambda: FILTERS().fit(IMAGE, LABELS, own=np.full((40, 50), NAN)),
+        lambda: FILTERS().predict(IMAGE),
+        lambda: FILTERS().fit(IMAGE, LABELS).predict(np.zeros((40, 50, 2))),
+        lambda: FILTERS().fit(IMAGE, LABELS).predict(None),
+        lambda: next(FILTERS().fit(IMAGE, LABELS).predict_all(3)),
+        lambda: next(FILTERS().fit(IMAGE, LABELS).predict_all(["missing.tif"])),
+        lambda: FILTERS().save("never.written"),
+        lambda: pnb.PhaseClassifier.load(None),
+    ],
+    "PhaseMap": [
+        lambda: pnb.PhaseMap(None),
+        lambda: pnb.PhaseMap("labels"),
+        lambda: pnb.PhaseMap(np.full((5, 5), NAN)),
+        lambda: pnb.PhaseMap(np.zeros((0, 5), int)),
+        lambda: pnb.PhaseMap(np.zeros((2, 2, 2), int)),
+        lambda: pnb.PhaseMap(np.full((2, 2), 900)),
+        lambda: pnb.PhaseMap(LABELS, np.zeros((3, 3, 3))),
+        lambda: pnb.PhaseMap(LABELS, names="abc"),
+        lambda: pnb.PhaseMap(LABELS, names=("a", "a", "b")),
+        lambda: pnb.PhaseMap(LABELS, calibration="5 nm"),
+        lambda: pnb.PhaseMap(LABELS).fractions(interval=NAN),
+        lambda: pnb.PhaseMap(LABELS).fractions(interval=95),
+        lambda: pnb.PhaseMap(LABELS).mask("pore"),
+        lambda: pnb.PhaseMap(LABELS).particles(1, least=0),
+        lambda: pnb.PhaseMap(LABELS).save("no-such-folder/a"),
+        lambda: pnb.PhaseMap.load(None),
+    ],
+    "PhasePainter": [
+        lambda: pnb.PhasePainter(None, None),
+        lambda: pnb.PhasePainter(None, "a.tif"),
+        lambda: pnb.PhasePainter("session", IMAGE, autosave=False),
+        lambda: pnb.PhasePainter(None, IMAGE, "pore", autosave=False),
+        lambda: pnb.PhasePainter(None, IMAGE, ("pore",), autosave=False),
+        lambda: pnb.PhasePainter(None, IMAGE, ("a", "a"), autosave=False),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=3),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False, classifier="forest"),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False).phases,
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False).stroke("spray", 0, [(1, 1)]),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False).stroke("brush", 9, [(1, 1)]),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False).stroke("brush", 0, [(NAN, 1)]),
+        lambda: pnb.PhasePainter(None, IMAGE, autosave=False).save(),
+    ],
+    "PhaseSettings": [
+        lambda: pnb.PhaseSettings(trees=0),
+        lambda: pnb.PhaseSettings(trees=1.5),
+        lambda: pnb.PhaseSettings(smooth=NAN),
+        lambda: pnb.PhaseSettings(depth="deep"),
+        lambda: pnb.PhaseSettings(balance=None),
     ],
     "cascade": [
         lambda: pnb.cascade(None, IMAGE),
@@ -170,6 +306,27 @@ BAD = {
         lambda: pnb.contour_roughness(MASKS, 5),
         lambda: pnb.contour_roughness(MASKS, "5 nm"),
         lambda: pnb.contour_roughness(MASKS, SCALE, "ball"),
+    ],
+    "TrainingSetSettings": [
+        lambda: pnb.TrainingSetSettings(shape=3),
+        lambda: pnb.TrainingSetSettings(shape=(8, 8)),
+        lambda: pnb.TrainingSetSettings(shape=(NAN, 64)),
+        lambda: pnb.TrainingSetSettings(kinds=3),
+        lambda: pnb.TrainingSetSettings(kinds=("scene",)),
+        lambda: pnb.TrainingSetSettings(composites=2),
+        lambda: pnb.TrainingSetSettings(seed=0.5),
+    ],
+    "training_set": [
+        lambda: pnb.training_set("settings", 1, "set"),
+        lambda: pnb.training_set(None, 0, "set"),
+        lambda: pnb.training_set(None, 1.5, "set"),
+        lambda: pnb.training_set(None, NAN, "set"),
+        lambda: pnb.training_set(None, 10**9, "set"),
+        lambda: pnb.training_set(None, 1, None),
+        lambda: pnb.training_set(None, 1, ""),
+        lambda: pnb.training_set(None, 1, b"set"),
+        lambda: pnb.training_set(None, 1, "set", workers=0),
+        lambda: pnb.training_set(None, 1, "set", progress=3),
     ],
     "reconstruct": [
         *[lambda w=w: pnb.reconstruct(w) for w in WRONG],
@@ -354,6 +511,37 @@ BAD = {
         lambda: pnb.ShapeClassifier().save("never.written"),
         lambda: pnb.ShapeClassifier.load(None),
     ],
+    "class_fractions": [
+        lambda: pnb.class_fractions("classes", np.eye(4)),
+        lambda: pnb.class_fractions(pnb.ShapeClassifier(), np.eye(4)),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2, 3, -4]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), level=2),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), rng="dice"),
+    ],
+    "class_sizes": [
+        lambda: pnb.class_sizes(None, None),
+        lambda: pnb.class_sizes(pd.DataFrame({"x_A_px": [1.0]}), pd.DataFrame({"class": ["a"]})),
+        lambda: pnb.class_sizes(pd.DataFrame(), fitted().predict(np.eye(4))),
+    ],
+    "cover_bias": [
+        lambda: pnb.cover_bias("scene"),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), scenes=0),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), hidden=NAN),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(shape=(64, 64), count=1), scenes=1),
+    ],
+    "exclude_classes": [
+        lambda: pnb.exclude_classes(None, ["a"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a", "b"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], correction="some"),
+    ],
+    "neighbour_features": [
+        lambda: pnb.neighbour_features(None, MASKS),
+        lambda: pnb.neighbour_features(IMAGE, None),
+        lambda: pnb.neighbour_features(IMAGE, MASKS, "features"),
+    ],
     "class_geometry": [
         lambda: pnb.class_geometry(MASKS, ["sphere"] * 99),
         lambda: pnb.class_geometry("masks", []),
@@ -387,6 +575,10 @@ BAD = {
         lambda: pnb.figures.overlay(None, MASKS),
         lambda: pnb.figures.overlay(IMAGE, MASKS, opacity=NAN),
         lambda: pnb.figures.triptych(IMAGE, LABELS),
+        lambda: pnb.figures.phases(IMAGE, LABELS),
+        lambda: pnb.figures.phases(None, pnb.PhaseMap(LABELS)),
+        lambda: pnb.figures.phases(IMAGE, pnb.PhaseMap(LABELS[:5])),
+        lambda: pnb.figures.phases(IMAGE, pnb.PhaseMap(LABELS), opacity=NAN),
         lambda: pnb.figures.shapes(pd.DataFrame({"a": [1.0]})),
     ],
 }

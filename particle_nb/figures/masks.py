@@ -68,7 +68,7 @@ def overlay(
     if len(table) != len(masks):
         raise DataError(f"a table of {len(table)} rows does not fit {len(masks)} masks.")
     fig = go.Figure()
-    _draw_picture(fig, _coloured_particles(image, masks, opacity))
+    draw_picture(fig, _coloured_particles(image, masks, opacity))
     unsure = masks.confidence < CERTAIN
     _draw_outlines(fig, masks[~unsure], "certain")
     doubtful = masks[unsure]
@@ -98,8 +98,8 @@ def overlay(
     if title is None and len(doubtful):
         text += f", {len(doubtful)} uncertain (dotted)"
     layout(fig, text, hovermode="closest", hoverdistance=60)
-    _frame_axes(fig, width, height)
-    _scale_bar(fig, image)
+    frame_axes(fig, width, height)
+    add_scale_bar(fig, image)
     fig.update_layout(
         width=min(1000, max(420, 900 * width / max(width, height))) + 40,
         height=min(1000, max(320, 900 * height / max(width, height))) + 70,
@@ -135,12 +135,12 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
     )
     pictures = (image.to_uint8(), colours[labels], np.where(labels > 0, 255, 0).astype(np.uint8))
     for column, picture in enumerate(pictures, start=1):
-        _draw_picture(fig, picture, image.shape, row=1, col=column)
+        draw_picture(fig, picture, image.shape, row=1, col=column)
     text = title if title is not None else html.escape(image.name)
     layout(fig, text)
     for column in (1, 2, 3):
-        _frame_axes(fig, width, height, row=1, col=column)
-    _scale_bar(fig, image)
+        frame_axes(fig, width, height, row=1, col=column)
+    add_scale_bar(fig, image)
     fig.update_layout(
         width=1180,
         height=int(min(900, 385 * height / width)) + 90,
@@ -162,9 +162,17 @@ def _particle_count(masks: MaskSet) -> str:
     return f"{len(masks)} particle{'' if len(masks) == 1 else 's'}"
 
 
-def _draw_picture(
+def draw_picture(
     fig: go.Figure, picture: np.ndarray, shape: tuple[int, int] | None = None, **where: int
 ) -> None:
+    """Hang a picture (H, W) or (H, W, 3) into a figure whose axes count pixels of `shape`.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); draw_picture(fig, np.zeros((4, 6), np.uint8))
+    >>> fig.layout.images[0].sizex
+    6
+    """
     height, width = shape or picture.shape[:2]
     # an invisible trace makes plotly draw the axes that the picture hangs on
     fig.add_trace(
@@ -196,7 +204,15 @@ def _draw_picture(
     )
 
 
-def _frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
+def frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
+    """Make axes count pixels of a frame, rows downwards, and hide them.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); frame_axes(fig, 6, 4)
+    >>> fig.layout.yaxis.range
+    (3.5, -0.5)
+    """
     fig.update_xaxes(
         range=[-0.5, width - 0.5], visible=False, constrain="domain", showgrid=False, **where
     )
@@ -290,8 +306,15 @@ def _hover_texts(table: pd.DataFrame) -> list[str]:
     return texts
 
 
-def _scale_bar(fig: go.Figure, image: Image) -> None:
-    """A bar of a round length in the lower left corner, where the image has a scale."""
+def add_scale_bar(fig: go.Figure, image: Image) -> None:
+    """Draw a bar of a round length in the lower left corner, where the image has a scale.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); add_scale_bar(fig, Image(np.zeros((4, 6))))
+    >>> len(fig.layout.shapes)
+    0
+    """
     if image.calibration is None:
         return
     height, width = image.shape

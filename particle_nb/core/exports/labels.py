@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -79,23 +80,38 @@ def write_labels(
             else:
                 np.save(stream, image, allow_pickle=False)
         return
+    with atomic(path) as stream:
+        write_label_pixels(stream, image, calibration, max(len(masks), 1))
+
+
+def write_label_pixels(
+    stream: BinaryIO, image: np.ndarray, calibration: Calibration | None, most: float
+) -> None:
+    """Write whole numbers (H, W) as a TIFF whose scale Fiji shows, grey from 0 to `most`.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = io.BytesIO()
+    >>> write_label_pixels(stream, np.eye(2, dtype=np.uint8), Calibration(2, "um"), 1)
+    >>> tifffile.imread(stream).tolist()
+    [[1, 0], [0, 1]]
+    """
     unit = calibration.unit if calibration is not None else "pixel"
     edge = calibration.pixel_size if calibration is not None else 1.0
     # a rational of two uint32 keeps 6 digits only for moderate values, so pick a unit near 1
     if calibration is not None:
         unit, edge = _moderate(calibration)
-    description = f"ImageJ=1.11a\nimages=1\nunit={unit}\nmin=0.0\nmax={float(max(len(masks), 1))}\n"
-    with atomic(path) as stream:
-        tifffile.imwrite(
-            stream,
-            image,
-            photometric="minisblack",
-            description=description,
-            metadata=None,
-            resolution=(1 / edge, 1 / edge),
-            resolutionunit=1,
-            byteorder=">",  # ImageJ's own order
-        )
+    tifffile.imwrite(
+        stream,
+        image,
+        photometric="minisblack",
+        description=f"ImageJ=1.11a\nimages=1\nunit={unit}\nmin=0.0\nmax={float(most)}\n",
+        metadata=None,
+        resolution=(1 / edge, 1 / edge),
+        resolutionunit=1,
+        byteorder=">",  # ImageJ's own order
+    )
 
 
 def _moderate(calibration: Calibration) -> tuple[str, float]:

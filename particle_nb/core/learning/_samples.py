@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import optimize, special
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from particle_nb.core.errors import DataError
+from particle_nb.core.errors import DataError, check_number
 from particle_nb.core.learning.features import FeatureTable
 
 #: What a particle is called that belongs to no class, or to none for certain.
@@ -21,6 +21,26 @@ _TAKEN = (UNKNOWN, "class", "probability")
 _FOLDS = 5
 #: Standard deviation of the logarithm of the temperature that is expected before any label.
 _TEMPERATURE = 0.5
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters of `ShapeClassifier` that are out of range."""
+    if parameters["reject"] != "conformal":
+        if isinstance(parameters["reject"], str):
+            raise DataError(
+                f"reject is a probability or 'conformal', not {parameters['reject']!r}."
+            )
+        check_number("reject", parameters["reject"], 0, 1)
+    check_number("alpha", parameters["alpha"], 0.01, 0.5)
+    check_number("novelty", parameters["novelty"], 0, 0.5)
+    check_number("strength", parameters["strength"], 1e-6, 1e6)
+    weight = parameters["class_weight"]
+    if weight is None or weight == "balanced":
+        return
+    if not isinstance(weight, Mapping) or not all(v > 0 for v in weight.values()):
+        raise DataError(
+            f"class_weight is None, 'balanced' or {{name: positive weight}}, not {weight!r}."
+        )
 
 
 def read_labels(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +117,12 @@ def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     found = optimize.minimize_scalar(loss, bounds=(-2, 3), method="bounded")
     return math.exp(float(found.x))
+
+
+def held_out_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return minus the logarithm of each true class's calibrated probability (N,)."""
+    logs = special.log_softmax(logits / fitted_temperature(logits, targets), axis=1)
+    return -logs[np.arange(len(targets)), targets]
 
 
 def score_table(

@@ -15,6 +15,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import atomic
+from particle_nb.core.learning._samples import check_parameters
 from particle_nb.core.learning.features import FeatureTable
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def write(made: ShapeClassifier, path: str | os.PathLike[str]) -> Path:
         "plain": made._plain,
         "folds": len(made._folds),
         "temperature": made._temperature,
+        "weights": list(made._weights),
+        "usual": list(made._usual),
     }
     with atomic(path) as stream:
         np.savez_compressed(
@@ -113,7 +116,7 @@ def _restored(
             f"these classes are of format {about['format']}, this version reads {_FORMAT}."
         )
     made = cls(**about["parameters"])
-    made._check_parameters()
+    check_parameters(made.get_params())
     made.classes_ = np.array(about["classes"], object)
     made._rows = FeatureTable(
         arrays.pop("rows"),
@@ -146,4 +149,11 @@ def _restored(
     made._groups = np.array(about["groups"], object)
     made._folds = [(np.zeros(0, int), np.zeros(0, int))] * int(about["folds"])
     made._temperature = float(about["temperature"])
+    made._weights = _three(about["weights"])
+    made._usual = _three(about["usual"])
     return made
+
+
+def _three(numbers: list[Any]) -> tuple[float, float, float]:
+    first, second, third = (float(number) for number in numbers)
+    return first, second, third

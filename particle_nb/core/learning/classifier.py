@@ -21,33 +21,39 @@ from particle_nb.core.learning import _storage
 from particle_nb.core.learning._explaining import explanation
 from particle_nb.core.learning._samples import (
     UNKNOWN,
+    check_parameters,
     fitted_temperature,
+    held_out_losses,
     logits_of,
     read_groups,
     read_labels,
     score_table,
     split,
 )
-from particle_nb.core.learning._strangeness import strangeness
+from particle_nb.core.learning._strangeness import Forms, strangeness
 from particle_nb.core.learning.features import (
+    WEIGHTS,
     FeatureTable,
     difference,
+    kinds_of,
     plain_table,
     shape_columns,
     standard,
 )
 
-#: Offset of the logarithm of shape numbers, most of which are shares.
-_OFFSET = 0.02
-#: Novelty by all columns is judged so many times more strictly than by the outline's.
-_STRICTER = 5
+#: Weights of blocks of columns (outline, size and grey, a network) that the labels choose from.
+BLENDS = (WEIGHTS, (1.0, 1.0, 1.0))
+#: So many labels of each class can say which of them.
+_LABELS_TO_WEIGH = 5
 
 
 class ShapeClassifier(ClassifierMixin, BaseEstimator):
     """Logistic regression on standardised features, calibrated, that may say "unknown".
 
-    A network's columns weigh half as much together as our own ones together, however many they
-    are. Probabilities are calibrated by one temperature, found by cross-validation. Beyond what
+    The outline's columns count together as one, size and grey values as a quarter, a network's as
+    a quarter, however many they are; from 5 labels a class on other weights are taken where
+    held-out labels are clearly better told with them (``scores().attrs["weights"]``). The
+    probabilities are calibrated by one temperature, found by cross-validation. Beyond what
     `reject` says a particle is "unknown" when its form lies further from all labelled ones than
     these from each other, and when it is too small to be measured.
 
@@ -128,7 +134,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         DataError
             If a parameter is out of range, a label names no row, or classes or labels are too few.
         """
-        self._check_parameters()
+        check_parameters(self.get_params())
         table = plain_table(features)
         rows, names = read_labels(labels, len(table))
         measured = np.isfinite(table.values[rows]).all(axis=1)
@@ -155,16 +161,10 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         self._rows = table[rows]
         self._targets = targets
         self._all: FeatureTable | None = table
-        self._standardise(table)
-        inside = self._space(self._rows.values)
         self._groups = read_groups(groups, table, rows)
         self._folds, self._grouped = split(targets, self._groups)
-        # a penalised solution lies in the span of the rows: there are fewer of these than columns
-        basis = np.linalg.svd(inside, full_matrices=False)[2]
-        low = inside @ basis.T
-        self._held_out = np.zeros((len(rows), len(classes)))
-        for train, test in self._folds:
-            self._held_out[test] = logits_of(low[test], *self._solve(low[train], targets[train]))
+        low, basis = self._weigh(table, counts.min() >= _LABELS_TO_WEIGH)
+        self._look_at_forms(table)
         self._temperature = fitted_temperature(self._held_out, targets)
         coefficients, self._intercepts = self._solve(low, targets)
         self._coefficients = coefficients @ basis
@@ -178,39 +178,54 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _check_parameters(self) -> None:
-        if self.reject != "conformal":
-            if isinstance(self.reject, str):
-                raise DataError(f"reject is a probability or 'conformal', not {self.reject!r}.")
-            check_number("reject", self.reject, 0, 1)
-        check_number("alpha", self.alpha, 0.01, 0.5)
-        check_number("novelty", self.novelty, 0, 0.5)
-        check_number("strength", self.strength, 1e-6, 1e6)
-        weight = self.class_weight
-        if weight is None or weight == "balanced":
-            return
-        if not isinstance(weight, Mapping) or not all(v > 0 for v in weight.values()):
-            raise DataError(
-                f"class_weight is None, 'balanced' or {{name: positive weight}}, not {weight!r}."
-            )
+    def _weigh(self, table: FeatureTable, choose: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Weigh blocks of columns by held-out answers; the labelled rows, in their own span.
 
-    def _standardise(self, table: FeatureTable) -> None:
-        """Scales of the columns, and of the logarithms of those that speak of the outline."""
-        self._centre, self._factor = standard(table)
-        values = table.values.astype(float)
-        usable = values[np.isfinite(values).all(axis=1)]
+        The first weights stay unless others do better by more than the standard error.
+        """
+        kinds = set(kinds_of(table.names))
+        best: tuple[Any, ...] = ()
+        for weights in BLENDS if choose and len(kinds) > 1 else BLENDS[:1]:
+            self._standardise(table, weights)
+            inside = self._space(self._rows.values)
+            # a penalised solution lies in the span of the rows: fewer of these than columns
+            basis = np.linalg.svd(inside, full_matrices=False)[2]
+            low = inside @ basis.T
+            held_out = np.zeros((len(low), len(self.classes_)))
+            for train, test in self._folds:
+                solved = self._solve(low[train], self._targets[train])
+                held_out[test] = logits_of(low[test], *solved)
+            losses = held_out_losses(held_out, self._targets)
+            if best:
+                gain = best[0] - losses
+                if gain.mean() <= gain.std() / math.sqrt(len(gain)):
+                    continue
+            best = losses, weights, low, basis, held_out
+        _, self._weights, low, basis, self._held_out = best
+        self._standardise(table, self._weights)
+        return low, basis
+
+    def _standardise(self, table: FeatureTable, weights: tuple[float, float, float]) -> None:
+        self._centre, self._factor = standard(table, weights)
+
+    def _look_at_forms(self, table: FeatureTable) -> None:
+        """What the labelled forms are like; of an array all columns speak of it."""
         places = [] if self._plain else shape_columns(table.names)
-        self._outline = np.array(places, np.int64)
-        logs = np.log(np.abs(usable[:, self._outline]) + _OFFSET)
-        self._outline_spread = np.maximum(logs.std(axis=0), 1e-6) if len(places) else np.zeros(0)
+        logs = bool(places)
+        self._outline = np.array(places or np.flatnonzero(self._factor), np.int64)
+        forms = Forms(self._outline, np.ones(len(self._outline)), logs)
+        usable = table.values[np.isfinite(table.values).all(axis=1)]
+        self._outline_spread = np.maximum(forms.space(usable).std(axis=0), 1e-6)
+        self._usual = self._forms.usual(self._rows.values, self._targets, self._folds)
+
+    @property
+    def _forms(self) -> Forms:
+        logs = not self._plain and bool(shape_columns(self._rows.names))
+        return Forms(self._outline, self._outline_spread, logs)
 
     def _space(self, values: np.ndarray) -> np.ndarray:
         """Standardised and weighed rows; a number that is not there is put at the centre."""
         return np.nan_to_num((values - self._centre) * self._factor)
-
-    def _outline_space(self, values: np.ndarray) -> np.ndarray:
-        logs = np.log(np.abs(np.nan_to_num(values[:, self._outline])) + _OFFSET)
-        return logs / self._outline_spread
 
     def _solve(self, rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (K, D) and intercepts (K,) of the present classes' logistic regression."""
@@ -286,7 +301,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         """Return why each row of (N, D) features is unknown, "" where it is not.
 
         ``"not measurable"``, ``"novel"`` (of no labelled form), ``"low probability"``, or with
-        ``"conformal"`` ``"ambiguous"`` (several classes) and ``"no class"``.
+        ``"conformal"`` ``"ambiguous"`` (several classes).
 
         Raises
         ------
@@ -298,7 +313,8 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
     def sets(self, features: FeatureTable | np.ndarray) -> list[tuple[str, ...]]:
         """Return for rows (N, D) the classes that hold the true one with probability 1 - `alpha`.
 
-        True on average over particles like the labelled ones; those of another image are not.
+        True on average over particles like the labelled ones; those of another image are not. The
+        most probable class is always in it.
 
         Raises
         ------
@@ -335,17 +351,20 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return probable
 
     def _inside(self, probable: np.ndarray) -> np.ndarray:
-        """Classes in each row's set, bool (N, K): their p-value is above alpha."""
+        """Classes in each row's set, bool (N, K): p-value above alpha, and the most probable one.
+
+        An empty set would only say that alpha allows more errors than there are.
+        """
         least = np.searchsorted(self._scores, 1 - probable - 1e-12, side="left")
         values = (len(self._scores) - least + 1) / (len(self._scores) + 1)
-        return (values > self.alpha) | ~np.isfinite(probable)
+        best = probable == probable.max(axis=1, keepdims=True, initial=-1)
+        return (values > self.alpha) | best | ~np.isfinite(probable)
 
     def _judge(self, table: FeatureTable) -> tuple[np.ndarray, list[str]]:
         probable = self._probable(table)
         reasons = np.full(len(table), "", object)
         if self.reject == "conformal":
-            count = self._inside(probable).sum(axis=1)
-            reasons[count > 1], reasons[count == 0] = "ambiguous", "no class"
+            reasons[self._inside(probable).sum(axis=1) > 1] = "ambiguous"
         else:
             reasons[probable.max(axis=1, initial=-1) < float(self.reject)] = "low probability"
         reasons[self._novel(table.values)] = "novel"
@@ -353,17 +372,11 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         return probable, reasons.tolist()
 
     def _novel(self, values: np.ndarray) -> np.ndarray:
-        """Rows that lie further from the labelled ones than these from each other."""
+        """Rows whose form lies further from every class than held-out labels do."""
         if not self.novelty or not len(values):
             return np.zeros(len(values), bool)
-        own = self._rows.values
-        level = self.novelty
-        novel = np.zeros(len(values), bool)
-        if self._outline.size:
-            known, asked = self._outline_space(own), self._outline_space(values)
-            novel |= strangeness(known, self._targets, asked) < level
-            level /= _STRICTER
-        return novel | (strangeness(self._space(own), self._targets, self._space(values)) < level)
+        found = self._forms.apart(self._rows.values, self._targets, values)
+        return strangeness(found, self._usual) < self.novelty
 
     # ------------------------------------------------------------------------------ judging
 
@@ -400,6 +413,9 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         table = score_table(self._held_out, self._targets, self._groups, self.classes_, level)
         whole = "whole groups" if self._grouped else "single particles"
         table.attrs["folds"] = f"{len(self._folds)}, {whole}"
+        table.attrs["weights"] = dict(
+            zip(("outline", "others", "network"), self._weights, strict=True)
+        )
         return table
 
     def explain(self, row: int | Sequence[float] | np.ndarray | FeatureTable) -> pd.DataFrame:
