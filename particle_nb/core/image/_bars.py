@@ -88,6 +88,8 @@ def _rectangle(grey: np.ndarray, row: int, a: int, b: int) -> Bar | None:
         sides.append(np.abs(middle[bottom + 2] - level))
     elif bottom + 1 < height:
         sides.append(np.abs(middle[bottom + 1] - level))
+    else:
+        return None  # what is below the picture's last row is not known
     shares = [float((side >= _STEP).mean()) for side in sides]
     if min(shares) < 0.7:
         return None

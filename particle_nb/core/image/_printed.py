@@ -180,6 +180,8 @@ def _ink(
     if len(others) < 0.2 * around.size:
         return None
     ground = float(np.median(others))
+    if abs(tone - ground) < 30:
+        return None  # a middle grey between brighter and darker ground
     ink = np.clip((part - ground) / (tone - ground), 0, 1)
     a, top, b, bottom = own
     keep = ink[y0:y1, x0:x1].copy()

@@ -164,6 +164,7 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
         and found.printed.confidence >= _READ
         and found.score >= 0.25
         and not _within(bar, found)
+        and not _label_rim(grey, bar, found)
     ]
     if not read:
         drawn = [bar for bar, _ in candidates if bar.score >= _DRAWN and bar.kind != "split"]
@@ -172,6 +173,12 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
         return _unread(drawn[0]) if drawn else ScaleBar(None, note="no scale bar was found")
     read.sort(key=lambda item: -item[2])
     bar, text, score = read[0]
+    # a stroke beside the text is half a bar where there is another one on the other side
+    whole = [one for one in read if one[0].kind == "split" and one[1].box == text.box]
+    bar, text, score = whole[0] if whole else read[0]
+    if not whole and _half(grey, bar, text):
+        return _unread(bar, "the text stands in the middle of it and its other half is not like it")
+    read = [one for one in read if one[1].box != text.box or one[0] is bar]
     for other, also, worth in read[1:]:
         size = _size(bar, text) / _size(other, also)
         if also.box != text.box and worth > 0.6 * score and abs(np.log(size)) > _AGREE:
@@ -205,9 +212,38 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
 def _within(bar: Bar, text: Found) -> bool:
     """Whether the bar is a stroke of the text's own letters."""
     x0, y0, x1, y1 = text.box
+    if bar.kind == "split":  # its text stands between the strokes
+        return not (bar.x0 < x0 and x1 < bar.x1)
     down = min(bar.bottom + 1, y1) - max(bar.top, y0)
     across = min(bar.x1, x1) - max(bar.x0, x0)
-    return bar.kind != "split" and down > 0 and across > 0.5 * bar.length
+    return down > 0 and across > 0.5 * bar.length
+
+
+def _label_rim(grey: np.ndarray, bar: Bar, text: Found) -> bool:
+    """Whether the bar is the rim of the label on which the text is written."""
+    x0, y0, x1, y1 = text.box
+    across = min(bar.x1, x1) - max(bar.x0, x0)
+    if across < 0.3 * (x1 - x0) or bar.kind in ("split", "dots"):
+        return False
+    around = grey[max(y0 - 2, 0) : y1 + 2, max(x0 - 2, 0) : x1 + 2]
+    rim = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
+    return abs(float(np.median(rim)) - bar.level) < 30
+
+
+def _half(grey: np.ndarray, bar: Bar, text: Found) -> bool:
+    """Whether a stroke like the bar goes on beyond a text that stands beside it."""
+    x0, y0, x1, y1 = text.box
+    tall = y1 - y0
+    if bar.bottom < y0 or bar.top >= y1:
+        return False
+    if bar.x1 <= x0 + 1:
+        beyond = slice(x1 + 1, x1 + 2 * tall + 8)
+    elif bar.x0 >= x1 - 2:
+        beyond = slice(max(x0 - 2 * tall - 8, 0), max(x0 - 1, 0))
+    else:
+        return False
+    row = np.abs(grey[bar.top : bar.bottom + 1, beyond].mean(axis=0) - bar.level)
+    return int((row < 0.4 * abs(bar.level - bar.ground)).sum()) >= max(8, tall)
 
 
 def _size(bar: Bar, text: Found) -> float:
