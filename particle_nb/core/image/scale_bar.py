@@ -15,6 +15,7 @@ from particle_nb.core.image.image import METRES, Calibration, Image
 from particle_nb.core.image.reading import read_pixels
 
 _READ = 0.5  # probability from which a printed length counts as read
+_LIKELY = 0.15  # likeness that a bar with a printed length has at least
 _DRAWN = 0.7  # likeness from which a bar without a printed length is proposed
 _AGREE = 0.04  # two readings of one scale differ by less
 
@@ -163,6 +164,7 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
         if found is not None
         and found.printed.confidence >= _READ
         and found.score >= 0.25
+        and bar.score >= _LIKELY
         and not _within(bar, found)
         and not _label_rim(grey, bar, found)
     ]
