@@ -21,18 +21,32 @@ MASKS = pnb.MaskSet.from_labels(LABELS)
 SCALE = pnb.Calibration(5, "nm")
 CLOUD = pnb.PointCloud(np.random.default_rng(0).normal(size=(500, 3)) * 100)
 SESSION = pnb.Session("classical")
+TABLE = pnb.measure(MASKS, SCALE)
 FILTERS = lambda: pnb.PhaseClassifier(  # noqa: E731
     features="filters", settings=pnb.PhaseSettings(trees=3)
 )
 WRONG = (None, 3, "text", [], {}, np.zeros((0, 3)), object())
 
 #: public name -> calls that must be refused
+
+
+def fitted() -> pnb.ShapeClassifier:
+    return pnb.ShapeClassifier(novelty=0).fit(np.eye(4), ["a", "a", "b", "b"])
+
+
 BAD = {
     "Annotator": [
         lambda: pnb.Annotator(SESSION, None),
         lambda: pnb.Annotator(SESSION, "a.tif"),
         lambda: pnb.Annotator(SESSION, IMAGE, "masks"),
         lambda: pnb.Annotator("session", IMAGE),
+    ],
+    "BackgroundTune": [
+        lambda: pnb.BackgroundTune("session", [(IMAGE, MASKS)]),
+        lambda: pnb.BackgroundTune(SESSION, []),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], NAN),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], watch=3),
+        lambda: pnb.BackgroundTune(SESSION, [(IMAGE, MASKS)], settings={}),
     ],
     "Calibration": [
         lambda: pnb.Calibration(NAN, "um"),
@@ -64,12 +78,23 @@ BAD = {
         lambda: pnb.FilterSettings(min_area=True),
         lambda: pnb.FilterSettings().replace(colour=1),
     ],
+    "Gallery": [
+        lambda: pnb.Gallery("session", "."),
+        lambda: pnb.Gallery(SESSION, "no-such-folder"),
+        lambda: pnb.Gallery(SESSION, []),
+        lambda: pnb.Gallery(SESSION, 3),
+        lambda: pnb.Gallery(SESSION, ["a.png"], pixel_size="wide"),
+    ],
     "Image": [
         lambda: pnb.Image(np.full((5, 5), NAN)),
         lambda: pnb.Image([]),
         lambda: pnb.Image("a.tif"),
         lambda: pnb.Image(np.zeros((5, 5)), "0.31 um"),
         lambda: pnb.Image(np.zeros((5, 5)), info=3),
+        lambda: pnb.Image(np.zeros((5, 5)), region=np.ones((5, 5), bool)),
+        lambda: pnb.Image(np.zeros((5, 5)), region=pnb.RegionOfInterest((4, 4))),
+        lambda: IMAGE.replace(pixels=None),
+        lambda: IMAGE.replace(calibration="0.31 um"),
     ],
     "Mask": [
         lambda: pnb.Mask((0, 0), np.zeros((3, 3), bool), (5, 5)),
@@ -108,6 +133,29 @@ BAD = {
         lambda: pnb.Prompt(box="all"),
         lambda: pnb.Prompt(sketch=[[]]),
     ],
+    "ScaleBar": [
+        lambda: pnb.ScaleBar(None, value=200.0, unit="nm"),
+        lambda: pnb.ScaleBar((1.0, 1.0, 1.0, 1.0)),
+        lambda: pnb.ScaleBar((NAN, 1.0, 2.0, 1.0)),
+        lambda: pnb.ScaleBar(None).calibration("200 nm"),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration(),
+        lambda: pnb.ScaleBar((0.0, 0.0, 9.0, 0.0)).calibration("two hundred"),
+    ],
+    "RegionOfInterest": [
+        lambda: pnb.RegionOfInterest(None),
+        lambda: pnb.RegionOfInterest((0, 5)),
+        lambda: pnb.RegionOfInterest((5, 5), "all"),
+        lambda: pnb.RegionOfInterest((5, 5), 3),
+        lambda: pnb.RegionOfInterest((5, 5), (pnb.RegionPart.box(0, 0, 9, 9, False),)),
+    ],
+    "RegionPart": [
+        lambda: pnb.RegionPart([]),
+        lambda: pnb.RegionPart("corners"),
+        lambda: pnb.RegionPart(((0, 0), (1, NAN), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1e300, 0), (1, 1))),
+        lambda: pnb.RegionPart(((0, 0), (1, 0), (1, 1)), None),
+        lambda: pnb.RegionPart.box(0, 0, "a", 1),
+    ],
     "Session": [
         lambda: pnb.Session(cache_bytes="much"),
         lambda: pnb.Session(device=3),
@@ -118,11 +166,45 @@ BAD = {
         lambda: SESSION.encode(IMAGE, (NAN, 0, 1, 1)),
         lambda: SESSION.depth("a.tif"),
         lambda: SESSION.features(IMAGE, []),
+        lambda: SESSION.tune([(IMAGE, MASKS)]),
+        lambda: SESSION.tune(None),
+        lambda: SESSION.tune([(IMAGE, LABELS[:5])]),
+        lambda: SESSION.tune("missing.pnb"),
+        lambda: SESSION.tune([(IMAGE, MASKS)], NAN),
+        lambda: SESSION.tune([(IMAGE, MASKS)], stop=True),
+        lambda: SESSION.tune([(IMAGE, MASKS)], settings={"steps": 3}),
+        lambda: SESSION.use(3),
+        lambda: SESSION.use("missing.safetensors"),
     ],
     "SizeDistribution": [
         lambda: pnb.SizeDistribution([], []),
         lambda: pnb.SizeDistribution([NAN], [1]),
         lambda: pnb.SizeDistribution("x", [1]),
+    ],
+    "Tuned": [],  # a plain value that `Session.tune` makes
+    "TuneSettings": [
+        lambda: pnb.TuneSettings(steps=0),
+        lambda: pnb.TuneSettings(held_out=NAN),
+        lambda: pnb.TuneSettings(rate="fast"),
+        lambda: pnb.TuneSettings(side=100),
+        lambda: pnb.TuneSettings(crops=1.5),
+    ],
+    "Unet": [],  # a plain value that `train_unet` makes
+    "UnetSettings": [
+        lambda: pnb.UnetSettings(steps=0),
+        lambda: pnb.UnetSettings(widths=(7, 9)),
+        lambda: pnb.UnetSettings(widths="wide"),
+        lambda: pnb.UnetSettings(patch=100),
+        lambda: pnb.UnetSettings(sigma=NAN),
+    ],
+    "train_unet": [
+        lambda: pnb.train_unet([IMAGE], [], progress=False),
+        lambda: pnb.train_unet(None, [MASKS], progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], "heavy", progress=False),
+        lambda: pnb.train_unet([IMAGE], [LABELS[:5]], progress=False),
+        lambda: pnb.train_unet([IMAGE], [np.zeros_like(LABELS)], progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], settings={"steps": 3}, progress=False),
+        lambda: pnb.train_unet([IMAGE], [MASKS], stop=3, progress=False),
     ],
     "PhaseClassifier": [
         lambda: pnb.PhaseClassifier("session"),
@@ -198,11 +280,86 @@ BAD = {
         lambda: pnb.cascade(MASKS, IMAGE, values=pd.DataFrame()),
     ],
     "collect": [lambda: pnb.collect("no-such-folder"), lambda: pnb.collect(None)],
+    "Comparison": [lambda: pnb.write_comparison("comparison", "never")],
+    "compare": [
+        *[lambda bad=bad: pnb.compare(bad) for bad in WRONG],
+        lambda: pnb.compare({"a": TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": "table"}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE.iloc[:0]}),
+        lambda: pnb.compare({1: TABLE, 2: TABLE}),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, size="x_Z"),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, level=NAN),
+        lambda: pnb.compare({"a": TABLE, "b": TABLE}, rng="dice"),
+        lambda: pnb.compare({"a": TABLE, "b": pnb.measure(MASKS)}),
+    ],
+    "compare_batches": [
+        lambda: pnb.compare_batches(None),
+        lambda: pnb.compare_batches({"a": "no-such-folder", "b": "no-such-folder"}),
+        lambda: pnb.compare_batches({}),
+    ],
+    "write_comparison": [
+        lambda: pnb.write_comparison(None, "never"),
+        lambda: pnb.write_comparison(TABLE, "never"),
+    ],
     "contour_roughness": [
         lambda: pnb.contour_roughness(None, SCALE),
         lambda: pnb.contour_roughness(MASKS, 5),
         lambda: pnb.contour_roughness(MASKS, "5 nm"),
         lambda: pnb.contour_roughness(MASKS, SCALE, "ball"),
+    ],
+    "TrainingSetSettings": [
+        lambda: pnb.TrainingSetSettings(shape=3),
+        lambda: pnb.TrainingSetSettings(shape=(8, 8)),
+        lambda: pnb.TrainingSetSettings(shape=(NAN, 64)),
+        lambda: pnb.TrainingSetSettings(kinds=3),
+        lambda: pnb.TrainingSetSettings(kinds=("scene",)),
+        lambda: pnb.TrainingSetSettings(composites=2),
+        lambda: pnb.TrainingSetSettings(seed=0.5),
+    ],
+    "training_set": [
+        lambda: pnb.training_set("settings", 1, "set"),
+        lambda: pnb.training_set(None, 0, "set"),
+        lambda: pnb.training_set(None, 1.5, "set"),
+        lambda: pnb.training_set(None, NAN, "set"),
+        lambda: pnb.training_set(None, 10**9, "set"),
+        lambda: pnb.training_set(None, 1, None),
+        lambda: pnb.training_set(None, 1, ""),
+        lambda: pnb.training_set(None, 1, b"set"),
+        lambda: pnb.training_set(None, 1, "set", workers=0),
+        lambda: pnb.training_set(None, 1, "set", progress=3),
+    ],
+    "reconstruct": [
+        *[lambda w=w: pnb.reconstruct(w) for w in WRONG],
+        lambda: pnb.reconstruct(np.zeros((8, 8), int)),
+        lambda: pnb.reconstruct(np.zeros((20, 20, 20), int)),
+        lambda: pnb.reconstruct({"z": LABELS}),
+        lambda: pnb.reconstruct({"z": LABELS, "w": LABELS}),
+        lambda: pnb.reconstruct(LABELS, (8, 8)),
+        lambda: pnb.reconstruct(LABELS, (8, 8, 10**9)),
+        lambda: pnb.reconstruct(LABELS, (8, 8, NAN)),
+        lambda: pnb.reconstruct(LABELS, settings=3),
+        lambda: pnb.reconstruct(LABELS, progress="bar"),
+        lambda: pnb.reconstruct(LABELS, colour=1),
+        lambda: pnb.reconstruct(LABELS, minutes=NAN),
+    ],
+    "ReconstructSettings": [
+        lambda: pnb.ReconstructSettings(method="magic"),
+        lambda: pnb.ReconstructSettings(network=None),
+        lambda: pnb.ReconstructSettings(sweeps=0.5),
+        lambda: pnb.ReconstructSettings(seed=-1),
+        lambda: pnb.ReconstructSettings(minutes="long"),
+    ],
+    "super_resolve": [
+        *[lambda w=w: pnb.super_resolve(w, LABELS) for w in WRONG],
+        *[lambda w=w: pnb.super_resolve(np.ones((4, 4, 4), int), w) for w in WRONG],
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, 1),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, NAN),
+        lambda: pnb.super_resolve(np.full((4, 4, 4), 9), LABELS),
+        lambda: pnb.super_resolve(np.full((3, 4, 4, 4), 0.9), LABELS),
+        lambda: pnb.super_resolve(np.full((3, 4, 4, 4), NAN), LABELS),
+        lambda: pnb.super_resolve(np.full((4, 4, 4), 0.5), LABELS),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, groups={1: 5}),
+        lambda: pnb.super_resolve(np.ones((4, 4, 4), int), LABELS, method="network"),
     ],
     "microstructure": [lambda: pnb.microstructure("abc"), lambda: pnb.microstructure(3)],
     "Volume": [
@@ -218,6 +375,27 @@ BAD = {
         lambda: pnb.match(LABELS, np.full(LABELS.shape, NAN)),
         lambda: pnb.match(LABELS, LABELS[:5]),
         lambda: pnb.match(LABELS, LABELS, threshold=NAN),
+    ],
+    "find_scale_bar": [
+        *[lambda bad=bad: pnb.find_scale_bar(bad) for bad in WRONG],
+        lambda: pnb.find_scale_bar(np.full((50, 50), NAN)),
+        lambda: pnb.find_scale_bar("no-such-file.png"),
+    ],
+    "methods_text": [
+        *[lambda bad=bad: pnb.methods_text(bad) for bad in WRONG],
+        lambda: pnb.methods_text(TABLE, audit=TABLE),
+        lambda: pnb.methods_text(TABLE, distribution="q3"),
+        lambda: pnb.methods_text(TABLE, session="embedded"),
+        lambda: pnb.methods_text(TABLE, corrected=3),
+        lambda: exports.write_workbook("never.xlsx", None),
+        lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": 3}),
+        lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": b"no picture"}),
+        lambda: exports.write_workbook("never.xlsx", TABLE, settings="strict"),
+        lambda: exports.napari_layers(None),
+        lambda: exports.napari_layers(IMAGE, LABELS),
+        lambda: exports.napari_layers(IMAGE, MASKS, TABLE.iloc[:1]),
+        lambda: exports.napari_layers(IMAGE, None, TABLE),
+        lambda: pnb.figures.write_slide(None, "never.png"),
     ],
     "measure": [
         lambda: pnb.measure(None),
@@ -304,6 +482,11 @@ BAD = {
         lambda: pnb.roughness(CLOUD, form="cube"),
         lambda: pnb.roughness(CLOUD, form="polynomial", s_filter=NAN),
     ],
+    "SegmentationErrors": [
+        lambda: pnb.SegmentationErrors([1, 2], [[1]], [[2]], [[0]], [1, 1], [1, 1]),
+        lambda: pnb.SegmentationErrors("wide", [], [], [], [], []),
+        lambda: pnb.SegmentationErrors([2, 1], [[1]] * 2, [[1]] * 2, [[0]] * 2, [1, 1], [1, 1]),
+    ],
     "size_distribution": [
         lambda: pnb.size_distribution(None),
         lambda: pnb.size_distribution([]),
@@ -327,6 +510,37 @@ BAD = {
         lambda: pnb.ShapeClassifier().predict(np.eye(4)),
         lambda: pnb.ShapeClassifier().save("never.written"),
         lambda: pnb.ShapeClassifier.load(None),
+    ],
+    "class_fractions": [
+        lambda: pnb.class_fractions("classes", np.eye(4)),
+        lambda: pnb.class_fractions(pnb.ShapeClassifier(), np.eye(4)),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), [1, 2, 3, -4]),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), level=2),
+        lambda: pnb.class_fractions(fitted(), np.eye(4), rng="dice"),
+    ],
+    "class_sizes": [
+        lambda: pnb.class_sizes(None, None),
+        lambda: pnb.class_sizes(pd.DataFrame({"x_A_px": [1.0]}), pd.DataFrame({"class": ["a"]})),
+        lambda: pnb.class_sizes(pd.DataFrame(), fitted().predict(np.eye(4))),
+    ],
+    "cover_bias": [
+        lambda: pnb.cover_bias("scene"),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), scenes=0),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(), hidden=NAN),
+        lambda: pnb.cover_bias(pnb.synthetic.SceneSettings(shape=(64, 64), count=1), scenes=1),
+    ],
+    "exclude_classes": [
+        lambda: pnb.exclude_classes(None, ["a"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a", "b"]),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], 3),
+        lambda: pnb.exclude_classes(pd.DataFrame({"x_A_px": [1.0]}), ["a"], correction="some"),
+    ],
+    "neighbour_features": [
+        lambda: pnb.neighbour_features(None, MASKS),
+        lambda: pnb.neighbour_features(IMAGE, None),
+        lambda: pnb.neighbour_features(IMAGE, MASKS, "features"),
     ],
     "class_geometry": [
         lambda: pnb.class_geometry(MASKS, ["sphere"] * 99),
@@ -355,6 +569,7 @@ BAD = {
     ],
     "figures": [
         *[lambda f=f: f(None) for f in (pnb.figures.psd, pnb.figures.rrsb, pnb.figures.shapes)],
+        lambda: pnb.figures.compare(None),
         lambda: pnb.figures.funnel(pd.DataFrame()),
         lambda: pnb.figures.overlay(IMAGE, None),
         lambda: pnb.figures.overlay(None, MASKS),

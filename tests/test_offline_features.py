@@ -72,7 +72,8 @@ def test_brightness_and_magnification_do_not_count() -> None:
     large = particle_numbers(*scene(["disc", "square", "triangle"], side=160, size=48.0))
     others = [n for n in plain.names if not n.startswith(("log", "texture", "outline", "rim"))]
     for name in others:
-        np.testing.assert_allclose(large[name], plain[name], atol=0.03, err_msg=name)
+        tolerance = 0.06 if name.endswith(("corners", "share")) else 0.03  # pixels round small ones
+        np.testing.assert_allclose(large[name], plain[name], atol=tolerance, err_msg=name)
 
 
 def test_the_default_works_offline_and_is_cached(monkeypatch) -> None:

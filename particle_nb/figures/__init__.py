@@ -1,8 +1,9 @@
 """Values of the core as plotly figures; nothing is measured here that `core` does not measure."""
 
 from particle_nb.figures.agreement import bland_altman, correlation
+from particle_nb.figures.comparing import compare
 from particle_nb.figures.depth_maps import depth, gallery
-from particle_nb.figures.learning import feature_map
+from particle_nb.figures.learning import feature_map, separation_series
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
 from particle_nb.figures.phase_maps import phases
@@ -14,6 +15,7 @@ from particle_nb.figures.roughness import (
     roughness_comparison,
 )
 from particle_nb.figures.sizes import psd, rrsb
+from particle_nb.figures.slides import write_slide
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
 from particle_nb.figures.volumes import chords, slices, solids, two_point
@@ -22,6 +24,7 @@ __all__ = [
     "bland_altman",
     "calibration_law",
     "chords",
+    "compare",
     "correlation",
     "cross_section",
     "depth",
@@ -38,10 +41,12 @@ __all__ = [
     "reliability",
     "roughness_comparison",
     "rrsb",
+    "separation_series",
     "shapes",
     "slices",
     "solids",
     "surface",
     "triptych",
     "two_point",
+    "write_slide",
 ]

