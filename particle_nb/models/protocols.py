@@ -65,20 +65,9 @@ class Segmenter(Protocol):
     prompt is best answered, narrowest first; without it the whole image is encoded.
     """
 
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """That of its weights."""
-        ...
-
-    @property
-    def settings(self) -> Any:
-        """What can be set, None where nothing can."""
-        ...
+    name: str
+    digest: str
+    settings: Any
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Return what is needed to answer prompts in the window (the whole image if None)."""
@@ -107,11 +96,7 @@ def missing_members(model: Any, protocol: Any) -> list[str]:
     >>> missing_members(object(), FeatureExtractor)
     ['digest', 'extract', 'name']
     """
-    methods = {
-        name
-        for name, value in vars(protocol).items()
-        if callable(value) or isinstance(value, property)
-    }
+    methods = {name for name, value in vars(protocol).items() if callable(value)}
     needed = {name for name in methods | set(protocol.__annotations__) if name[0] != "_"}
     needed.discard("settings")
     return sorted(name for name in needed if not hasattr(model, name))
