@@ -69,7 +69,7 @@ class PhaseSettings:
     Examples
     --------
     >>> PhaseSettings(trees=50).smooth
-    3
+    5
     """
 
     trees: int = 100
@@ -78,7 +78,7 @@ class PhaseSettings:
     balance: bool = True
     most_pixels: int = 20_000
     linear: bool = True
-    smooth: int = 3
+    smooth: int = 5
 
     def __post_init__(self) -> None:
         for name, low, high in (

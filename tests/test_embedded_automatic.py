@@ -350,9 +350,12 @@ def test_a_lone_rod_comes_whole_whatever_is_in_it(
     core = np.where(abs(across) < 0.28 * width, 130, 70) + 15 * grain
     grey[rod] = {"plain": 60 + 0 * grain, "grainy": 90 + 30 * grain, "tube": core}[inside][rod]
     grey = ndimage.gaussian_filter(grey, 1) + 3 * rng.normal(size=rod.shape)
-    found = model.generate(Image(grey.clip(0, 255).astype(np.uint8)))
-    assert max((mask.iou(Mask.from_full(rod)) for mask in found), default=0) > 0.8
+    image = Image(grey.clip(0, 255).astype(np.uint8))
+    found, truth = model.generate(image), Mask.from_full(rod)
+    assert max((mask.iou(truth) for mask in found), default=0) > 0.8
     assert len(found) <= 2
+    answer = model.predict(model.encode(image), Prompt(points=((512.0, 256.0),)))
+    assert answer[0].iou(truth) > 0.8
 
 
 def test_what_is_no_straight_bar_is_left_in_pieces() -> None:

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from PIL import Image as PILImage
 
 import particle_nb as pnb
 from particle_nb.core.learning import plane
+from particle_nb.core.learning.clusters import standardised
 
 
 def scene():
@@ -87,3 +90,50 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(pnb.DataError, match=said):
             pnb.figures.feature_map(*arguments)
+
+
+def test_umap_is_drawn_where_it_is_installed_and_asked_for_where_not(monkeypatch) -> None:
+    values = np.random.default_rng(3).normal(size=(12, 4))
+    values[5, 1] = np.nan
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(pnb.DataError, match="pip install umap-learn"):
+        pnb.figures.feature_map(values, projection="umap")
+    with pytest.raises(pnb.DataError, match="'pca' or 'umap'"):
+        pnb.figures.feature_map(values, projection="tsne")
+
+    class Upside:  # stands for umap-learn, which is no dependency
+        def __init__(self, n_neighbors: int, random_state: int) -> None:
+            assert (n_neighbors, random_state) == (10, 0)
+
+        def fit_transform(self, rows: np.ndarray) -> np.ndarray:
+            return -rows[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Upside))
+    fig = pnb.figures.feature_map(values, projection="umap")
+    rows = np.asarray(fig.data[0].customdata)[:, 0]
+    assert 5 not in rows
+    np.testing.assert_allclose(fig.data[0].x, -standardised(values)[0][rows, 0])
+    assert "distances are not" in fig.layout.xaxis.title.text
+
+
+def test_batches_are_drawn_in_their_order_with_their_intervals() -> None:
+    rng = np.random.default_rng(4)
+    names = ["disc"] * 15 + ["rod"] * 15
+    tables = {
+        name: pnb.separation(
+            rng.normal(size=(30, 3)) + gap * np.repeat([[0], [1]], 15, axis=0), names
+        )
+        for name, gap in (("2 h", 1), ("1 h", 3))
+    }
+    fig = pnb.figures.separation_series(tables)
+    assert len(fig.data) == 3
+    for trace, measure in zip(fig.data, tables["2 h"].index, strict=True):
+        assert trace.x == ("2 h", "1 h")
+        for place, table in enumerate(tables.values()):
+            row = table.loc[measure]
+            assert trace.y[place] == row["value"]
+            assert trace.y[place] + trace.error_y.array[place] == pytest.approx(row["high"])
+            assert trace.y[place] - trace.error_y.arrayminus[place] == pytest.approx(row["low"])
+    for bad in ({}, None, {"a": pd.DataFrame()}):
+        with pytest.raises(pnb.DataError, match="separation"):
+            pnb.figures.separation_series(bad)

@@ -66,6 +66,7 @@ CORE_MAY = {
     "pyarrow",
     "roifile",
     "openpyxl",
+    "vtkmodules",
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.

@@ -119,3 +119,14 @@ def test_the_card_counts_what_is_there(folder) -> None:
     table = pd.read_csv(folder / "particles.csv")
     assert f"4 images, {len(table)} particles" in card
     assert "1 pores" in card
+
+
+def test_a_set_gives_lessons_detector_by_detector(folder) -> None:
+    from training.on_set import lessons
+
+    both = list(lessons(folder, 10, "all"))
+    document = json.loads((folder / "annotations.json").read_text())
+    assert len(both) == sum(len(one["detectors"]) for one in document["images"])
+    assert all(picture.shape == labels.shape and labels.any() for picture, labels in both)
+    sections = sum(one["kind"] == "composite" for one in document["images"])
+    assert len(list(lessons(folder, 10, "composite"))) == 2 * sections

@@ -3,7 +3,7 @@
 from particle_nb.figures.agreement import bland_altman, correlation
 from particle_nb.figures.comparing import compare
 from particle_nb.figures.depth_maps import depth, gallery
-from particle_nb.figures.learning import feature_map
+from particle_nb.figures.learning import feature_map, separation_series
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
 from particle_nb.figures.phase_maps import phases
@@ -41,6 +41,7 @@ __all__ = [
     "reliability",
     "roughness_comparison",
     "rrsb",
+    "separation_series",
     "shapes",
     "slices",
     "solids",

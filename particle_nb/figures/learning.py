@@ -7,13 +7,14 @@ import html
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image as PILImage
+from plotly.subplots import make_subplots
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
@@ -99,8 +100,9 @@ def feature_map(
     masks: MaskSet | None = None,
     *,
     title: str | None = None,
+    projection: str = "pca",
 ) -> FeatureMap:
-    """Draw all particles in the principal plane of their features, coloured by class.
+    """Draw all particles in a plane of their features, coloured by class.
 
     Parameters
     ----------
@@ -110,11 +112,16 @@ def feature_map(
     image : Image or None
     masks : MaskSet or None
         With both, the particle under the pointer is shown (of 2,000 at most).
+    title : str or None
+    projection : "pca" or "umap"
+        The principal plane; or UMAP's, where the package umap-learn is installed (it is no
+        dependency). UMAP keeps who is beside whom, not how far groups lie apart.
 
     Raises
     ------
     DataError
-        If lengths do not fit together, or there are fewer than three particles.
+        If lengths do not fit together, there are fewer than three particles, or UMAP is asked for
+        and not installed.
 
     Examples
     --------
@@ -127,6 +134,8 @@ def feature_map(
     from particle_nb.core.learning import UNKNOWN, plane
 
     points, shares, loadings = plane(features)
+    if projection != "pca":
+        points = _umap(features, projection)
     count = len(points)
     names, chances = _classes(table, count)
     if (image is None) != (masks is None):
@@ -176,11 +185,103 @@ def feature_map(
         number = "first" if axis == "x" else "second"
         words = (
             f"{number} principal axis, {100 * share:.0f} % of the variance{_leading(tags, loading)}"
+            if projection == "pca"
+            else f"{number} axis of UMAP<br><sup>neighbours are kept, distances are not</sup>"
         )
         fig.update_layout({f"{axis}axis_title": words})
     fig.update_yaxes(scaleanchor="x", scaleratio=1)
     if image is not None and masks is not None:
         fig._atlas = _script(image, masks)
+    return fig
+
+
+def _umap(features: Any, projection: str) -> np.ndarray:
+    """UMAP's plane of the particles that can be measured, NaN for the others."""
+    from particle_nb.core.learning.clusters import standardised
+
+    if projection != "umap":
+        raise DataError(f"projection is 'pca' or 'umap', not {projection!r}.")
+    try:
+        from umap import UMAP  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise DataError(
+            "projection='umap' needs the package umap-learn: pip install umap-learn, or take 'pca'."
+        ) from None
+    values, usable = standardised(features)
+    points = np.full((len(values), 2), math.nan)
+    near = min(15, int(usable.sum()) - 1)
+    points[usable] = UMAP(n_neighbors=near, random_state=0).fit_transform(values[usable])
+    return points
+
+
+def separation_series(
+    batches: Mapping[str, pd.DataFrame], *, title: str | None = None
+) -> go.Figure:
+    """Draw how far classes lie apart in batch after batch of a synthesis, with intervals.
+
+    Parameters
+    ----------
+    batches : mapping of str to DataFrame
+        Name of each batch, in order, and what `particle_nb.separation` says of it.
+    title : str or None
+
+    Raises
+    ------
+    DataError
+        If there is no batch, or one is no table of `separation`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> from particle_nb import separation
+    >>> apart = lambda gap: separation(
+    ...     np.r_[rng.normal(0, 1, (20, 3)), rng.normal(gap, 1, (20, 3))], ["a"] * 20 + ["b"] * 20
+    ... )
+    >>> fig = separation_series({"1 h": apart(1), "2 h": apart(4)})
+    >>> fig.data[0].x, bool(fig.data[0].y[1] > fig.data[0].y[0])
+    (('1 h', '2 h'), True)
+
+    References
+    ----------
+    For judging a synthesis: F. Barnatan et al., 2025.
+    """
+    wanted = {"value", "low", "high", "better"}
+    if not isinstance(batches, Mapping) or not batches:
+        raise DataError("separation_series needs {name of the batch: table of separation}.")
+    for name, table in batches.items():
+        if not isinstance(table, pd.DataFrame) or not wanted <= set(table):
+            raise DataError(f"batch {name!r} is no table of separation; give pnb.separation(...).")
+    tables = list(batches.values())
+    measures = list(tables[0].index)
+    fig = make_subplots(len(measures), 1, shared_xaxes=True, vertical_spacing=0.06)
+    for row, measure in enumerate(measures, 1):
+        value, low, high = (
+            np.array([table.loc[measure, name] for table in tables], float)
+            for name in ("value", "low", "high")
+        )
+        trace = go.Scatter(
+            x=[str(name) for name in batches],
+            y=value,
+            mode="lines+markers",
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": high - value,
+                "arrayminus": value - low,
+            },
+            line={"color": PALETTE[0], "width": 1.5},
+            marker={"size": 8},
+            hovertemplate="%{x}: %{y:.3g}<extra></extra>",
+            showlegend=False,
+        )
+        fig.add_trace(trace, row, 1)
+        better = tables[0].loc[measure, "better"]
+        words = str(measure).replace("_", "-").title()
+        fig.update_yaxes(title=f"{words}<br><sup>{better} is further apart</sup>", row=row, col=1)
+    level = tables[0].attrs.get("level")
+    told = f", intervals of {100 * level:.0f} %" if level else ""
+    layout(fig, title or f"Classes in {len(tables)} batches{told}", width=760, height=640)
+    fig.update_xaxes(title="batch", type="category", row=len(measures), col=1)
     return fig
 
 

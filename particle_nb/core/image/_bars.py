@@ -231,8 +231,8 @@ def _equal_runs(marks: list[tuple[int, int, float]]) -> list[list[tuple[int, int
     """Runs of 9 to 13 marks on one line whose distances are equal."""
     rows: dict[int, list[tuple[int, int, float]]] = {}
     for mark in marks:
-        for line in {mark[1] // 3, (mark[1] + 1) // 3}:
-            rows.setdefault(line, []).append(mark)
+        for band in {mark[1] // 3, (mark[1] + 1) // 3}:
+            rows.setdefault(band, []).append(mark)
     runs: list[list[tuple[int, int, float]]] = []
     for line_marks in rows.values():
         line = sorted(line_marks, key=lambda mark: mark[2])

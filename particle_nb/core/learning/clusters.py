@@ -51,7 +51,7 @@ def plane(features: FeatureTable | np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     >>> shares.tolist(), points[:, 0].round(2).tolist()
     ([1.0, 0.0], [-0.89, -0.45, 0.45, 0.89])
     """
-    values, usable = _standardised(features)
+    values, usable = standardised(features)
     if np.count_nonzero(usable) < 3:
         raise DataError("a plane needs three particles that can be measured.")
     _, sizes, axes = np.linalg.svd(values[usable], full_matrices=False)
@@ -67,8 +67,21 @@ def plane(features: FeatureTable | np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return points, shares, axes
 
 
-def _standardised(features: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that count as in `ShapeClassifier` (0 where a number is missing), and which have all."""
+def standardised(features: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (N, D) that count as in `ShapeClassifier`, and which of them are whole (N,).
+
+    A number that is missing is 0.
+
+    Raises
+    ------
+    DataError
+        If no particle can be measured.
+
+    Examples
+    --------
+    >>> standardised(np.array([[1.0], [3.0]]))[0].tolist()
+    [[-1.0], [1.0]]
+    """
     table = plain_table(features)
     centre, factor = standard(table)
     usable = np.isfinite(table.values).all(axis=1)
@@ -129,7 +142,7 @@ def separation(
         generator = np.random.default_rng(0 if rng is None else rng)
     except (TypeError, ValueError):
         raise DataError(f"rng is a Generator or a seed (0, 1, ...), not {rng!r}.") from None
-    values, usable = _standardised(features)
+    values, usable = standardised(features)
     try:
         names = np.array([_name(name) for name in classes], object)
     except TypeError:

@@ -11,9 +11,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from particle_nb.models.embedded.one_pass import Dense, pieces_of
+from particle_nb.models.embedded.regions import FEATURES
+from particle_nb.models.embedded.views import View
 
 #: Least ratio of length to width, and least area of a bar in cells.
 LONG, LEAST_AREA = 2.5, 48
@@ -48,14 +52,34 @@ def bars(labels: np.ndarray, dense: Dense) -> list[tuple[np.ndarray, bool]]:
     for number in several.tolist():
         place = places[number - 1]
         crop = ndimage.binary_fill_holes(parts[place] == number)
-        # what the frame cuts may be straight for that
-        framed = sum(s.start == 0 or s.stop == n for s, n in zip(place, labels.shape, strict=True))
-        if framed > 1 or not is_bar(crop):
+        if framed(place, labels.shape) > 1 or not is_bar(crop):
             continue
         own = np.flatnonzero(owner == number)
         between = walls[np.isin(pieces.pairs[:, 0] + 1, own)]
         found.append((own, bool(between.max(initial=0.0) <= SEAM)))
     return found
+
+
+def bar_box(view: View, spot: Tensor) -> Tensor | None:
+    """Box (4,) in image pixels around the straight bar of foreground under a spot (2,), if any."""
+    height, width = (view.size[0] + 1) // 2, (view.size[1] + 1) // 2
+    parts, _ = ndimage.label(view.maps[0, FEATURES, :height, :width].cpu().numpy() > 0.0)
+    column, row = ((view.into(spot) + 0.5) / 2.0).long().tolist()
+    if not (0 <= row < height and 0 <= column < width) or not parts[row, column]:
+        return None
+    here = parts == parts[row, column]
+    rows, columns = np.flatnonzero(here.any(1)), np.flatnonzero(here.any(0))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    if framed(window, parts.shape) > 1 or not is_bar(ndimage.binary_fill_holes(here[window])):
+        return None
+    low = spot.new_tensor([columns[0], rows[0]])
+    high = spot.new_tensor([columns[-1] + 1, rows[-1] + 1])
+    return torch.cat([view.out(2.0 * low - 0.5), view.out(2.0 * high - 0.5)])
+
+
+def framed(place: tuple[slice, slice], shape: tuple[int, ...]) -> int:
+    """Along how many axes a place ends where the frame (h, w) does: it may be straight for that."""
+    return sum(s.start == 0 or s.stop == n for s, n in zip(place, shape, strict=True))
 
 
 def joined(labels: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:

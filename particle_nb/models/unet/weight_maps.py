@@ -38,7 +38,7 @@ def particles_of(foreground: np.ndarray, least_area: int = 1) -> np.ndarray:
     high = ndimage.maximum_filter(labels, 5)
     low = ndimage.minimum_filter(np.where(labels > 0, labels, none), 5)
     seam = (labels == 0) & (low < high)
-    return np.where(seam, expand_labels(labels, 1.5), labels).astype(np.int32)
+    return np.where(seam, expand_labels(labels, 1), labels).astype(np.int32)
 
 
 def nearest_two(labels: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
