@@ -223,8 +223,8 @@ def _compare(given: argparse.Namespace) -> int:
     found = compare_batches(
         dict(zip(names, given.batches, strict=True)), given.out, given.size, given.r
     )
-    for name, row in found.samples.iterrows():
-        print(f"{name}  {row['n']:.0f} particles, {row['images']:.0f} images")
+    for name, sample in found.samples.iterrows():
+        print(f"{name}  {sample['n']:.0f} particles, {sample['images']:.0f} images")
     for row in found.differences.to_dict("records"):
         change = f"{row['difference']:+.4g} {row['unit']}".strip()
         if row["percent"] == row["percent"]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from particle_nb.core.errors import DataError, ImageError, check_number
-from particle_nb.core.image import Image, read_image
+from particle_nb.core.errors import DataError, check_number
+from particle_nb.core.image import Image
 from particle_nb.core.phases import (
     Committee,
     DenseFeatures,
     Growth,
     PhaseMap,
-    Plane,
     appoint,
     channels_of,
     filter_bank,
@@ -26,17 +25,22 @@ from particle_nb.core.phases import (
     read_archive,
     write_archive,
 )
+from particle_nb.core.phases.inputs import (
+    Own,
+    checked_image,
+    checked_images,
+    checked_kinds,
+    checked_own,
+    checked_strokes,
+    each_image,
+    name_of,
+    own_features,
+)
 
-#: Kinds of features that a classifier makes itself.
-KINDS = ("both", "filters", "network")
 _FORMAT = 1
 _KIND = "phase classifier"
-#: What is an image in a folder, by its ending.
-_SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".bmp")
 #: Pixels whose features are held at a time.
 _BAND = 65_536
-
-Own = Callable[[Image], Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class PhaseSettings:
     Examples
     --------
     >>> PhaseSettings(trees=50).smooth
-    3
+    5
     """
 
     trees: int = 100
@@ -78,7 +82,7 @@ class PhaseSettings:
     balance: bool = True
     most_pixels: int = 20_000
     linear: bool = True
-    smooth: int = 3
+    smooth: int = 5
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -154,7 +158,7 @@ class PhaseClassifier:
                 f"session is a particle_nb.Session or None, not {type(session).__name__}."
             )
         self._session = session
-        self.features = _checked_kinds(features)
+        self.features = checked_kinds(features)
         self.settings = PhaseSettings() if settings is None else settings
         if not isinstance(self.settings, PhaseSettings):
             raise DataError(f"settings are PhaseSettings, not {type(settings).__name__}.")
@@ -200,11 +204,11 @@ class PhaseClassifier:
         ModelError
             If the network cannot be loaded.
         """
-        pictures = _images(images)
-        painted = _strokes(strokes, pictures)
+        pictures = checked_images(images)
+        painted = checked_strokes(strokes, pictures)
         dense = [
             self.maps(picture, own=part)
-            for picture, part in zip(pictures, _own(own, pictures), strict=True)
+            for picture, part in zip(pictures, checked_own(own, pictures), strict=True)
         ]
         return self.fit_maps(dense, painted, pictures, names)
 
@@ -298,11 +302,11 @@ class PhaseClassifier:
         DataError
             If own features are not of the image's shape, or not finite.
         """
-        image = _image(image)
+        image = checked_image(image)
         parts: list[DenseFeatures] = []
         for place, kind in enumerate(self.features):
             if callable(kind):
-                parts.append(_own_features(kind(image), image, f"own{place}", _name(kind)))
+                parts.append(own_features(kind(image), image, f"own{place}", name_of(kind)))
             elif kind == "filters":
                 parts.append(
                     filter_bank(image)
@@ -312,7 +316,7 @@ class PhaseClassifier:
             else:
                 parts.append(self.session.feature_maps(image, kind))
         if own is not None:
-            parts.append(_own_features(own, image, "own", "array"))
+            parts.append(own_features(own, image, "own", "array"))
         return joined(parts)
 
     @property
@@ -348,7 +352,7 @@ class PhaseClassifier:
         ImageError
             If it is no image.
         """
-        image = _image(image)
+        image = checked_image(image)
         self._check_channels(image)
         return self.predict_maps(self.maps(image, own=own), image)
 
@@ -452,7 +456,7 @@ class PhaseClassifier:
         if out is not None:
             Path(out).mkdir(parents=True, exist_ok=True)
         done = 0
-        for image in _each(source):
+        for image in each_image(source):
             phases = self.predict(image)
             done += 1
             if out is not None:
@@ -581,132 +585,3 @@ class PhaseClassifier:
             return "<PhaseClassifier, not fitted>"
         told = ", ".join(f"{name} {count} px" for name, count in self.painted.items())
         return f"<PhaseClassifier on {len(self._kind[0])} features; painted {told}>"
-
-
-def _checked_kinds(features: Any) -> tuple[str | Own, ...]:
-    kinds = (features,) if isinstance(features, str) or callable(features) else features
-    if not isinstance(kinds, Sequence) or not kinds:
-        raise DataError(f"features are {', '.join(KINDS)} or functions, not {features!r}.")
-    found: list[str | Own] = []
-    for kind in kinds:
-        if not callable(kind) and kind not in KINDS:
-            raise DataError(
-                f"there are no features {kind!r}; name {', '.join(KINDS)}, or pass a function "
-                "that takes an Image and returns numbers (H, W, D)."
-            )
-        found += ["filters", "network"] if kind == "both" else [kind]
-    return tuple(dict.fromkeys(found))
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", type(function).__name__))
-
-
-def _own_features(values: Any, image: Image, tag: str, origin: str) -> DenseFeatures:
-    if isinstance(values, DenseFeatures):
-        if values.shape != image.shape:
-            raise DataError(f"own features are of a frame {values.shape}, not {image.shape}.")
-        return values
-    try:
-        array = np.asarray(values, np.float32)
-    except (TypeError, ValueError):
-        raise DataError("own features are numbers (H, W, D).") from None
-    array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[:2] != image.shape or not array.shape[2]:
-        raise DataError(f"own features are (H, W, D) on {image.shape}, not {array.shape}.")
-    names = tuple(f"{tag}.{i}" for i in range(array.shape[2]))
-    return DenseFeatures((Plane(array, names),), image.shape, origin=(f"own {origin}",))
-
-
-def _image(image: Any) -> Image:
-    if isinstance(image, Image):
-        return image
-    if isinstance(image, np.ndarray):
-        return Image(image)
-    raise ImageError(
-        f"expected a particle_nb.Image or an array, not {type(image).__name__}; "
-        "use read_image(path)."
-    )
-
-
-def _images(images: Any) -> list[Image]:
-    if isinstance(images, (Image, np.ndarray)):
-        return [_image(images)]
-    if isinstance(images, (str, bytes, Mapping)) or not isinstance(images, Sequence) or not images:
-        raise ImageError(
-            f"expected an Image, or a list of them, not {type(images).__name__}; "
-            "use read_image(path)."
-        )
-    return [_image(image) for image in images]
-
-
-def _strokes(strokes: Any, images: Sequence[Image]) -> list[np.ndarray]:
-    many = isinstance(strokes, (list, tuple)) and any(np.ndim(part) == 2 for part in strokes)
-    given = list(strokes) if many else [strokes]
-    if len(given) != len(images):
-        raise DataError(f"{len(given)} arrays of strokes for {len(images)} images; one for each.")
-    found = []
-    for part, image in zip(given, images, strict=True):
-        part = getattr(part, "labels", part)
-        array = np.asarray(part)
-        if array.dtype.kind not in "iu" or array.shape != image.shape:
-            raise DataError(
-                f"strokes are whole numbers on the image's frame {image.shape}, -1 where nothing "
-                f"was painted, not {array.dtype} of {array.shape}."
-            )
-        if array.min() < -1 or array.max() > 63:
-            raise DataError(
-                f"phases are 0 to 63 and -1 for unpainted; the strokes hold {array.min()} to "
-                f"{array.max()}."
-            )
-        found.append(array.astype(np.int16))
-    return found
-
-
-def _own(own: Any, images: Sequence[Image]) -> list[Any]:
-    if own is None:
-        return [None] * len(images)
-    given = list(own) if isinstance(own, (list, tuple)) else [own]
-    if len(given) != len(images):
-        raise DataError(f"own features of {len(given)} images for {len(images)}.")
-    return given
-
-
-def _each(source: Any) -> Iterator[Image]:
-    """Images of a sequence, a folder or a stack."""
-    if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-            for file in files:
-                yield from _pages(file)
-            return
-        yield from _pages(path)
-        return
-    if isinstance(source, (Image, np.ndarray)):
-        yield _image(source)
-        return
-    if isinstance(source, Mapping) or not hasattr(source, "__iter__"):
-        raise DataError(f"images are a sequence, a folder or a stack, not {source!r:.60}.")
-    for item in source:
-        if isinstance(item, (str, os.PathLike)):
-            yield from _pages(Path(item))
-        else:
-            yield _image(item)
-
-
-def _pages(file: Path) -> Iterator[Image]:
-    """The image of a file, or its pages where it is a stack."""
-    try:
-        yield read_image(file)
-        return
-    except ImageError as error:
-        try:
-            first = read_image(file, page=0)
-        except ImageError:
-            raise error from None
-        if first.info.get("pages", 1) < 2:
-            raise
-    yield first
-    for page in range(1, int(first.info["pages"])):
-        yield read_image(file, page=page)

@@ -1,5 +1,6 @@
 """Phases from strokes: features of pixels, the forest, the map, its shares and their intervals."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -27,6 +28,7 @@ from particle_nb.core.phases import (
 )
 from particle_nb.core.phases.forest import Forest
 from particle_nb.core.synthetic import CompositeSettings, composite
+from particle_nb.validation.painting import mean_iou, random_strokes
 
 FAST = pnb.PhaseSettings(trees=30)
 
@@ -45,11 +47,6 @@ def painted(labels, each, seed=0):
         at = rng.choice(len(rows), each, replace=False)
         strokes[rows[at], columns[at]] = phase
     return strokes
-
-
-def mean_iou(found, truth):
-    both = [(found == k, truth == k) for k in range(int(truth.max()) + 1)]
-    return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in both]))
 
 
 # ------------------------------------------------------------------------------- features
@@ -213,12 +210,14 @@ def test_own_features_are_used_and_must_be_given_again(section, tmp_path) -> Non
     truth = section.labels[..., None].astype(float)
     strokes = painted(section.labels, 20)
     blind = pnb.Image(np.zeros(section.labels.shape, np.uint8) + np.uint8(3))
-    own = pnb.PhaseClassifier(features="filters", settings=FAST).fit(blind, strokes, own=truth)
+    # a picture without edges has none to smooth along
+    plain = dataclasses.replace(FAST, smooth=0)
+    own = pnb.PhaseClassifier(features="filters", settings=plain).fit(blind, strokes, own=truth)
     assert mean_iou(own.predict(blind, own=truth).labels, section.labels) > 0.9
     with pytest.raises(DataError, match="57 features"):
         own.predict(blind)
     know = lambda image: truth  # noqa: E731
-    called = pnb.PhaseClassifier(features=know, settings=FAST).fit(blind, strokes)
+    called = pnb.PhaseClassifier(features=know, settings=plain).fit(blind, strokes)
     called.save(tmp_path / "own")
     with pytest.raises(DataError, match="pass features="):
         pnb.PhaseClassifier.load(tmp_path / "own")
@@ -360,6 +359,15 @@ def test_strokes_are_undone_redone_written_and_painted_again(tmp_path) -> None:
     assert (read.labels == -1).all()
 
 
+def test_a_log_paints_the_same_pixels_again_wherever_the_hand_was(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    log = StrokeLog((60, 60))
+    for phase in range(12):
+        log.add(Stroke("brush", phase % 3, rng.uniform(5, 55, (4, 2)), rng.uniform(0.6, 6)))
+    read = StrokeLog.read(log.write(tmp_path / "a"))
+    np.testing.assert_array_equal(read.labels, log.labels)
+
+
 def test_a_stroke_that_cannot_be_painted_changes_nothing() -> None:
     log = StrokeLog((20, 20))
     for wrong in (
@@ -436,3 +444,28 @@ def test_no_image_is_no_image(section) -> None:
     for wrong in (None, "a.tif", [], {}, [None]):
         with pytest.raises(ImageError):
             pnb.PhaseClassifier(features="filters").fit(wrong, section.labels)
+
+
+# ------------------------------------------------------------------------------- simulated strokes
+
+
+def test_simulated_strokes_stay_within_their_phase_and_have_the_asked_size() -> None:
+    truth = np.kron(np.random.default_rng(0).integers(0, 3, (6, 6)), np.ones((20, 20), int))
+    truth[:5] = -1
+    strokes = random_strokes(truth, 0.02, 1)
+    some = strokes >= 0
+    np.testing.assert_array_equal(strokes[some], truth[some])
+    wanted = round(0.02 * truth.size / 3)
+    assert [int((strokes == k).sum()) for k in range(3)] == [wanted] * 3
+    np.testing.assert_array_equal(random_strokes(truth, 0.02, 1), strokes)
+    assert (random_strokes(truth, 0.02, 2) != strokes).any()
+    for wrong in ((truth.astype(float), 0.1), (truth, 0), (truth, np.nan), (truth[0], 0.1)):
+        with pytest.raises(DataError):
+            random_strokes(*wrong, 0)
+
+
+def test_mean_iou_is_that_of_its_phases() -> None:
+    truth = np.array([[0, 0, 1, 1, -1]])
+    assert mean_iou(np.array([[0, 1, 1, 1, 0]]), truth) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    with pytest.raises(DataError):
+        mean_iou(truth, truth.T)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,6 +161,9 @@ def line(fonts: Sequence[Path], rng: np.random.Generator) -> tuple[np.ndarray, l
 class Reader(nn.Module):
     """Five convolutions from (B, 1, HEIGHT, W) to (W/2, B, classes) of log-probabilities."""
 
+    layers: Any
+    norms: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
@@ -171,7 +175,7 @@ class Reader(nn.Module):
                 nn.Conv2d(72, 72, (1, 5), padding=(0, 2)),
             ]
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c.out_channels) for c in self.layers)  # type: ignore[arg-type]
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c.out_channels) for c in self.layers)
         self.last = nn.Conv2d(72, len(ALPHABET) + 1, (1, 3), padding=(0, 1))
         self.pools = ((2, 2), (2, 1), (2, 1), None, None)
 
@@ -183,13 +187,13 @@ class Reader(nn.Module):
                 x = nn.functional.max_pool2d(x, pool)
         return self.last(x)[:, :, 0].permute(2, 0, 1).log_softmax(-1)
 
-    def folded(self) -> dict[str, np.ndarray]:
+    def folded(self) -> dict[str, Any]:
         """Return weights with the normalisation folded in, as float16 arrays."""
         arrays = {}
         for k, (conv, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator]
-            arrays[f"w{k}"] = conv.weight * gain[:, None, None, None]  # type: ignore[operator, index]
-            arrays[f"b{k}"] = (conv.bias - norm.running_mean) * gain + norm.bias  # type: ignore[operator]
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            arrays[f"w{k}"] = conv.weight * gain[:, None, None, None]
+            arrays[f"b{k}"] = (conv.bias - norm.running_mean) * gain + norm.bias
         arrays["w5"], arrays["b5"] = self.last.weight, self.last.bias
         return {key: value.detach().numpy().astype(np.float16) for key, value in arrays.items()}
 
@@ -226,19 +230,21 @@ def resumed(path: Path, fonts: Sequence[Path], rng: np.random.Generator) -> Read
     with np.load(path) as file, torch.no_grad():
         x = padded([line(fonts, rng) for _ in range(128)])[0]
         for k, (conv, norm) in enumerate(zip(model.layers, model.norms, strict=True)):
-            conv.weight.copy_(torch.from_numpy(file[f"w{k}"].astype(np.float32)))  # type: ignore[operator]
-            conv.bias.copy_(torch.from_numpy(file[f"b{k}"].astype(np.float32)))  # type: ignore[operator]
+            conv.weight.copy_(torch.from_numpy(file[f"w{k}"].astype(np.float32)))
+            conv.bias.copy_(torch.from_numpy(file[f"b{k}"].astype(np.float32)))
             x = conv(x)
             mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
-            norm.running_mean.copy_(mean)  # type: ignore[operator]
-            norm.running_var.copy_(variance)  # type: ignore[operator]
-            norm.bias.copy_(mean)  # type: ignore[operator]
-            norm.weight.copy_(torch.sqrt(variance + norm.eps))  # type: ignore[operator, arg-type]
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.bias.copy_(mean)
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))
             x = torch.relu(x)
-            if model.pools[k]:
-                x = nn.functional.max_pool2d(x, model.pools[k])
-        model.last.weight.copy_(torch.from_numpy(file["w5"].astype(np.float32)))
-        model.last.bias.copy_(torch.from_numpy(file["b5"].astype(np.float32)))
+            pool = model.pools[k]
+            if pool:
+                x = nn.functional.max_pool2d(x, pool)
+        last: Any = model.last
+        last.weight.copy_(torch.from_numpy(file["w5"].astype(np.float32)))
+        last.bias.copy_(torch.from_numpy(file["b5"].astype(np.float32)))
     return model
 
 

@@ -72,7 +72,7 @@ def _vgg() -> NetworkMaps:
     from particle_nb.models.features.imagenet import vgg_network
 
     model = vgg_network(device="cpu")
-    model.blocks = model.blocks[:3]  # type: ignore[assignment]
+    model.blocks = model.blocks[:3]
     return NetworkMaps("VGG16 of HED", "MIT", weights_digest(model.state_dict()), model)
 
 

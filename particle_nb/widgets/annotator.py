@@ -28,6 +28,7 @@ from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.widgets.class_board import ClassBoard
 from particle_nb.widgets.history_strip import HistoryStrip
+from particle_nb.widgets.learn_board import LearnBoard
 from particle_nb.widgets.prompt_canvas import (
     PromptCanvas,
     channel_of,
@@ -89,6 +90,7 @@ class Annotator(Annotation):
             lambda: (self.state, self._premises),
             lambda content: self._canvas.reply(None, "classes", content),
         )
+        self._lessons = LearnBoard(self, lambda content: self._canvas.reply(None, "learn", content))
         self._strip = HistoryStrip(self._tones, self.jump)
         self._strip.show(self._history)
         self._still = StillOutput(lambda: (repr(self), self._sheet()))
@@ -129,6 +131,7 @@ class Annotator(Annotation):
             "classify": self._classify,
             "scale_bar": self._scale_bar,
             "channel": self._channel,
+            "learn": self._learn,
             "next": self._next,
             "save": self._save,
             "width": self._resized,
@@ -160,6 +163,7 @@ class Annotator(Annotation):
             self._still.withdraw()
         self._send_image()
         self._board.begin()
+        self._lessons.tell()
         self._sent.clear()
         self._told = None
         self._tell(request, dict(self.state.particles), State(self.image.shape), full=True)
@@ -170,6 +174,10 @@ class Annotator(Annotation):
         tones = self._tones if seen is self.image else None
         for message, buffers in image_messages(seen, tones):
             self._canvas.reply(None, "image", message, buffers)
+
+    def _learn(self, request: str, content: Mapping[str, Any]) -> None:
+        self._lessons.do(content)
+        self._canvas.reply(request, "learning", {})
 
     def _channel(self, request: str, content: Mapping[str, Any]) -> None:
         """Show the next of the image's channels, or all of them; only what is seen changes."""

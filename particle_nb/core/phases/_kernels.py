@@ -60,7 +60,7 @@ def _votes(
     leaves: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Add the shares of every tree's leaf to out (N, K); a feature below 0 marks a leaf; no unit."""
+    """Add the shares of every tree's leaf to out (N, K); feature below 0 is a leaf; no unit."""
     for tree in range(len(roots)):
         for i in range(len(rows)):
             node = roots[tree]

@@ -60,8 +60,9 @@ class Stroke:
         if not whole or not 0 <= self.phase < _MOST_PHASES:
             raise PromptError(f"a phase is a number from 0 to {_MOST_PHASES - 1}, not {self.phase}")
         try:
-            path = tuple((float(x), float(y)) for x, y in self.path)
-            radius = float(self.radius)
+            # as the file has it, so that painting it again gives the same pixels
+            path = tuple((round(float(x), 2), round(float(y), 2)) for x, y in self.path)
+            radius = round(float(self.radius), 3)
         except (TypeError, ValueError):
             raise PromptError(f"a path is a list of (x, y), not {self.path!r:.60}.") from None
         object.__setattr__(self, "phase", int(self.phase))
@@ -82,8 +83,8 @@ class Stroke:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
-        points = [[round(x, 2), round(y, 2)] for x, y in self.path]
-        return {"tool": self.tool, "phase": self.phase, "path": points, "radius": self.radius}
+        path = [list(point) for point in self.path]
+        return {"tool": self.tool, "phase": self.phase, "path": path, "radius": self.radius}
 
 
 @dataclass

@@ -282,7 +282,7 @@ class _Pair:
                 doubt = " ".join(str(w.message) for w in said)
             sides.append((values, limits, doubt))
         for k, p in enumerate(_PERCENTS):
-            a, b = ((float(v[k]), *map(float, lim[k])) for v, lim, _ in sides)
+            a, b = ((float(v[k]), float(lim[k][0]), float(lim[k][1])) for v, lim, _ in sides)
             about = {n: d for n, (*_, d) in zip(self.names, sides, strict=True) if d}
             doubt = " ".join(f"{name}: {text}" for name, text in about.items())
             yield _row(f"D{p}", a, b, self.sizes[0].unit, doubt)

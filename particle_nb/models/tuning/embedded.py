@@ -23,7 +23,6 @@ from particle_nb.models.embedded.segmenter import (
     view_scales,
 )
 from particle_nb.models.own import KIND
-from particle_nb.models.protocols import Segmenter
 from particle_nb.models.tuning.crops import (
     Batch,
     TrainingScene,
@@ -248,9 +247,8 @@ class EmbeddedLearner:
                 _, (grey, labels) = draw_field(rng)
                 yield KnownPicture(grey[:320, :320], labels[:320, :320].astype(np.int64), True)
 
-    def packed(self, made: Segmenter, about: dict[str, Any]) -> tuple[Segmenter, bytes]:
+    def packed(self, made: Any, about: dict[str, Any]) -> tuple[Any, bytes]:
         """A segmenter as its file will give it, and the bytes of that file."""
-        assert isinstance(made, EmbeddedSegmenter)
         if not about["kept"]:
             name = self.base.name
         else:

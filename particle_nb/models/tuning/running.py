@@ -86,15 +86,15 @@ class Learner(Protocol):
         """One step of descent; returns the loss."""
         ...
 
-    def segmenter(self) -> Segmenter:
+    def segmenter(self) -> Any:
         """What it is so far."""
         ...
 
-    def finished(self, going: Callable[[], bool]) -> Segmenter:
+    def finished(self, going: Callable[[], bool]) -> Any:
         """What it is, with all that goes with it fitted."""
         ...
 
-    def packed(self, made: Segmenter, about: dict[str, Any]) -> tuple[Segmenter, bytes]:
+    def packed(self, made: Any, about: dict[str, Any]) -> tuple[Any, bytes]:
         """A segmenter as its file will give it, and the bytes of that file."""
         ...
 

@@ -15,10 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.own import KIND
 from particle_nb.models.pixels import to_rgb
-from particle_nb.models.protocols import Segmenter
 from particle_nb.models.sam.prompts import resized
 from particle_nb.models.sam.sam import Sam
-from particle_nb.models.sam.tuned import DECODER, with_decoder
+from particle_nb.models.sam.tuned import DECODER, parsed, with_decoder
 from particle_nb.models.tuning.lessons import Lesson
 from particle_nb.models.tuning.scoring import LEAST_AREA
 from particle_nb.models.tuning.settings import TuneSettings
@@ -143,9 +142,8 @@ class SamLearner:
         """The same; SAM has no judges."""
         return self.segmenter()
 
-    def packed(self, made: Segmenter, about: dict[str, Any]) -> tuple[Segmenter, bytes]:
+    def packed(self, made: Any, about: dict[str, Any]) -> tuple[Any, bytes]:
         """A segmenter as its file will give it, and the bytes of that file."""
-        assert isinstance(made, Sam)
         name = self.base.name
         if about["kept"]:
             given = json.dumps([one["masks"] for one in about["annotations"]])
@@ -161,8 +159,6 @@ class SamLearner:
                 "parentage": about,
             },
         )
-        from particle_nb.models.sam.tuned import parsed
-
         return parsed(data, "the tuned weights", self.base), data
 
 

@@ -96,7 +96,7 @@ export class Frame {
   }
 }
 
-function panelOf({ sizes, list, texts, classes, filters, appearance }) {
+function panelOf({ sizes, list, texts, classes, filters, appearance, learning }) {
   const section = (title, open, ...children) =>
     element("details", { class: "pnb-section", open }, element("summary", {}, title), ...children);
   return element("div", { class: "pnb-panel" },
@@ -104,5 +104,6 @@ function panelOf({ sizes, list, texts, classes, filters, appearance }) {
     section("Particles", true, ...list.nodes, texts.node),
     section("Classes", false, ...classes.nodes),
     section("Filter", false, filters.node),
+    section("Learn", false, ...learning.nodes),
     section("View", false, ...appearance.nodes));
 }

@@ -19,6 +19,8 @@ export class Inbox {
         return this.delta(message, buffers);
       case "classes":
         return this.sort(message);
+      case "learn":
+        return this.learning.receive(message);
       case "select":
         return this.store.select(message.ids);
       case "selected": // by a hand in another view

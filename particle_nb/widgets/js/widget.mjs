@@ -15,6 +15,7 @@ import { Frame } from "./frame.mjs";
 import { Hand } from "./hand.mjs";
 import { Inbox } from "./inbox.mjs";
 import { Keyboard, TOOLS } from "./keys.mjs";
+import { Learning } from "./learning.mjs";
 import { Link } from "./link.mjs";
 import { Menu } from "./menu.mjs";
 import { Help, Notices } from "./notices.mjs";
@@ -72,6 +73,7 @@ class Widget {
     const recoloured = () => { this.notices.showLegend(); this.list.show(); };
     this.appearance = new Appearance({ store: this.store, painter: this.painter, palette: this.palette, recoloured });
     this.classes = new Classes(this);
+    this.learning = new Learning(this);
     // the first class shows itself
     this.commands.classed = () => { if (this.palette.by === "particle") this.appearance.colourBy("class"); };
     this.frame = new Frame(el, this);
