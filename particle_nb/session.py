@@ -34,7 +34,9 @@ from particle_nb.models.protocols import missing_members, settings_key
 from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
-    from particle_nb.core.learning import FeatureTable
+    from pandas import DataFrame
+
+    from particle_nb.core.learning import FeatureTable, ShapeClassifier
     from particle_nb.core.surface import DepthMap
 
 Key = tuple[str, ...]
@@ -309,6 +311,31 @@ class Session:
             return _beside(particle_numbers(image, masks), rows, model)
 
         return self._cached(key, compute, lambda table: table.nbytes)
+
+    def classify(self, image: Image, masks: MaskSet, classifier: ShapeClassifier) -> DataFrame:
+        """Return the classes of all masks of an image, as `ShapeClassifier.predict` does.
+
+        Features are those of `features`, with `neighbour_features` where the classifier was fitted
+        on them.
+
+        Raises
+        ------
+        DataError
+            If the classifier is none, is not fitted, or was fitted on other features.
+        ModelError
+            As in `features`.
+        """
+        from particle_nb.core.learning import ShapeClassifier, neighbour_features
+
+        if not isinstance(classifier, ShapeClassifier):
+            raise DataError(
+                f"classify needs a ShapeClassifier, not {type(classifier).__name__}; "
+                "read one with ShapeClassifier.load(path)."
+            )
+        table = self.features(image, masks)
+        if classifier.knows_neighbours:
+            table = neighbour_features(image, masks, table)
+        return classifier.predict(table)
 
     def cache_info(self) -> CacheInfo:
         """Return counts of hits, misses, entries and bytes."""
