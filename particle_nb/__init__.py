@@ -16,7 +16,16 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "batches": ("BatchResult", "BatchSettings", "batch", "read_batch", "summarise"),
+    "background": ("BackgroundTune",),
+    "batches": (
+        "BatchResult",
+        "BatchSettings",
+        "batch",
+        "compare_batches",
+        "read_batch",
+        "summarise",
+        "write_comparison",
+    ),
     "core.annotation": ("replay",),
     "core.cascade": ("FilterSettings", "cascade", "mask_values"),
     "core.errors": (
@@ -27,7 +36,16 @@ _NAMES = {
         "ParticleError",
         "PromptError",
     ),
-    "core.image": ("Calibration", "Image", "read_image"),
+    "core.exports": ("methods_text",),
+    "core.image": (
+        "Calibration",
+        "Image",
+        "RegionOfInterest",
+        "RegionPart",
+        "ScaleBar",
+        "find_scale_bar",
+        "read_image",
+    ),
     "core.learning": (
         "FeatureTable",
         "ShapeClassifier",
@@ -41,8 +59,16 @@ _NAMES = {
     ),
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
+    "core.phases": ("PhaseMap",),
     "core.shape": ("DESCRIPTORS", "measure"),
-    "core.sizes": ("SizeDistribution", "read_distribution", "size_distribution"),
+    "core.sizes": (
+        "Comparison",
+        "SegmentationErrors",
+        "SizeDistribution",
+        "compare",
+        "read_distribution",
+        "size_distribution",
+    ),
     "core.surface": (
         "DepthMap",
         "PointCloud",
@@ -52,10 +78,19 @@ _NAMES = {
         "roughness",
     ),
     "core.volume": ("Volume", "microstructure"),
+    "models.tuning.settings": ("TuneSettings",),
+    "models.tuning.tuned": ("Tuned",),
+    "models.unet": ("Unet", "UnetSettings", "train_unet"),
+    "reconstruction": ("ReconstructSettings", "reconstruct"),
+    "resolution": ("super_resolve",),
+    "phase_classifier": ("PhaseClassifier", "PhaseSettings"),
     "session": ("Session",),
+    "training_sets": ("TrainingSetSettings", "training_set"),
     "topography": ("particle_depth", "roughness_table"),
     "validation": ("collect", "report", "validate"),
+    "widgets.gallery": ("Gallery",),
     "widgets.annotator": ("Annotator", "open_annotation"),
+    "widgets.phase_painter": ("PhasePainter",),
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = {

@@ -65,6 +65,20 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("--out", default="batch", help="folder of the results (default: batch)")
     batch.set_defaults(run=_batch)
 
+    compared = verbs.add_parser(
+        "compare", help="two or more batches: sizes and shapes, with a test"
+    )
+    compared.add_argument("batches", nargs="+", metavar="BATCH", help="folders of `batch`")
+    compared.add_argument(
+        "--names", nargs="+", metavar="NAME", help="instead of the folders' names"
+    )
+    compared.add_argument("--size", default="x_A", help="which size (default: x_A)")
+    compared.add_argument(
+        "--r", type=int, default=3, choices=(0, 1, 2, 3), help="0 number, 3 volume (default: 3)"
+    )
+    compared.add_argument("--out", default="comparison", help="folder of the page")
+    compared.set_defaults(run=_compare)
+
     models = verbs.add_parser("models", help="which models there are, where, how to get others")
     models.set_defaults(run=_models)
 
@@ -208,6 +222,38 @@ def _batch(given: argparse.Namespace) -> int:
     if found.outliers:
         print(f"unusual images: {', '.join(found.outliers)}")
     return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from particle_nb.batches import compare_batches
+
+    names = given.names or _short_names(given.batches)
+    if len(names) != len(given.batches) or len(set(names)) != len(names):
+        raise DataError(
+            f"--names takes one name for each of the {len(given.batches)} batches, all different."
+        )
+    found = compare_batches(
+        dict(zip(names, given.batches, strict=True)), given.out, given.size, given.r
+    )
+    for name, sample in found.samples.iterrows():
+        print(f"{name}  {sample['n']:.0f} particles, {sample['images']:.0f} images")
+    for row in found.differences.to_dict("records"):
+        change = f"{row['difference']:+.4g} {row['unit']}".strip()
+        if row["percent"] == row["percent"]:
+            change = (
+                f"{row['percent']:+.1f} % ({row['percent_low']:+.1f} to {row['percent_high']:+.1f})"
+            )
+        print(f"{row['sample']} - {row['against']}  {row['quantity']}  {change}, p {row['p']:.3g}")
+    for note in found.notes:
+        print(f"note    {note}")
+    print(f"page    {Path(given.out) / 'comparison.html'}")
+    return 0
+
+
+def _short_names(folders: Sequence[str]) -> list[str]:
+    """The folders' own names where they differ, else their paths."""
+    names = [Path(folder).resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else list(folders)
 
 
 def _models(given: argparse.Namespace) -> int:

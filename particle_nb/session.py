@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from particle_nb.core.errors import DataError, ImageError, ModelError, PromptError
-from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import MaskSet, Prompt
@@ -30,6 +28,7 @@ from particle_nb.models import (
     Window,
     load_model,
 )
+from particle_nb.models.embedding_files import load_embedding, save_embedding
 from particle_nb.models.protocols import missing_members, settings_key
 from particle_nb.progress import progress_bar
 
@@ -37,7 +36,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from particle_nb.core.learning import FeatureTable, ShapeClassifier
+    from particle_nb.core.phases import DenseFeatures
     from particle_nb.core.surface import DepthMap
+    from particle_nb.models.tuning.settings import TuneSettings
+    from particle_nb.models.tuning.tuned import Tuned
 
 Key = tuple[str, ...]
 _PROTOCOLS: dict[str, type] = {
@@ -172,13 +174,13 @@ class Session:
 
         def compute() -> Embedding:
             path = self._path(key)
-            found = _load_embedding(path, key, str(getattr(model, "device", "cpu")))
+            found = load_embedding(path, key, str(getattr(model, "device", "cpu")))
             if found is not None:
                 self._counts["disk_hits"] += 1
                 return found
             fresh = model.encode(image, None if whole else window)
             if path is not None:
-                _save_embedding(path, key, fresh)
+                save_embedding(path, key, fresh)
             return fresh
 
         return self._cached(key, compute, lambda embedding: embedding.nbytes)
@@ -229,7 +231,8 @@ class Session:
     ) -> MaskSet:
         """Return the automatic mode's masks of the whole image; slow once, cached afterwards.
 
-        Interrupting it leaves the cache as it was. `outline` is as in `predict`.
+        Interrupting it leaves the cache as it was. `outline` is as in `predict`. Of an image with a
+        region only what lies inside is returned.
 
         Raises
         ------
@@ -249,6 +252,8 @@ class Session:
         found = self._cached(
             key, compute, lambda masks: sum(mask.crop.nbytes + 256 for mask in masks)
         )
+        if image.region is not None:
+            found = found[image.region.holds(found.masks)]
         return _outlined(found, image, outline)
 
     def depth(self, image: Image, window: Window | None = None) -> DepthMap:
@@ -315,27 +320,118 @@ class Session:
     def classify(self, image: Image, masks: MaskSet, classifier: ShapeClassifier) -> DataFrame:
         """Return the classes of all masks of an image, as `ShapeClassifier.predict` does.
 
-        Features are those of `features`, with `neighbour_features` where the classifier was fitted
-        on them.
+        Raises
+        ------
+        DataError, ModelError
+            As `features`; if the classifier is none, not fitted, or fitted on other features.
+        """
+        from particle_nb.core.learning.neighbours import classified
+
+        return classified(classifier, image, masks, self.features(image, masks))
+
+    def feature_maps(self, image: Image, kind: str = "network") -> DenseFeatures:
+        """Return numbers at every pixel: a network's maps, or a bank of filters.
+
+        Parameters
+        ----------
+        image : Image
+        kind : str
+            ``"network"``, the maps of the feature model, or ``"filters"``.
+
+        Returns
+        -------
+        DenseFeatures
+            ``.maps()`` gives float32 (H, W, D); names and origin of the numbers go with it.
 
         Raises
         ------
         DataError
-            If the classifier is none, is not fitted, or was fitted on other features.
+            If the kind is none.
         ModelError
-            As in `features`.
+            If the model cannot be loaded, or makes no maps.
         """
-        from particle_nb.core.learning import ShapeClassifier, neighbour_features
+        from particle_nb.core.phases import filter_bank
 
-        if not isinstance(classifier, ShapeClassifier):
-            raise DataError(
-                f"classify needs a ShapeClassifier, not {type(classifier).__name__}; "
-                "read one with ShapeClassifier.load(path)."
-            )
-        table = self.features(image, masks)
-        if classifier.knows_neighbours:
-            table = neighbour_features(image, masks, table)
-        return classifier.predict(table)
+        image = _image(image)
+        if kind not in ("network", "filters"):
+            raise DataError(f"kind is 'network' or 'filters', not {kind!r}.")
+        if kind == "filters":
+            key: Key = ("filters", image.digest)
+            return self._cached(key, lambda: filter_bank(image), lambda dense: dense.nbytes)
+        model = self.feature_model
+        make = getattr(model, "maps", None)
+        if make is None:
+            raise ModelError(f"{model.name!r} makes no maps: it lacks maps(image).")
+        key = ("maps", model.name, model.digest, image.digest)
+        return self._cached(key, lambda: make(image), lambda dense: dense.nbytes)
+
+    def tune(
+        self,
+        annotations: Any,
+        minutes: float = 5.0,
+        *,
+        settings: TuneSettings | None = None,
+        progress: bool = True,
+        stop: threading.Event | None = None,
+    ) -> Tuned:
+        """Tune a copy of the segmenter on your own masks; masks held out decide.
+
+        The session goes on with the old weights; see `use`. Interrupting it (the stop button of
+        the notebook) ends the learning early and loses nothing of it.
+
+        Parameters
+        ----------
+        annotations : list or dict
+            (image, masks) pairs, `Annotation` objects or annotators, or paths of ``.pnb`` files.
+            All particles of an image must be marked: what is not counts as ground.
+        minutes : float
+            Time for all of it.
+        settings : TuneSettings or None
+        progress : bool
+            Shows how far it is, and the score before and now.
+        stop : threading.Event or None
+            Ends the learning early when it is set, from another thread.
+
+        Returns
+        -------
+        Tuned
+            ``.segmenter``, ``.scores`` (DataFrame), ``.kept``, ``.notes``, ``.save(path)``.
+
+        Raises
+        ------
+        DataError
+            If there are too few masks to learn from and to judge by.
+        ModelError
+            If this segmenter cannot be tuned.
+        """
+        from particle_nb.models.tuning.running import Outlook, tune, tuning_bar
+
+        if stop is not None and not isinstance(stop, threading.Event):
+            raise DataError(f"stop is a threading.Event, not {type(stop).__name__}.")
+        with tuning_bar(progress) as report:
+            outlook = Outlook(minutes, report, stop or threading.Event())
+            return tune(self.segmenter, annotations, settings, outlook)
+
+    def use(self, segmenter: str | Segmenter | Tuned) -> None:
+        """Go on with another segmenter: a tuned one, a path or a name; what was cached stays apart.
+
+        Embeddings and proposals are kept under the digest of the weights, so none of the old
+        ones is taken for one of the new.
+
+        Parameters
+        ----------
+        segmenter : str, Segmenter or Tuned
+
+        Raises
+        ------
+        ModelError
+            If it cannot be loaded; the session then keeps the one it has.
+        """
+        source = getattr(segmenter, "segmenter", segmenter)
+        loaded = _loaded(source, "segmenter", self.device)
+        with self._lock:
+            self._sources["segmenter"] = source
+            self._models["segmenter"] = loaded
 
     def cache_info(self) -> CacheInfo:
         """Return counts of hits, misses, entries and bytes."""
@@ -385,18 +481,7 @@ class Session:
     def _model(self, kind: str) -> Any:
         with self._lock:
             if kind not in self._models:
-                source = self._sources[kind]
-                if isinstance(source, str):
-                    source = load_model(source, kind, self.device)
-                missing = missing_members(source, _PROTOCOLS[kind])
-                if missing:
-                    raise ModelError(
-                        f"{type(source).__name__} is no {kind} model; name one of "
-                        f"`particle-nb models`, or pass an object that follows "
-                        f"particle_nb.models.{_PROTOCOLS[kind].__name__}: it lacks "
-                        f"{', '.join(missing)}."
-                    )
-                self._models[kind] = source
+                self._models[kind] = _loaded(self._sources[kind], kind, self.device)
             return self._models[kind]
 
     def _cached(self, key: Key, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
@@ -421,6 +506,21 @@ class Session:
             return None
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
         return self.cache_dir / f"{name}.safetensors"
+
+
+def _loaded(source: Any, kind: str, device: str) -> Any:
+    """A model by its name, or the object itself where it follows the protocol."""
+    if isinstance(source, str):
+        source = load_model(source, kind, device)
+    missing = missing_members(source, _PROTOCOLS[kind])
+    if missing:
+        raise ModelError(
+            f"{type(source).__name__} is no {kind} model; name one of "
+            f"`particle-nb models`, or pass an object that follows "
+            f"particle_nb.models.{_PROTOCOLS[kind].__name__}: it lacks "
+            f"{', '.join(missing)}."
+        )
+    return source
 
 
 def _beside(ours: FeatureTable, rows: np.ndarray, model: FeatureExtractor) -> FeatureTable:
@@ -497,73 +597,3 @@ def _bar(text: str, show: bool) -> Iterator[Progress | None]:
             bar.update(done - bar.n)
 
         yield report
-
-
-def _save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
-    tensors = any(hasattr(array, "detach") for array in embedding.arrays.values())
-    header = {
-        "key": json.dumps(key),
-        "arrays": "torch" if tensors else "numpy",
-        "embedding": json.dumps(
-            {
-                "model": embedding.model,
-                "weights": embedding.weights,
-                "image": embedding.image,
-                "shape": list(embedding.shape),
-                "window": list(embedding.window),
-                "meta": dict(embedding.meta),
-            }
-        ),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as stream:
-            if tensors:
-                from safetensors.torch import save as save_tensors
-
-                held = {k: v.detach().cpu().contiguous() for k, v in embedding.arrays.items()}
-                stream.write(save_tensors(held, header))
-            else:
-                from safetensors.numpy import save as save_arrays
-
-                arrays = {k: np.ascontiguousarray(v) for k, v in embedding.arrays.items()}
-                stream.write(save_arrays(arrays, header))
-    except (OSError, DataError) as error:
-        warnings.warn(
-            f"the embedding cache {path.parent} cannot be written ({error}); going on without it.",
-            stacklevel=2,
-        )
-
-
-def _load_embedding(path: Path | None, key: Key, device: str) -> Embedding | None:
-    """Return what was written under this key, or None where it is missing or damaged."""
-    if path is None or not path.exists():
-        return None
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            header = file.metadata() or {}
-        if json.loads(header["key"]) != list(key):
-            return None
-        about = json.loads(header["embedding"])
-        if header["arrays"] == "torch":
-            from safetensors.torch import load_file as load_tensors
-
-            arrays: dict[str, Any] = load_tensors(path, device=device)
-        else:
-            from safetensors.numpy import load_file as load_arrays
-
-            arrays = load_arrays(path)
-        return Embedding(
-            about["model"],
-            about["weights"],
-            about["image"],
-            tuple(about["shape"]),
-            tuple(about["window"]),
-            arrays,
-            about["meta"],
-        )
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-        # a damaged entry is as good as none: it is computed again and written over
-        return None

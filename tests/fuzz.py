@@ -37,6 +37,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import pandas as pd
 import PIL.Image
 import tifffile
 from hypothesis import strategies as st
@@ -168,7 +169,49 @@ def _labels() -> dict[str, bytes]:
         "labels.tif": _written(lambda path: exports.write_labels(MASKS, path), "a.tif"),
         "labels.png": stream.getvalue(),
         "labels.npy": npy.getvalue(),
+        "cells_seg.npy": _written(lambda path: exports.write_labels(MASKS, path), "a_seg.npy"),
     }
+
+
+def _geojson() -> dict[str, bytes]:
+    scale = pnb.Calibration(0.5, "um")
+    ours = _written(lambda path: exports.write_geojson(MASKS, path, scale), "a.geojson")
+    ring = [[1, 1], [9, 1], [9, 9], [1, 1]]
+    kind = {"objectType": "annotation", "classification": {"name": "round"}}
+    kind["measurements"] = [{"name": "confidence", "value": 0.5}]
+    holed = {"type": "MultiPolygon", "coordinates": [[ring], [[[20, 20], [30, 20], [25, 30]]]]}
+    several = {"type": "GeometryCollection", "geometries": [holed]}
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": kind}
+        for geometry in (holed, several)
+    ]
+    return {"ours.geojson": ours, "qupath.geojson": json.dumps(features).encode()}
+
+
+def _workbooks() -> dict[str, bytes]:
+    table = pd.DataFrame({"Size (um)": [1.0, 2.0, 4.0], "Q3 / %": [10.0, 60.0, 100.0]})
+    return {"sums.xlsx": _written(lambda path: exports.write_xlsx(table, path), "a.xlsx")}
+
+
+def _checkpoints() -> dict[str, bytes]:
+    """Two tensors are enough to be taken for a checkpoint."""
+    import torch
+    from safetensors.torch import save
+
+    tensors = {
+        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": torch.ones(2, 4),
+        "image_encoder.patch_embed.proj.weight": torch.ones(8, 3, 2, 2),
+    }
+    stream = io.BytesIO()
+    torch.save({"model_state": tensors}, stream)
+    return {"a.pth": stream.getvalue(), "b.safetensors": save(tensors)}
+
+
+def _cached() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        pnb.Session("classical", cache_dir=folder).encode(IMAGE)
+        (made,) = Path(folder).iterdir()
+        return {made.name: made.read_bytes()}
 
 
 def _sidecars() -> dict[str, bytes]:
@@ -331,6 +374,31 @@ def _read_masks(path: Path) -> None:
     exports.write_csv(pnb.measure(masks), path.with_name("out.csv"))
 
 
+def _read_geojson(path: Path) -> None:
+    masks = exports.read_geojson(path, IMAGE.shape)
+    assert len(masks.areas) == len(masks)
+
+
+def _read_workbook(path: Path) -> None:
+    table = exports.read_xlsx(path)
+    exports.write_xlsx(table, path.with_name("again.xlsx"))
+    found = pnb.read_distribution(path)
+    assert math.isfinite(found.x[0])
+
+
+def _read_checkpoint(path: Path) -> None:
+    from particle_nb.models.sam.checkpoint import read_checkpoint
+
+    assert all(isinstance(name, str) for name in read_checkpoint(path))
+
+
+def _encode(path: Path) -> None:
+    session = pnb.Session("classical", cache_dir=path.parent)
+    found = session.encode(IMAGE)
+    assert len(session.predict(IMAGE, pnb.Prompt(points=((12, 12),)))) <= 3
+    assert found.shape == IMAGE.shape
+
+
 def _read_archive(path: Path) -> None:
     archive = read_archive(path)
     made = Annotation(Blob(), archive.image or IMAGE, autosave=path)
@@ -416,6 +484,10 @@ READERS: dict[str, Reader] = {
     "table": Reader(_tables, _read_result),
     "part": Reader(_tables, _resume),
     "csv": Reader(_csv, _read_csv),
+    "geojson": Reader(_geojson, _read_geojson, "json"),
+    "workbook": Reader(_workbooks, _read_workbook, "zip"),
+    "checkpoint": Reader(_checkpoints, _read_checkpoint),
+    "cache": Reader(_cached, _encode),
 }
 
 

@@ -25,10 +25,12 @@ from particle_nb.core.annotation.archive import ArchiveWriter
 from particle_nb.core.annotation.history import History
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration, Image
+from particle_nb.core.masks import MaskSet
 
 IMAGE = squares(3, 4)
+MASKS = FakeSession().propose(IMAGE)
 LINES = [
-    load_line(FakeSession().propose(IMAGE)),
+    load_line(MASKS),
     point(43, 43),
     {"action": "candidate", "choice": 1},
     COMMIT,
@@ -330,3 +332,13 @@ while True:
     sys.stdout.write("dead\\n")
     sys.stdout.flush()
 """
+
+
+def test_how_sure_the_model_was_comes_back(tmp_path: Path) -> None:
+    masks = [mask.replace(confidence=0.25 * (i % 4)) for i, mask in enumerate(MASKS)]
+    history = run(load_line(MaskSet((*masks, MASKS[0]))))
+    back = read_archive(_write(tmp_path / "a.pnb", history)).history
+    found = [p.mask for p in back.state.particles.values()]
+    assert [m.confidence for m in found] == [*(m.confidence for m in masks), None]
+    # also when something else of a mask changes before its pixels were looked at
+    assert found[1].replace(label="round").confidence == 0.25

@@ -80,6 +80,31 @@ def test_a_mask_without_a_score_is_not_held_against_it() -> None:
     assert len(kept) == 1
 
 
+def test_what_is_more_likely_no_particle_goes_first_and_the_audit_says_by_which_score() -> None:
+    sure = disc(60, 60, 20, predicted_iou=0.9, confidence=0.9)
+    unsure = disc(120, 60, 20, predicted_iou=0.9, confidence=0.3)
+    rough = disc(180, 60, 20, predicted_iou=0.4, confidence=0.9)
+    drawn = disc(240, 60, 20)
+    masks = MaskSet([sure, unsure, rough, drawn])
+    kept, audit = cascade(masks, picture(list(masks)), FilterSettings())
+    assert [mask.digest for mask in kept] == [sure.digest, drawn.digest]
+    first = audit[audit.stage == "confidence"].set_index("mask")
+    assert first["verdict"].tolist() == ["kept", "removed", "removed", "kept"]
+    assert first["value"].tolist()[:3] == [0.9, 0.3, 0.4]
+    assert len(cascade(masks, picture(list(masks)), FilterSettings(min_confidence=0.2))[0]) == 3
+
+
+def test_of_two_duplicates_the_surer_one_stays() -> None:
+    masks = MaskSet(
+        [
+            disc(60, 60, 20, predicted_iou=0.95, confidence=0.6),
+            disc(61, 60, 20, predicted_iou=0.9, confidence=0.8),
+        ]
+    )
+    kept, _ = cascade(masks, picture(list(masks)), FilterSettings())
+    assert [mask.confidence for mask in kept] == [0.8]
+
+
 def test_of_two_duplicates_the_more_confident_stays() -> None:
     masks = MaskSet([disc(60, 60, 20, predicted_iou=0.7), disc(61, 60, 20, predicted_iou=0.9)])
     kept, audit = cascade(masks, picture(list(masks)), FilterSettings())

@@ -19,7 +19,14 @@ from particle_nb.core.masks import (  # noqa: E402
     Prompt,
 )
 from particle_nb.core.matching import score  # noqa: E402
-from particle_nb.models.embedded import one_pass, pyramid, segmenter, settling, views  # noqa: E402
+from particle_nb.models.embedded import (  # noqa: E402
+    one_pass,
+    pyramid,
+    segmenter,
+    settling,
+    straight,
+    views,
+)
 from particle_nb.models.embedded.judges import Judge  # noqa: E402
 from particle_nb.models.embedded.regions import FEATURES  # noqa: E402
 from particle_nb.session import Session  # noqa: E402
@@ -155,6 +162,19 @@ def test_a_coarse_sheet_does_not_settle_the_spheres_in_it() -> None:
     assert [(c.level, c.label) for c in kept] == [(1, 1)]
 
 
+def test_many_particles_far_apart_are_not_settled_by_the_ground_between_them() -> None:
+    """Two megapixels of ground with 734 particles came as one sure mask: they cover a sixth."""
+    spots = [(8.0 + 16 * i, 8.0 + 16 * j) for i in range(16) for j in range(16)]
+    fine = level(discs_on_cells(256, spots, 3), 1.0, [0.9] * 256)
+    sheet = np.ones((128, 128), np.int32)
+    kept = settling.settle([fine, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [0] * 256
+    # two specks on a large particle are specks
+    pair = level(discs_on_cells(256, spots[:2], 3), 1.0, [0.9] * 2)
+    kept = settling.settle([pair, level(sheet, 0.5, [0.98])])
+    assert [c.level for c in kept] == [1]
+
+
 def test_a_particle_seen_in_two_views_comes_once() -> None:
     fine = level(discs_on_cells(64, [(32, 32)], 20), 1.0, [0.8])
     coarse = level(discs_on_cells(32, [(15.75, 15.75)], 10), 0.5, [0.81])
@@ -257,6 +277,26 @@ def test_dense_fields_of_equal_spheres_are_found(
     assert found_share(model, *field(size, pitch)) >= 0.95
 
 
+def test_sparse_dots_are_found_in_every_part_of_a_large_picture(
+    model: segmenter.EmbeddedSegmenter,
+) -> None:
+    """The finest view hardly believes dots of 8 px; where a closer look does, all are looked at."""
+    rng = np.random.default_rng(17)
+    shape = (1000, 1400)
+    grey, labels = np.full(shape, 60.0), np.zeros(shape, np.int32)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    spots = [(x, y) for x in range(60, 1400, 100) for y in range(60, 1000, 72)]
+    for number, (x, y) in enumerate(spots, 1):
+        cx, cy = x + rng.uniform(-25, 25), y + rng.uniform(-20, 20)
+        box = np.s_[int(cy) - 6 : int(cy) + 8, int(cx) - 6 : int(cx) + 8]
+        far = np.hypot(columns[box] - cx, rows[box] - cy) / 4
+        grey[box][far < 1] += 60 + 40 * np.sqrt(1 - far[far < 1] ** 2)
+        labels[box][far < 1] = number
+    grey = ndimage.gaussian_filter(grey, 0.7) + 5 * rng.standard_normal(shape)
+    image = Image(grey.clip(0, 255).astype(np.uint8))
+    assert found_share(model, image, MaskSet.from_labels(labels)) >= 0.95
+
+
 @pytest.mark.parametrize("radius", [25, 60, 110, 200])
 @pytest.mark.parametrize("grain", [1.0, 2.5])
 def test_one_click_takes_a_grainy_particle(
@@ -288,6 +328,54 @@ def test_a_long_lone_rod_is_one_particle(model: segmenter.EmbeddedSegmenter) -> 
     assert max(mask.iou(truth) for mask in model.generate(image)) > 0.8
     answer = model.predict(model.encode(image), Prompt(points=((512.0, 256.0),)))
     assert answer[0].iou(truth) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("inside", "ratio"), [("plain", 6), ("plain", 16), ("grainy", 10), ("grainy", 16), ("tube", 16)]
+)
+def test_a_lone_rod_comes_whole_whatever_is_in_it(
+    model: segmenter.EmbeddedSegmenter, inside: str, ratio: int
+) -> None:
+    """One dark rod on a plain ground came in two to a hundred pieces, or not at all."""
+    rng = np.random.default_rng(ratio)
+    rows, columns = np.mgrid[:512, :1024].astype(float)
+    turn = np.deg2rad(-16)
+    along = (columns - 512) * np.cos(turn) + (rows - 256) * np.sin(turn)
+    across = (rows - 256) * np.cos(turn) - (columns - 512) * np.sin(turn)
+    width = 880 / ratio
+    rod = (abs(along) < 440) & (abs(across) < width / 2)
+    grain = ndimage.gaussian_filter(rng.normal(size=rod.shape), 2)
+    grain /= grain.std()
+    grey = 190 + 5 * rng.normal(size=rod.shape)
+    core = np.where(abs(across) < 0.28 * width, 130, 70) + 15 * grain
+    grey[rod] = {"plain": 60 + 0 * grain, "grainy": 90 + 30 * grain, "tube": core}[inside][rod]
+    grey = ndimage.gaussian_filter(grey, 1) + 3 * rng.normal(size=rod.shape)
+    image = Image(grey.clip(0, 255).astype(np.uint8))
+    found, truth = model.generate(image), Mask.from_full(rod)
+    assert max((mask.iou(truth) for mask in found), default=0) > 0.8
+    assert len(found) <= 2
+    answer = model.predict(model.encode(image), Prompt(points=((512.0, 256.0),)))
+    assert answer[0].iou(truth) > 0.8
+
+
+def test_what_is_no_straight_bar_is_left_in_pieces() -> None:
+    rows, columns = np.mgrid[:40, :120]
+    chain = np.hypot(rows - 20, (columns - 15) % 20 - 10) < 10.5
+    bent = (abs(np.hypot(rows - 60, columns - 60) - 50) < 5) & (rows < 40)
+    for shape in (
+        chain,
+        bent,
+        abs(columns - 60) < 25,
+        np.hypot(rows - 20, (columns - 60) / 3) < 12,
+    ):
+        assert not straight.is_bar(shape & (columns > 4) & (columns < 115) & (rows < 36))
+    assert straight.is_bar((abs(rows - 20 - 0.1 * (columns - 60)) < 5) & (abs(columns - 60) < 50))
+    # squares side by side with a wall between them are no rod, unless the judge says so
+    labels = np.zeros((40, 120), np.int32)
+    labels[10:30, 10:110] = 1 + (np.arange(100) // 20)[None]
+    ((own, is_plain),) = straight.bars(labels, one_pass.Dense.of(seen(labels)))
+    assert own.tolist() == [1, 2, 3, 4, 5]
+    assert not is_plain
 
 
 def test_a_click_on_a_large_image_needs_no_window(model: segmenter.EmbeddedSegmenter) -> None:

@@ -24,11 +24,12 @@ from particle_nb.core.synthetic import Population, SceneSettings, Sizes  # noqa:
 from particle_nb.core.synthetic import scene as synthetic_scene  # noqa: E402
 from particle_nb.models import Segmenter, load_model  # noqa: E402
 from particle_nb.models.embedded import automatic, regions, segmenter, views  # noqa: E402
-from training.segmenter import data as training_data  # noqa: E402
+from particle_nb.models.tuning import crops as training_data  # noqa: E402
+from particle_nb.models.tuning import losses as training_losses  # noqa: E402
+from particle_nb.models.tuning import prompts as training_prompts  # noqa: E402
 from training.segmenter import evaluate  # noqa: E402
-from training.segmenter import losses as training_losses  # noqa: E402
-from training.segmenter import prompts as training_prompts  # noqa: E402
 from training.segmenter import train as train_segmenter  # noqa: E402
+from training.segmenter.data import is_validation  # noqa: E402
 from training.segmenter.export import export, isotonic  # noqa: E402
 
 torch.set_num_threads(2)
@@ -185,7 +186,7 @@ def test_intensity_variation_stays_finite_and_bounded() -> None:
 def test_the_split_is_fixed_for_ever() -> None:
     """The first 8 hex digits of SHA-1 by sha1sum and bash, modulo 6, of a.png to l.png."""
     names = [f"{letter}.png" for letter in "abcdefghijkl"]
-    held_back = [name[0] for name in names if training_data.is_validation(name)]
+    held_back = [name[0] for name in names if is_validation(name)]
     assert held_back == ["b"]
 
 

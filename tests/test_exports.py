@@ -57,6 +57,7 @@ quick = settings(
 )
 frames = st.tuples(st.integers(1, 14), st.integers(1, 14))
 scores = st.one_of(st.just(math.nan), st.floats(0, 1))
+sure = st.one_of(st.none(), st.floats(0, 1))
 grids = st.one_of(st.just(1.0), st.floats(1e-3, 1e3))
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
@@ -82,6 +83,7 @@ def mask_sets(draw: st.DrawFn) -> MaskSet:
             stability_score=draw(scores),
             label=draw(names),
             grid_px=draw(grids),
+            confidence=draw(sure),
         )
         for _ in range(draw(st.integers(0, 4)))
     ]
@@ -94,7 +96,8 @@ def same(a: MaskSet, b: MaskSet) -> bool:
         a.digest == b.digest
         and np.array_equal(a.predicted_iou, b.predicted_iou, equal_nan=True)
         and np.array_equal(a.stability_score, b.stability_score, equal_nan=True)
-        and [(m.label, m.grid_px) for m in a] == [(m.label, m.grid_px) for m in b]
+        and [(m.label, m.grid_px, m.confidence) for m in a]
+        == [(m.label, m.grid_px, m.confidence) for m in b]
     )
 
 
@@ -704,6 +707,21 @@ def test_cellpose(protocol: int, tmp_path: Path) -> None:
     pickle.dump(held, stream, protocol=protocol)
     (tmp_path / "b_seg.npy").write_bytes(stream.getvalue())
     assert read_labels(tmp_path / "b_seg.npy").areas.tolist() == [90, 100, 110, 120, 130]
+
+
+def test_what_cellpose_is_to_open_has_the_members_of_its_own_files(tmp_path: Path) -> None:
+    masks = MaskSet.from_labels(five_labels())
+    write_labels(masks, tmp_path / "grains_seg.npy")
+    found = np.load(tmp_path / "grains_seg.npy", allow_pickle=True).item()
+    assert (found["masks"] == five_labels()).all()
+    assert found["masks"].dtype == np.uint16
+    inner = found["outlines"] > 0
+    assert (found["outlines"][inner] == found["masks"][inner]).all()
+    assert 0 < inner.sum() < (found["masks"] > 0).sum()
+    assert found["filename"] == "grains"
+    assert found["ismanual"].shape == (5,)
+    assert found["est_diam"] == pytest.approx(np.sqrt(4 / np.pi * 110))
+    assert read_labels(tmp_path / "grains_seg.npy").digest == masks.digest
 
 
 class Harmful:

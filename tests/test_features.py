@@ -132,7 +132,7 @@ def test_bad_sources_say_what_to_do(saved, tmp_path) -> None:
     config.write_text(json.dumps({"model_type": "dinov2"}))
     with pytest.raises(ModelError, match="safetensors"):
         load(str(tmp_path))
-    config.write_text(json.dumps({"model_type": "vit"}))
+    config.write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ModelError, match="feature models are dinov2"):
         load(str(tmp_path))
     image, _ = scene()

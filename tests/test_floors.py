@@ -17,8 +17,13 @@ FLOORS = {
     "session": 2,
     "figures": 3,
     "topography": 3,
+    "reconstruction": 3,
+    "resolution": 3,
+    "training_sets": 3,
+    "phase_classifier": 3,
     "widgets": 3,
     "annotation": 3,
+    "background": 3,
     "batches": 4,
     "validation": 4,
     "cli": 5,
@@ -41,10 +46,11 @@ CORE_FLOORS = {
     "cascade": 4,
     "grey_edges": 4,
     "learning": 4,
-    "phases": 4,
     "volume": 4,
+    "rebuilding": 5,
     "exports": 5,
     "annotation": 5,
+    "phases": 6,
 }
 HEAVY = {"torch", "transformers", "segment_anything", "anywidget", "ipywidgets", "ipycanvas"}
 CORE_MAY = {
@@ -60,6 +66,7 @@ CORE_MAY = {
     "pyarrow",
     "roifile",
     "openpyxl",
+    "vtkmodules",
     "particle_nb",
 }
 #: Where compiled loops live; what calls them stands beside them.

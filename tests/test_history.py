@@ -41,7 +41,18 @@ def key(state: State) -> Any:
     draft = state.draft
     return (
         [
-            (n, p.mask.digest, p.mask.label, p.name, p.note, p.visible, p.locked, p.kept, p.review)
+            (
+                n,
+                p.mask.digest,
+                p.mask.label,
+                p.mask.confidence,
+                p.name,
+                p.note,
+                p.visible,
+                p.locked,
+                p.kept,
+                p.review,
+            )
             for n, p in state.particles.items()
         ],
         draft and (draft.points, draft.labels, draft.box, draft.choice, draft.refines),

@@ -159,3 +159,40 @@ def test_an_installed_wheel_makes_a_report(installed: Path, tmp_path: Path) -> N
     across = table["x_A_um"] / 1000
     assert np.count_nonzero((across > 6) & (across < 14)) >= 8
     assert (tmp_path / written["labels"]).is_file()
+
+
+def test_what_the_wheel_says_of_itself_is_taken_by_an_index(wheel: Path) -> None:
+    """What `twine check` looks at: valid metadata, and a description that is rendered."""
+    from packaging.metadata import Metadata
+
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        about = Metadata.from_email(archive.read(name), validate=True)
+    assert about.name == "particle_nb"
+    assert about.description_content_type == "text/markdown"
+    assert len(about.description or "") > 500
+    assert about.license_expression == "MIT"
+    # pictures and pages of the repository are not there on an index
+    links = re.findall(r"\]\((?!https?://|#)([^)\s]+)", about.description)
+    assert all((ROOT / link.split("#")[0]).exists() for link in links), links
+
+
+def test_docker_and_binder_name_what_there_is() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
+        *sources, _ = line.split()
+        assert all((ROOT / source).exists() for source in sources), line
+    (start,) = re.findall(r"default_url=/lab/tree/([\w.]+)", text)
+    assert (ROOT / "notebooks" / start).is_file()
+    version = re.findall(r"^FROM python:(\d+\.\d+)-slim$", text, re.MULTILINE)
+    folder = ROOT / ".binder"
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    (pins,) = [line.split()[1] for line in lines if line.startswith("-c ")]
+    assert (folder / pins).resolve() == ROOT / "constraints.txt"
+    extras = re.findall(r"\.\[(\w+)\]", "\n".join([text, *lines]))
+    assert set(extras) <= set(project()["optional-dependencies"])
+    runtime = (folder / "runtime.txt").read_text(encoding="utf-8").strip()
+    assert version == [runtime.removeprefix("python-")]
+    from packaging.specifiers import SpecifierSet
+
+    assert SpecifierSet(project()["requires-python"]).contains(f"{version[0]}.0")

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.matching import score
 from particle_nb.core.sizes import ReferenceDistribution
 from particle_nb.figures.accuracy import error_by_size
-from particle_nb.validation import counting, estimators
+from particle_nb.validation import counting, estimators, write_html
 from particle_nb.validation.annotations import common_particles, outline_budget
 from particle_nb.validation.counting import (
     convention_errors,
@@ -424,3 +425,19 @@ def test_a_model_under_test_stands_beside_the_true_heights() -> None:
     with pytest.raises(DataError, match="pixel_nm"):
         SphereSettings(pixel_nm=0)
     assert isinstance(pairs, pd.DataFrame)
+
+
+def test_indices_of_markdown_stay_whole_on_the_page(tmp_path: Path) -> None:
+    """nbconvert closes every tag it looks into for images: Q_3 became an empty index and a 3."""
+    import nbformat
+
+    text = "# The Q<sub>3</sub> sum\n\nQ<sub>0</sub> counts, x<sup>3</sup> *weighs* <b>more</b>."
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    book.cells.append(nbformat.v4.new_code_cell("1"))
+    book.cells[1].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": text})]
+    nbformat.write(book, tmp_path / "a.ipynb")
+    page = write_html(tmp_path / "a.ipynb").read_text(encoding="utf-8")
+    assert page.count("Q<sub>0</sub> counts, x<sup>3</sup> <em>weighs</em> <b>more</b>.") == 2
+    assert page.count("Q<sub>3</sub> sum") >= 2
+    assert "\ue000" not in page
+    assert "%EE%80%80" not in page

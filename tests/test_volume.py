@@ -4,6 +4,8 @@ import itertools
 import json
 import math
 import pickle
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from particle_nb.core.volume import (
     chord_lengths,
     connectivity,
     diffusivity,
+    diffusivity_interval,
     interface_areas,
     lineal_path,
     representativity,
@@ -568,3 +571,76 @@ def test_porespy_finds_the_same_two_point_correlation(spheres) -> None:
     lag, ours = curve(table, "phase 1", "isotropic", "S2")
     at = np.interp(lag[2:10], theirs.distance, theirs.probability_scaled * part.mean())
     assert ours[2:10] == pytest.approx(at, abs=0.03)
+
+
+# ------------------------------------------------------------------------------ VTK image data
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5)])
+def test_vtk_files_keep_labels_names_and_scale(tmp_path, shape) -> None:
+    pytest.importorskip("vtkmodules")
+    labels = np.arange(np.prod(shape)).reshape(shape) % 3 * 85
+    volume = pnb.Volume(labels, pnb.Calibration(50, "nm"), ("pore", "active", "binder"))
+    exports.write_volume(volume, tmp_path / "a.vti")
+    back = exports.read_volume(tmp_path / "a.vti")
+    assert np.array_equal(back.labels, labels)
+    assert dict(back.names) == dict(volume.names)
+    assert back.calibration.to("nm") == 50
+
+
+def test_vtk_files_of_others_are_read_and_damaged_ones_refused(tmp_path) -> None:
+    pytest.importorskip("vtkmodules")
+    exports.write_volume(np.arange(24).reshape(2, 3, 4) % 2, tmp_path / "a.vti")
+    text = (tmp_path / "a.vti").read_text()
+    other = re.sub(r"<FieldData>.*?</FieldData>", "", text, flags=re.DOTALL)
+    (tmp_path / "b.vti").write_text(other.replace('Spacing="1 1 1"', 'Spacing="2 2 2"'))
+    with pytest.warns(CalibrationWarning, match="without a unit"):
+        assert exports.read_volume(tmp_path / "b.vti").calibration is None
+    assert exports.read_volume(tmp_path / "b.vti", "20 nm").voxel == 20
+    bad = {
+        "cubes": text.replace('Spacing="1 1 1"', 'Spacing="1 1 3"'),
+        "claims": text.replace('"0 4 0 3 0 2"', '"0 4000 0 3000 0 2000"'),
+        "no VTK": "<xml/>",
+        "damaged": text[: len(text) // 2],
+    }
+    for word, content in bad.items():
+        (tmp_path / "c.vti").write_text(content)
+        with pytest.raises(pnb.ImageError, match=word):
+            exports.read_volume(tmp_path / "c.vti")
+
+
+def test_without_vtk_it_is_said(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "vtkmodules.util.numpy_support", None)
+    with pytest.raises(pnb.DataError, match=r"particle_nb\[vtk\]"):
+        exports.write_volume(np.zeros((2, 2, 2), int), tmp_path / "a.vti")
+    assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------- intervals of diffusivity
+
+
+def test_blocks_of_a_laminate_are_alike() -> None:
+    found = diffusivity_interval(layers(16, 2), 1, "y")
+    assert found.low == pytest.approx(found.high) == pytest.approx(0.5, rel=1e-6)
+    assert found.tortuosity_factor_low == pytest.approx(1, rel=1e-6)
+    assert found.flag == ""
+
+
+def test_intervals_of_blocks_hold_the_mean_of_the_material() -> None:
+    rng = np.random.default_rng(4)
+    made = [(rng.random((16, 16, 16)) < 0.7).astype(int) for _ in range(12)]
+    found = [diffusivity_interval(one, 1) for one in made]
+    mean = np.mean([one.whole.effective for one in found])
+    held = [one.low <= mean <= one.high for one in found]
+    assert sum(held) >= 10  # 95 % of 12, with the scatter of a count
+    between = np.std([one.whole.effective for one in found], ddof=1)
+    half = np.median([one.high - one.low for one in found]) / 2
+    assert 1 < half / between < 6  # t with 7 degrees of freedom: 2.36 at large numbers
+
+
+def test_blocks_must_be_large_enough() -> None:
+    for parts in (1, 3, 2.5, True):
+        with pytest.raises(pnb.DataError):
+            diffusivity_interval(layers(16, 2), 1, parts=parts)
+    with pytest.raises(pnb.DataError, match="phase"):
+        diffusivity_interval(layers(16, 2), "coal")

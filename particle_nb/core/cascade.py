@@ -1,4 +1,4 @@
-"""The filter cascade: confidence, area, contrast, form factor; then duplicates and the edge."""
+"""The filter cascade: scores, area, contrast, form factor; then duplicates and the edge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from particle_nb.core.shape.contour import measured_masks
 from particle_nb.core.shape.measuring import touches
 
 #: The stages in the order in which they are applied.
-STAGES = ("confidence", "stability", "area", "contrast", "form_factor", "duplicates", "edge")
+STAGES = (
+    "region",
+    "confidence",
+    "stability",
+    "area",
+    "contrast",
+    "form_factor",
+    "duplicates",
+    "edge",
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,11 @@ class FilterSettings:
 
     Parameters
     ----------
+    min_confidence : float or None
+        Least probability that the mask is a particle (`Mask.confidence`), 0 to 1: at 0.5 it is
+        more likely one than not. A mask without a confidence passes.
     min_predicted_iou, min_stability : float or None
-        The model's own confidence, 0 to 1. A mask without a score passes.
+        What the model says of the outline, 0 to 1. A mask without a score passes.
     min_area, max_area : float, str or None
         A number counts pixels; a text is an area in physical units, ``"0.05 um2"`` or
         ``"800 nm2"``, which takes an image with a pixel size.
@@ -71,9 +83,11 @@ class FilterSettings:
     edge: str = "exclude"
     min_size: float | str | None = None
     max_size: float | str | None = None
+    min_confidence: float | None = 0.5
 
     def __post_init__(self) -> None:
         for name, top in (
+            ("min_confidence", 1.0),
             ("min_predicted_iou", 1.0),
             ("min_stability", 1.0),
             ("min_area", math.inf),
@@ -165,6 +179,7 @@ class FilterSettings:
         1000
         """
         return cls(
+            min_confidence=None,
             min_predicted_iou=0.88,
             min_stability=0.95,
             min_area=10,
@@ -210,7 +225,7 @@ def mask_values(proposals: MaskSet, image: Image) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a mask: ``confidence`` (predicted IoU), ``stability``, ``area`` (px),
+        One row a mask: ``confidence``, ``predicted_iou``, ``stability``, ``area`` (px),
         ``contrast`` (share of the grey range), ``form_factor``, ``touches_edge``.
 
     Raises
@@ -271,12 +286,13 @@ def _form_factors(masks: MaskSet, image: Image) -> np.ndarray:
 
 #: What the stages look at, by column of `mask_values`.
 _VALUES: dict[str, Callable[[MaskSet, Image], np.ndarray]] = {
-    "confidence": lambda masks, image: masks.predicted_iou,
+    "confidence": lambda masks, image: masks.confidence,
+    "predicted_iou": lambda masks, image: masks.predicted_iou,
     "stability": lambda masks, image: masks.stability_score,
     "area": lambda masks, image: masks.areas,
     "contrast": _contrasts,
     "form_factor": _form_factors,
-    "touches_edge": lambda masks, image: touches(masks.boxes, image.shape),
+    "touches_edge": lambda masks, image: touches(masks.boxes, image.shape, image.region),
 }
 
 
@@ -302,6 +318,9 @@ def cascade(
     lies inside another (80% of it or more) goes as a feature of the outer one, unless two or more
     such masks fill at least 60% of the outer one and their mean confidence is not below its own:
     then the outer one is an agglomerate or a background blob, and goes.
+
+    Of an image with a region only masks inside it get so far (`RegionOfInterest.holds`; stage
+    ``"region"``), and its rim counts as that of the frame.
 
     Parameters
     ----------
@@ -374,8 +393,12 @@ def cascade(
             np.logical_and(alive, keep, out=alive)
 
     given, settings = settings, settings.in_pixels(image.calibration)
+    if image.region is not None:
+        held = image.region.holds(proposals.masks)
+        record("region", np.full(len(held), math.nan), "inside the region", held, True)
+    scores = {name: look(name) for name in ("confidence", "predicted_iou")}
+    record("confidence", *_sure_enough(scores, settings))
     for stage, low, high in (
-        ("confidence", settings.min_predicted_iou, None),
         ("stability", settings.min_stability, None),
         ("area", settings.min_area, settings.max_area),
         ("contrast", settings.min_contrast, None),
@@ -385,7 +408,7 @@ def cascade(
         value = look(stage) if on else np.full(len(proposals), math.nan)
         # a score that the model did not give cannot be held against a mask; a value that could
         # not be measured passes no threshold
-        keep = np.isnan(value) & (stage in ("confidence", "stability"))
+        keep = np.isnan(value) & (stage == "stability")
         keep |= (value >= (-math.inf if low is None else low)) & (
             value <= (math.inf if high is None else high)
         )
@@ -393,10 +416,13 @@ def cascade(
         bounds += [f"<= {high:g}"] if high is not None else []
         record(stage, value, " and ".join(bounds), keep, on)
 
-    overlap, reason = _resolve(proposals, look("confidence"), alive, settings)
+    sure = np.where(np.isnan(scores["confidence"]), *reversed(scores.values()))
+    overlap, reason = _resolve(proposals, sure, alive, settings)
     on = settings.duplicate_iou is not None or settings.nested == "resolve"
     record("duplicates", overlap, reason, np.array([not text for text in reason], bool), on)
     edge = look("touches_edge") == 1
+    if values is not None and image.region is not None:  # the values may be older than the region
+        edge = touches(proposals.boxes, image.shape, image.region)
     record("edge", edge, "inside the frame", ~edge, settings.edge == "exclude")
 
     audit = pd.concat(rows, ignore_index=True).sort_values(["mask", "stage"], key=_order)
@@ -404,6 +430,29 @@ def cascade(
     audit.attrs["settings"] = dataclasses.asdict(given)
     audit.attrs["proposals"] = len(proposals)
     return proposals[alive], audit
+
+
+def _sure_enough(
+    scores: dict[str, np.ndarray], settings: FilterSettings
+) -> tuple[np.ndarray, str | list[str], np.ndarray, bool]:
+    """The first stage: values, thresholds in words, who passes, and whether it is on.
+
+    A mask's value is its confidence, or, where it has none or fails by its outline, the predicted
+    IoU. A score that the model did not give cannot be held against a mask.
+    """
+    sure, outline = scores["confidence"], scores["predicted_iou"]
+    least, best = settings.min_confidence, settings.min_predicted_iou
+    if np.isnan(sure).all():
+        least = None
+    unsure = sure < (-math.inf if least is None else least)
+    poor = outline < (-math.inf if best is None else best)
+    by_outline = np.isnan(sure) | (poor & ~unsure) | (least is None)
+    told = [f">= {bound:g}" if bound is not None else "" for bound in (least, best)]
+    by = np.where(~by_outline, told[0], told[1])
+    value = np.where(by_outline, outline, sure)
+    if least is None and best is None:
+        value = np.full(len(sure), math.nan)
+    return value, by.tolist(), ~(unsure | poor), least is not None or best is not None
 
 
 def _order(column: pd.Series) -> pd.Series:

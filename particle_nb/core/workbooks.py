@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,9 +142,13 @@ def _text(cell: Any) -> str:
 
 
 def write_sheets(
-    stream: BinaryIO, sheets: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]
+    stream: BinaryIO,
+    sheets: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
+    pictures: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write sheets of headings and rows; text stays text, also where it begins like a formula.
+
+    Every picture (PNG bytes by name) gets a sheet of its own behind them.
 
     Raises
     ------
@@ -173,7 +178,24 @@ def write_sheets(
                     value.data_type = "s"
                 cells.append(value)
             page.append(cells)
+    for title, data in _titled(pictures or {}, sheets).items():
+        from openpyxl.drawing.image import Image as Drawing
+
+        book.create_sheet(title).add_image(Drawing(io.BytesIO(data)), "A1")
     book.save(stream)
+
+
+def _titled(pictures: Mapping[str, bytes], sheets: Mapping[str, Any]) -> dict[str, bytes]:
+    """Pictures by titles that a sheet may bear: short, of allowed characters, no two alike."""
+    taken, found = {name.lower() for name in sheets}, {}
+    for name, data in pictures.items():
+        plain = re.sub(r"[\[\]:*?/\\\x00-\x1f]", " ", name).strip(" '")[:31] or "figure"
+        title, count = plain, 2
+        while title.lower() in taken:
+            title, count = f"{plain[:27]} {count}", count + 1
+        taken.add(title.lower())
+        found[title] = data
+    return found
 
 
 def _openpyxl() -> Any:

@@ -1,10 +1,12 @@
 """Values of the core as plotly figures; nothing is measured here that `core` does not measure."""
 
 from particle_nb.figures.agreement import bland_altman, correlation
+from particle_nb.figures.comparing import compare
 from particle_nb.figures.depth_maps import depth, gallery
 from particle_nb.figures.learning import feature_map, separation_series
 from particle_nb.figures.masks import overlay, triptych
 from particle_nb.figures.matching import f1_curve, reliability
+from particle_nb.figures.phase_maps import phases
 from particle_nb.figures.picking import linked_depth
 from particle_nb.figures.roughness import (
     calibration_law,
@@ -13,6 +15,7 @@ from particle_nb.figures.roughness import (
     roughness_comparison,
 )
 from particle_nb.figures.sizes import psd, rrsb
+from particle_nb.figures.slides import write_slide
 from particle_nb.figures.surfaces import point_cloud, surface
 from particle_nb.figures.tables import funnel, shapes
 from particle_nb.figures.volumes import chords, slices, solids, two_point
@@ -21,6 +24,7 @@ __all__ = [
     "bland_altman",
     "calibration_law",
     "chords",
+    "compare",
     "correlation",
     "cross_section",
     "depth",
@@ -31,6 +35,7 @@ __all__ = [
     "heights",
     "linked_depth",
     "overlay",
+    "phases",
     "point_cloud",
     "psd",
     "reliability",
@@ -43,4 +48,5 @@ __all__ = [
     "surface",
     "triptych",
     "two_point",
+    "write_slide",
 ]

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from particle_nb.core import agreement as core
 from particle_nb.core.errors import DataError
-from particle_nb.figures.sizes import _log_ticks as log_ticks
+from particle_nb.figures.sizes import log_ticks
 from particle_nb.figures.style import INK, PALETTE, layout, unit_text
 
 _BAND = {"bias": "rgba(0,114,178,0.16)", "limit": "rgba(213,94,0,0.14)"}

@@ -16,6 +16,9 @@ from particle_nb.core.image import METRES, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.figures.style import axis_title, instance_colours, layout, png_uri, unit_text
 
+#: Confidence from which on a mask is more likely a particle than not.
+CERTAIN = 0.5
+
 
 def overlay(
     image: Image,
@@ -24,8 +27,11 @@ def overlay(
     *,
     opacity: float = 0.35,
     title: str | None = None,
+    uncertain: MaskSet | None = None,
 ) -> go.Figure:
     """Draw the masks over the micrograph; hovering a particle shows its values.
+
+    What is more likely no particle than one (a confidence below 0.5) has a dotted outline.
 
     Parameters
     ----------
@@ -36,6 +42,9 @@ def overlay(
         From `measure`, one row a mask; measured here when left out.
     opacity : float
         Of the fills, 0 to 1.
+    uncertain : MaskSet or None
+        Further masks on the same frame, left out for what the model said of them: drawn as
+        dotted outlines, not counted.
 
     Raises
     ------
@@ -59,18 +68,15 @@ def overlay(
     if len(table) != len(masks):
         raise DataError(f"a table of {len(table)} rows does not fit {len(masks)} masks.")
     fig = go.Figure()
-    _draw_picture(fig, _coloured_particles(image, masks, opacity))
-    x, y = _joined_outlines(masks)
-    fig.add_trace(
-        go.Scattergl(
-            x=x,
-            y=y,
-            mode="lines",
-            line={"color": "#56B4E9", "width": 1.4},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    draw_picture(fig, _coloured_particles(image, masks, opacity))
+    unsure = masks.confidence < CERTAIN
+    _draw_outlines(fig, masks[~unsure], "certain")
+    doubtful = masks[unsure]
+    if uncertain is not None:
+        _check_image_and_masks(image, uncertain)
+        doubtful = MaskSet((*doubtful, *uncertain), masks.shape)
+    if len(doubtful):
+        _draw_outlines(fig, doubtful, "uncertain", {"dash": "dot", "color": "#E69F00"})
     centres = np.array([mask.centroid for mask in masks]).reshape(-1, 2)
     fig.add_trace(
         go.Scatter(
@@ -89,9 +95,11 @@ def overlay(
         if title is not None
         else f"{html.escape(image.name or 'image')}: {_particle_count(masks)}"
     )
+    if title is None and len(doubtful):
+        text += f", {len(doubtful)} uncertain (dotted)"
     layout(fig, text, hovermode="closest", hoverdistance=60)
-    _frame_axes(fig, width, height)
-    _scale_bar(fig, image)
+    frame_axes(fig, width, height)
+    add_scale_bar(fig, image)
     fig.update_layout(
         width=min(1000, max(420, 900 * width / max(width, height))) + 40,
         height=min(1000, max(320, 900 * height / max(width, height))) + 70,
@@ -127,12 +135,12 @@ def triptych(image: Image, masks: MaskSet, *, title: str | None = None) -> go.Fi
     )
     pictures = (image.to_uint8(), colours[labels], np.where(labels > 0, 255, 0).astype(np.uint8))
     for column, picture in enumerate(pictures, start=1):
-        _draw_picture(fig, picture, image.shape, row=1, col=column)
+        draw_picture(fig, picture, image.shape, row=1, col=column)
     text = title if title is not None else html.escape(image.name)
     layout(fig, text)
     for column in (1, 2, 3):
-        _frame_axes(fig, width, height, row=1, col=column)
-    _scale_bar(fig, image)
+        frame_axes(fig, width, height, row=1, col=column)
+    add_scale_bar(fig, image)
     fig.update_layout(
         width=1180,
         height=int(min(900, 385 * height / width)) + 90,
@@ -154,9 +162,17 @@ def _particle_count(masks: MaskSet) -> str:
     return f"{len(masks)} particle{'' if len(masks) == 1 else 's'}"
 
 
-def _draw_picture(
+def draw_picture(
     fig: go.Figure, picture: np.ndarray, shape: tuple[int, int] | None = None, **where: int
 ) -> None:
+    """Hang a picture (H, W) or (H, W, 3) into a figure whose axes count pixels of `shape`.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); draw_picture(fig, np.zeros((4, 6), np.uint8))
+    >>> fig.layout.images[0].sizex
+    6
+    """
     height, width = shape or picture.shape[:2]
     # an invisible trace makes plotly draw the axes that the picture hangs on
     fig.add_trace(
@@ -188,7 +204,15 @@ def _draw_picture(
     )
 
 
-def _frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
+def frame_axes(fig: go.Figure, width: int, height: int, **where: int) -> None:
+    """Make axes count pixels of a frame, rows downwards, and hide them.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); frame_axes(fig, 6, 4)
+    >>> fig.layout.yaxis.range
+    (3.5, -0.5)
+    """
     fig.update_xaxes(
         range=[-0.5, width - 0.5], visible=False, constrain="domain", showgrid=False, **where
     )
@@ -213,6 +237,23 @@ def _coloured_particles(image: Image, masks: MaskSet, opacity: float) -> np.ndar
     blended = opacity * colours + (1 - opacity) * grey[inside][:, None]
     picture[inside] = np.round(blended).astype(np.uint8)
     return picture
+
+
+def _draw_outlines(
+    fig: go.Figure, masks: MaskSet, name: str, line: dict[str, Any] | None = None
+) -> None:
+    x, y = _joined_outlines(masks)
+    fig.add_trace(
+        go.Scattergl(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"color": "#56B4E9", "width": 1.4, **(line or {})},
+            hoverinfo="skip",
+            name=name,
+            showlegend=False,
+        )
+    )
 
 
 def _joined_outlines(masks: MaskSet) -> tuple[np.ndarray, np.ndarray]:
@@ -250,7 +291,7 @@ def _hover_texts(table: pd.DataFrame) -> list[str]:
             "x_Fmax",
         ):
             columns.append((axis_title(stem).split(" ")[-1], column, unit_text(unit)))
-    for column in ("aspect_ratio", "form_factor", "convexity", "predicted_iou"):
+    for column in ("aspect_ratio", "form_factor", "convexity", "predicted_iou", "confidence"):
         if column in table and pd.api.types.is_numeric_dtype(table[column]):
             columns.append((column.replace("_", " "), column, ""))
     texts = []
@@ -265,8 +306,15 @@ def _hover_texts(table: pd.DataFrame) -> list[str]:
     return texts
 
 
-def _scale_bar(fig: go.Figure, image: Image) -> None:
-    """A bar of a round length in the lower left corner, where the image has a scale."""
+def add_scale_bar(fig: go.Figure, image: Image) -> None:
+    """Draw a bar of a round length in the lower left corner, where the image has a scale.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); add_scale_bar(fig, Image(np.zeros((4, 6))))
+    >>> len(fig.layout.shapes)
+    0
+    """
     if image.calibration is None:
         return
     height, width = image.shape

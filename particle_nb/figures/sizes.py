@@ -182,7 +182,7 @@ def psd(
             "range": [low - 4 * margin, high + margin],
             "minor": {"ticks": "outside", "showgrid": True, "gridcolor": "#f2f4f6"},
             "exponentformat": "none",
-            **_log_ticks(low - 4 * margin, high + margin),
+            **log_ticks(low - 4 * margin, high + margin),
         },
         # the sum curve lies over the bars of the density
         yaxis={
@@ -338,7 +338,7 @@ def rrsb(distribution: SizeDistribution, *, title: str | None = None) -> go.Figu
             "title": axis_title(distribution.size, unit),
             "range": [low, high],
             "exponentformat": "none",
-            **_log_ticks(low, high),
+            **log_ticks(low, high),
         },
         yaxis={
             "title": f"Q<sub>{r}</sub> / % on ln(−ln(1 − Q))",
@@ -389,7 +389,7 @@ def _name_of(reference: Any) -> str:
     return f" ({name})" if name else ""
 
 
-def _log_ticks(low: float, high: float) -> dict[str, Any]:
+def log_ticks(low: float, high: float) -> dict[str, Any]:
     """Tick labels at 1-2-5 steps where fewer than three decades are shown; plotly's own else."""
     if high - low > 3:
         return {}
@@ -495,7 +495,7 @@ def sums(
         type="log",
         range=list(ends),
         exponentformat="none",
-        **_log_ticks(*ends),
+        **log_ticks(*ends),
     )
     fig.update_yaxes(title=f"Q<sub>{r}</sub> / %", range=[0, 101], dtick=20)
     # below the axis: four curves leave no corner that none of them crosses

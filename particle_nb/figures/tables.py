@@ -14,7 +14,8 @@ from particle_nb.core.errors import DataError
 from particle_nb.figures.style import INK, PALETTE, layout, words_and_symbol
 
 _STAGE_WORDS = {
-    "confidence": "predicted IoU",
+    "region": "inside the region",
+    "confidence": "confidence",
     "stability": "stability",
     "area": "area",
     "contrast": "contrast",

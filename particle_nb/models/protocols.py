@@ -60,6 +60,9 @@ class Segmenter(Protocol):
 
     `settings` holds all that changes what `generate` proposes (a frozen dataclass, None where
     nothing can be set): its text is part of every key that proposals and batches are kept under.
+
+    It may also have `windows(shape, prompt)`, the windows of an image of shape (H, W) in which a
+    prompt is best answered, narrowest first; without it the whole image is encoded.
     """
 
     name: str

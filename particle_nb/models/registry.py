@@ -42,6 +42,13 @@ MODELS: dict[str, ModelEntry] = {
         "MIT",
         file="embedded/segmenter.safetensors",
     ),
+    "own": ModelEntry(
+        "segmenter",
+        "particle_nb.models.own:load",
+        "a .safetensors file of your own, named by its path: a segmenter tuned with "
+        "`session.tune`, or a UNet++ of `particle_nb.train_unet`",
+        "session.tune(annotations).save('mine.safetensors')",
+    ),
     "classical": ModelEntry(
         "segmenter",
         "particle_nb.models.classical:load",
@@ -153,6 +160,9 @@ def load_model(source: str, kind: str, device: str = "auto") -> Any:
         entry = MODELS.get(f"{name}-{kind}", entry)
     if entry is not None and entry.kind != kind:
         raise ModelError(f"{name!r} is a {entry.kind}, not a {kind}; see `particle-nb models`.")
+    if entry is None and kind == "segmenter" and source.endswith(".safetensors"):
+        name, rest = "own", source
+        entry = MODELS["own"]
     if entry is None:
         name, rest = (
             {"segmenter": "sam", "depth": "dpt", "features": "dinov2"}.get(kind, ""),

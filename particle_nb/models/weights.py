@@ -58,6 +58,58 @@ def read_weights(
         raise ModelError(f"{path} cannot be read as safetensors: {error}") from None
 
 
+def parse_weights(data: bytes, what: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and metadata that the bytes of a safetensors file hold.
+
+    Raises
+    ------
+    ModelError
+        If they are no such file; `what` names them in the message.
+
+    Examples
+    --------
+    >>> parse_weights(b"none", "these bytes")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    from safetensors.torch import load
+
+    try:
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        return load(data), metadata
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise ModelError(f"{what} cannot be read as safetensors: {error}") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; empty where it says nothing.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged or no safetensors file.
+
+    Examples
+    --------
+    >>> read_metadata(Path("no such.safetensors"))
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    if not path.is_file():
+        raise ModelError(f"no weights at {str(path)!r}; give the path of a .safetensors file.")
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            return stream.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{str(path)!r} is no whole safetensors file ({error}): it was cut short or is "
+            "something else; save it again."
+        ) from None
+
+
 def find_folder(source: str, what: str, example: str) -> Path:
     """Return the folder of a checkpoint named by a path or a hub id.
 

@@ -60,6 +60,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     book.metadata.pop("widgets", None)
     _draw_plotly(book)
     _disarm(book)
+    _shield(book)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     exporter.mathjax_url = ""
     exporter.require_js_url = ""
@@ -74,7 +75,7 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     body, _ = exporter.from_notebook_node(book, {"metadata": {"name": path.stem}})
     body = re.sub(r"<script[^>]*\ssrc=\"(?:https?:)?//[^>]*></script>", "", body)
     body = re.sub(r"<script[^>]*\ssrc=\"\"[^>]*></script>", "", body)
-    body = _LINK.sub(_safe_link, body)
+    body = _LINK.sub(_safe_link, _unshielded(body))
     target = path.with_suffix(".html")
     with atomic(target) as stream:
         stream.write(body.encode("utf-8"))
@@ -90,6 +91,33 @@ def _disarm(book: Any) -> None:
             if text is not None:
                 text = text if isinstance(text, str) else "".join(map(str, text))
                 data["text/markdown"] = _TAGS.sub("&lt;", text)
+
+
+#: What stands for < and > of tags that nbconvert would close at once when it embeds images.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+
+
+def _shield(book: Any) -> None:
+    """Hide the tags of Markdown from nbconvert, which makes ``<sub></sub>3`` of ``<sub>3</sub>``.
+
+    It looks into every tag for an image to embed, and writes back one that is whole.
+    """
+    tag = re.compile(r"<(/?(?:sub|sup|b|i|em|strong|small))>")
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = tag.sub(rf"{_OPEN}\1{_CLOSE}", cell.source)
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/markdown")
+            if text is not None:
+                text = text if isinstance(text, str) else "".join(map(str, text))
+                output["data"]["text/markdown"] = tag.sub(rf"{_OPEN}\1{_CLOSE}", text)
+
+
+def _unshielded(body: str) -> str:
+    """Bring the tags back; none in attributes, such as the anchor of a heading."""
+    hidden = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}|%EE%80%80[^%]*%EE%80%81")
+    body = re.sub(r'\b(?:id|href)="[^"]*"', lambda found: hidden.sub("", found[0]), body)
+    return body.replace(_OPEN, "<").replace(_CLOSE, ">")
 
 
 def _draw_plotly(book: Any) -> None:

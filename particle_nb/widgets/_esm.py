@@ -2,13 +2,15 @@
 
 No bundler and no Node: the modules import only one another, by relative paths and names, and what
 that allows is all that is understood here. Everything else is refused, so that the joined module
-means what its parts mean. Comments, and the space that only people need, stay out: the string is
-stored and sent once for each widget.
+means what its parts mean. Comments, and the space that only people need, stay out, and what is left
+is packed: the string is stored and sent once for each widget.
 """
 
 from __future__ import annotations
 
+import base64
 import re
+import zlib
 from pathlib import Path
 
 from particle_nb.core.errors import DataError
@@ -29,6 +31,48 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"[\w$]")
+#: Unpacks a module and hands on its default export; anywidget imports what it is given by a blob's
+#: address too, so that this works wherever a widget does.
+_LOADER = """\
+const packed = "%s";
+const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+const text = await new Response(stream).text();
+const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+const { default: widget } = await import(url);
+URL.revokeObjectURL(url);
+export default widget;
+"""
+_PACKED = re.compile(r'^const packed = "([\w+/=]+)";$', re.MULTILINE)
+
+
+def packed_module(source: str) -> str:
+    """Return a small ES module with the default export of `source`, which it holds deflated.
+
+    Parameters
+    ----------
+    source : str
+        An ES module that needs no other and has a default export.
+    """
+    data = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+    return _LOADER % data
+
+
+def unpacked_module(packed: str) -> str:
+    """Return the source that `packed_module` took.
+
+    Raises
+    ------
+    DataError
+        If it is nothing that `packed_module` made.
+    """
+    found = _PACKED.search(packed)
+    try:
+        if found is None:
+            raise ValueError("there is no packed text in it")
+        return zlib.decompress(base64.b64decode(found[1], validate=True)).decode()
+    except (ValueError, zlib.error) as error:
+        raise DataError(f"this is no packed module: {error}.") from None
 
 
 def joined_modules(entry: Path) -> str:

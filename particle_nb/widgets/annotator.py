@@ -18,16 +18,20 @@ from particle_nb.core.annotation import Annotation, read_archive
 from particle_nb.core.annotation.actions import paste_line
 from particle_nb.core.annotation.annotation import Advance
 from particle_nb.core.annotation.history import State
+from particle_nb.core.annotation.premises import palette, with_key
 from particle_nb.core.annotation.snapshot import Still, png
 from particle_nb.core.annotation.thresholds import OFF, filterable, write_settings
 from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError, PromptError
-from particle_nb.core.image import Image
+from particle_nb.core.image import Image, find_scale_bar
 from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.widgets.class_board import ClassBoard
 from particle_nb.widgets.history_strip import HistoryStrip
+from particle_nb.widgets.learn_board import LearnBoard
 from particle_nb.widgets.prompt_canvas import (
     PromptCanvas,
+    channel_of,
     draft_message,
     image_messages,
     mask_message,
@@ -75,9 +79,18 @@ class Annotator(Annotation):
         self._sent: dict[int, Mask] = {}
         self._sequence = 0
         self._told: FilterSettings | None = None
+        self._named: tuple[str, ...] = ()
+        self._based: Image | None = None
+        self._seen = 0
         self._tones = Tones(image)
         self._pictures = Still(self._tones)
         self._canvas = PromptCanvas(self._answer)
+        self._board = ClassBoard(
+            lambda: self._guesser,
+            lambda: (self.state, self._premises),
+            lambda content: self._canvas.reply(None, "classes", content),
+        )
+        self._lessons = LearnBoard(self, lambda content: self._canvas.reply(None, "learn", content))
         self._strip = HistoryStrip(self._tones, self.jump)
         self._strip.show(self._history)
         self._still = StillOutput(lambda: (repr(self), self._sheet()))
@@ -91,8 +104,15 @@ class Annotator(Annotation):
     def _show(self, advance: Advance, request: str | None) -> None:
         if advance.changes:
             self._still.renew()
+        names = palette(self._premises, self.state)
+        if (advance.changes and self._board.used) or names != self._named:
+            self._board.renew()
+        self._named = names
         self._tell(request, advance.changes, advance.before)
         self._strip.show(self._history)
+
+    def _classes_changed(self) -> None:
+        self._board.renew()
 
     # ------------------------------------------------------------------------------- messages
 
@@ -108,6 +128,10 @@ class Annotator(Annotation):
             "probe": self._probe,
             "select": self._selected,
             "filter": self._filter,
+            "classify": self._classify,
+            "scale_bar": self._scale_bar,
+            "channel": self._channel,
+            "learn": self._learn,
             "next": self._next,
             "save": self._save,
             "width": self._resized,
@@ -137,17 +161,42 @@ class Annotator(Annotation):
     def _ready(self, request: str, content: Mapping[str, Any]) -> None:
         if content.get("hides_still") is False:
             self._still.withdraw()
-        for message, buffers in image_messages(self.image, self._tones):
-            self._canvas.reply(None, "image", message, buffers)
+        self._send_image()
+        self._board.begin()
+        self._lessons.tell()
         self._sent.clear()
         self._told = None
         self._tell(request, dict(self.state.particles), State(self.image.shape), full=True)
         self._strip.show(self._history, again=True)
 
+    def _send_image(self) -> None:
+        seen = channel_of(self.image, self._seen)
+        tones = self._tones if seen is self.image else None
+        for message, buffers in image_messages(seen, tones):
+            self._canvas.reply(None, "image", message, buffers)
+
+    def _learn(self, request: str, content: Mapping[str, Any]) -> None:
+        self._lessons.do(content)
+        self._canvas.reply(request, "learning", {})
+
+    def _channel(self, request: str, content: Mapping[str, Any]) -> None:
+        """Show the next of the image's channels, or all of them; only what is seen changes."""
+        total = self.image.channels
+        if total < 2:
+            raise PromptError(
+                "this image has one channel; several detectors stand on its last axis, (H, W, C)."
+            )
+        self._seen = (self._seen + int(content["step"])) % (total + 1)
+        self._send_image()
+        text = f"channel {self._seen} of {total}" if self._seen else "all channels"
+        self._canvas.reply(request, "channel", {"text": text})
+
     def _tell(
         self, request: str | None, changes: Mapping[int, Any], before: State, full: bool = False
     ) -> None:
         state = self._history.state
+        if self._based is not self.image:  # all was measured anew
+            changes = {**dict(state.particles), **{n: p for n, p in changes.items() if p is None}}
         self._sequence += 1
         buffers: list[bytes] = []
         present = {n: p for n, p in changes.items() if p is not None}
@@ -177,13 +226,30 @@ class Annotator(Annotation):
             message["settings"] = write_settings(self._settings)
         if moved:
             message["removed"] = self._removed()
+        if full or self._based is not self.image:
+            message["columns"] = list(self._tally.columns)
+            message["premises"] = self._premises_message()
+            self._based = self.image
         if full:
             message["usual"] = write_settings(FilterSettings())
             message["off"] = write_settings(OFF)
-            message["columns"] = list(self._tally.columns)
             message["select"] = list(self.selection)
             message["hint"] = self._hint
         self._canvas.reply(request, "delta", message, buffers)
+
+    def _premises_message(self) -> dict[str, Any]:
+        scale, region = self.image.calibration, self.image.region
+        return {
+            "pixel": None if scale is None else [scale.pixel_size, scale.unit],
+            "scale": "" if scale is None else str(scale),
+            "drawn": self._premises.calibration is not None,
+            "regions": [] if region is None else region.json(),
+            "share": 1.0 if region is None else region.share,
+        }
+
+    def _scale_bar(self, request: str, _: Mapping[str, Any]) -> None:
+        """Propose what looks like a scale bar; nothing of it is used before somebody says so."""
+        self._canvas.reply(request, "bar", {"found": _proposed_bar(self.image)})
 
     def _hover(self, request: str, content: Mapping[str, Any]) -> None:
         draft = self._preview(dict(content["line"]))
@@ -205,8 +271,9 @@ class Annotator(Annotation):
         self._canvas.reply(request, "value", {"x": x, "y": y, "text": text})
 
     def _selected(self, request: str, content: Mapping[str, Any]) -> None:
-        self.selection = tuple(n for n in map(int, content["ids"]) if n in self.state.particles)
-        self._canvas.reply(request, "selected", {})
+        super().select(content["ids"])
+        # to every view: what is selected in one cell is selected in all that show this annotator
+        self._canvas.reply(request, "selected", {"ids": list(self.selection)})
 
     def _filter(self, request: str, content: Mapping[str, Any]) -> None:
         state, removed = self._try_filter(content["settings"])
@@ -221,7 +288,20 @@ class Annotator(Annotation):
             },
         )
 
+    def _classify(self, request: str, content: Mapping[str, Any]) -> None:
+        """Give the class at a key: the log names it, as keys mean something else tomorrow."""
+        names = palette(self._premises, self.state)
+        line: dict[str, Any] = {"action": "classify", "ids": content["ids"]}
+        names = with_key(names, content["key"])
+        if names != self._premises.classes:  # from here on every class keeps its key
+            line["names"] = list(names)
+        self._act({**line, "label": names[content["key"] - 1]}, request)
+
     def _next(self, request: str, content: Mapping[str, Any]) -> None:
+        if content.get("by") == "class":
+            number, left = self._board.next(content.get("after"))
+            message = {"particle": number, "left": left, "by": "class"}
+            return self._canvas.reply(request, "next", message)
         steps = self._history.steps[: self._history.position]
         number = self.state.most_doubtful(content.get("after"), steps[-1].before if steps else None)
         left = sum(p.kept and p.review != "accepted" for p in self.state.particles.values())
@@ -249,7 +329,7 @@ class Annotator(Annotation):
 
     def _ipython_display_(self) -> None:
         """Show the live widget, and a picture below it for where no kernel runs."""
-        if not _someone_is_there():
+        if not someone_is_there():
             raise NotImplementedError  # IPython then takes `_repr_mimebundle_`
         live = self.widget._repr_mimebundle_()
         data, extra = live if isinstance(live, tuple) else (live, {})
@@ -260,7 +340,7 @@ class Annotator(Annotation):
         """A picture with the counts, and the live widget where somebody could use it."""
         picture = base64.b64encode(self.picture()).decode()
         data = {"text/plain": repr(self), "image/png": picture}
-        if not _someone_is_there():
+        if not someone_is_there():
             return data, {}
         live = self.widget._repr_mimebundle_()
         found, extra = live if isinstance(live, tuple) else (live, {})
@@ -288,13 +368,26 @@ def open_annotation(
     """
     frame = image.shape[0] * image.shape[1] if isinstance(image, Image) else 0
     archive = read_archive(path, frame=frame)
-    image = image if image is not None else archive.image
+    image = image if image is not None else archive.original
     if image is None:
         raise DataError(f"{path} was saved without its image; pass image=read_image(...).")
     return Annotator(session, image, autosave=path)
 
 
-def _someone_is_there() -> bool:
+def _proposed_bar(image: Image) -> dict[str, Any] | None:
+    """What `find_scale_bar` finds in the picture, as the browser takes it."""
+    found = find_scale_bar(image)
+    if found.ends is None or found.ends[1] > image.shape[0] - 1:
+        return None  # none, or in an info bar that was left out on reading
+    return {
+        "bar": list(found.ends),
+        "length": found.text or None,
+        "box": None if found.box is None else list(found.box),
+        "note": found.note,
+    }
+
+
+def someone_is_there() -> bool:
     """Whether a person may use the cell: what papermill and nbconvert run cannot ask for input.
 
     A widget left in their output would hide the picture and look for its code on the network.

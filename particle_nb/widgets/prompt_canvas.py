@@ -17,7 +17,7 @@ from particle_nb.core.errors import ParticleError
 from particle_nb.core.image import Image
 from particle_nb.core.image.tones import Tones
 from particle_nb.core.masks import Mask
-from particle_nb.widgets._esm import joined_modules
+from particle_nb.widgets._esm import joined_modules, packed_module
 
 _HERE = Path(__file__).parent
 _TILE = 2048
@@ -41,8 +41,9 @@ class PromptCanvas(anywidget.AnyWidget):
         Takes the request id, its kind and its content.
     """
 
-    _esm = joined_modules(_HERE / "js" / "widget.mjs")
-    _css = _HERE / "prompt_canvas.css"
+    _esm = packed_module(joined_modules(_HERE / "js" / "widget.mjs"))
+    # a path would be watched by anywidget, which then never lets go of a widget
+    _css = (_HERE / "prompt_canvas.css").read_text("utf-8")
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -99,8 +100,15 @@ def mask_message(mask: Mask, buffers: list[bytes]) -> dict[str, Any]:
         "box": list(mask.bbox),
         "buffer": len(buffers) - 1,
         "runs": runs,
+        **_scores(mask),
+    }
+
+
+def _scores(mask: Mask) -> dict[str, float | None]:
+    return {
         "iou": _number(mask.predicted_iou),
         "stability": _number(mask.stability_score),
+        "confidence": mask.confidence,
     }
 
 
@@ -109,11 +117,7 @@ def particle_message(
 ) -> dict[str, Any]:
     """Return what the browser knows of a particle; pixels only if `buffers` is given."""
     mask = particle.mask
-    message: dict[str, Any] = (
-        {"iou": _number(mask.predicted_iou), "stability": _number(mask.stability_score)}
-        if buffers is None
-        else mask_message(mask, buffers)
-    )
+    message: dict[str, Any] = _scores(mask) if buffers is None else mask_message(mask, buffers)
     message.update(
         id=number,
         name=particle.name,
@@ -144,6 +148,13 @@ def draft_message(draft: Draft | None, buffers: list[bytes]) -> dict[str, Any] |
         "refines": draft.refines,
         "candidates": [mask_message(mask, buffers) for mask in draft.candidates],
     }
+
+
+def channel_of(image: Image, number: int) -> Image:
+    """Return one channel of an image, counted from 1; the image itself for 0."""
+    if not number:
+        return image
+    return Image(image.pixels[..., number - 1], image.calibration, image.name)
 
 
 def image_messages(

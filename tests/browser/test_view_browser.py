@@ -122,7 +122,7 @@ editor
     assert np.abs(mid - third).max() <= 6
     ends = [f"{2 * 5 * side / np.sqrt(np.pi):.3g}" for side in (10, 40)]
     assert legend.inner_text().split() == ["x_A_nm", *ends]
-    choose.select_option("confidence")
+    choose.select_option("iou")
     for seen, want in zip(_at(nb, *centres), (dark, middle, light), strict=True):
         assert np.abs(seen - want).max() <= 6
     assert legend.inner_text().split() == ["predicted", "IoU", "0", "1"]
@@ -182,7 +182,7 @@ editor
     nb.settled(lambda: page.keyboard.press("c"))
     assert abs(nb.python("editor.masks[0].area") - np.pi * 40**2) < 60
     # hundreds of tiles pass under a wide pan; only some are kept
-    page.keyboard.press("1")
+    page.keyboard.press("%")
     for _ in range(12):
         page.keyboard.press("Alt+ArrowLeft")
     assert nb.root.evaluate("node => node.view.store.picture.tiles.size") <= 96

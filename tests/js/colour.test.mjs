@@ -28,12 +28,13 @@ test("the spread passes over what is no number", () => {
 const storeOf = (particles, columns = []) => ({
   columns,
   kept: () => particles.filter((p) => p.kept),
+  told: new Map(),
   classes: () => [...new Set(particles.map((p) => p.label).filter(Boolean))].sort(),
 });
 
 test("particles are coloured by number, class, confidence or a column, and the legend says so", () => {
   const some = [
-    { id: 1, label: "b", iou: 0, row: [10], kept: true },
+    { id: 1, label: "b", iou: 0, confidence: 0.5, row: [10], kept: true },
     { id: 8, label: "a", iou: 1, row: [30], kept: true },
     { id: 3, label: "", iou: null, row: [90], kept: false },
   ];
@@ -45,7 +46,17 @@ test("particles are coloured by number, class, confidence or a column, and the l
   assert.deepEqual(seen(), [g.OKABE_ITO[1], g.OKABE_ITO[0], "#999999"]);
   assert.deepEqual(palette.legend().classes.map(([name]) => name), ["a", "b", "no class"]);
   assert.ok(!palette.lone);
+  palette.store.told.set(3, {});
+  some[2].guess = "b";
+  assert.equal(seen()[2], g.paler(g.OKABE_ITO[1]), "what is only thought is paler");
+  assert.deepEqual(palette.legend().classes.slice(2).map(([name]) => name), ["predicted", "unknown"]);
+  palette.set("probability");
+  assert.deepEqual(seen().map((c) => c !== "rgb(128,128,128)"), [true, true, false]);
+  some[2].chance = 0;
+  assert.equal(seen()[2], "rgb(68,1,84)");
   palette.set("confidence");
+  assert.deepEqual([seen()[0] === "rgb(128,128,128)", palette.legend().name], [false, "confidence"]);
+  palette.set("iou");
   assert.deepEqual(seen(), ["rgb(68,1,84)", "rgb(253,231,37)", "rgb(128,128,128)"]);
   assert.ok(palette.lone);
   palette.set("size");

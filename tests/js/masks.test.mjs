@@ -132,3 +132,10 @@ test("a lasso holds the particles whose centre is in it", () => {
   const some = [particle(1, ["#"], 2, 2), particle(2, ["#"], 2, 8), particle(3, ["#"], 3, 3, { visible: false })];
   assert.deepEqual(g.centresAround(some, [[0, 0], [5, 0], [5, 5], [0, 5]]), [1]);
 });
+
+test("a mask is uncertain below a limit of its confidence, until somebody accepts it", () => {
+  assert.ok(g.uncertain({ confidence: 0.4, review: "" }, 0.5));
+  assert.ok(!g.uncertain({ confidence: 0.5, review: "" }, 0.5));
+  assert.ok(!g.uncertain({ confidence: 0.4, review: "accepted" }, 0.5));
+  assert.ok(!g.uncertain({ confidence: null, review: "" }, 0.5), "drawn by hand");
+});

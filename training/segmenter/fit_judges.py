@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,28 @@ from PIL import Image as PilImage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from particle_nb.core.masks import Mask
 from particle_nb.core.synthetic import scene
-from particle_nb.models.embedded.automatic import SMALL, asked, passed
+from particle_nb.models.embedded.automatic import asked, passed
 from particle_nb.models.embedded.judges import HIDDEN, Judge
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.one_pass import (
     Dense,
-    basins,
-    instance_features,
-    join,
-    join_once,
-    pair_features,
-    pieces_of,
-    relabelled,
 )
 from particle_nb.models.embedded.pyramid import view_of
-from particle_nb.models.embedded.segmenter import load, view_scales
+from particle_nb.models.embedded.segmenter import load
 from particle_nb.models.embedded.settling import Level
-from training.segmenter.data import compact, is_validation, normalise
-from training.segmenter.fields import FAMILIES, draw_field
+from particle_nb.models.tuning.crops import compact, normalise
+from particle_nb.models.tuning.drawings import FAMILIES, draw_field
+from particle_nb.models.tuning.examples import (
+    Examples,
+    gathered,
+    instance_examples,
+    matched,
+    on_cells,
+    pair_examples,
+    scales_for,
+)
+from training.segmenter.data import is_validation
 from training.segmenter.scenes import training_settings
 
 log = logging.getLogger("particle_nb.fit_judges")
@@ -98,16 +100,6 @@ def dense_drawings(count: int, seed: int) -> Iterator[Picture]:
         yield "dense", np.ascontiguousarray(grey), labels.astype(np.int64)
 
 
-def scales_for(grey: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Scales of the views of a picture, with a close-up where half of the particles are small."""
-    height, width = grey.shape
-    scales = view_scales(width, height)
-    areas = np.bincount(labels.ravel())[1:]
-    sizes = np.sqrt(4 / np.pi * areas[areas > 0])
-    close = len(sizes) > 2 and float(np.median(sizes)) * scales[0] < SMALL
-    return [2.0 * scales[0], *scales] if close else scales
-
-
 def seen(
     network: PromptableNetwork, grey: np.ndarray, labels: np.ndarray
 ) -> list[tuple[Dense, float]]:
@@ -128,84 +120,6 @@ def seen(
 def whole(dense: Dense) -> Dense:
     """Dense maps in single precision again."""
     return Dense(**{f.name: getattr(dense, f.name).astype(np.float32) for f in fields(dense)})
-
-
-def on_cells(labels: np.ndarray, shape: tuple[int, int], scale: float) -> np.ndarray:
-    """True labels at the middles of the cells (h, w) of a view."""
-    rows, columns = (
-        ((2 * np.arange(n) + 1) / scale).astype(int).clip(0, extent - 1)
-        for n, extent in zip(shape, labels.shape, strict=True)
-    )
-    return np.asarray(labels[np.ix_(rows, columns)])
-
-
-def table_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Common pixels (n, m) of the labels of two maps, 0 included."""
-    rows, columns = int(a.max()) + 1, int(b.max()) + 1
-    key = a.astype(np.int64).ravel() * columns + b.ravel()
-    return np.bincount(key, minlength=rows * columns).reshape(rows, columns)
-
-
-def pair_examples(
-    dense: Dense, truth: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features and targets of touching pieces, over rounds of joining by the truth."""
-    labels = basins(dense)
-    pieces = pieces_of(labels, dense)
-    if not len(pieces.pairs):
-        return np.zeros((0, 19)), np.zeros(0)
-    common = table_of(labels, truth)[1:]
-    owner, pure = common.argmax(1), common.max(1) / common.sum(1).clip(1)
-    features, targets = [], []
-    for _ in range(4):
-        if not len(pieces.pairs):
-            break
-        one, other = pieces.pairs.T
-        clear = (pure[one] > 0.6) & (pure[other] > 0.6) & ((owner[one] > 0) | (owner[other] > 0))
-        same = (owner[one] == owner[other]) & (owner[one] > 0)
-        features.append(pair_features(pieces)[clear])
-        targets.append(same[clear].astype(float))
-        value = np.where(same & (rng.random(len(same)) < 0.7), rng.random(len(same)), -1.0)
-        group = join_once(pieces, value, 0.0)
-        if group is None:
-            break
-        weight = pieces.sums[:, 0]
-        count = int(group.max()) + 1
-        first = np.zeros(count, int)
-        first[group] = owner
-        pure = np.bincount(group, pure * weight, count) / np.bincount(group, weight, count)
-        owner, pieces = first, pieces.joined(group)
-    return np.concatenate(features), np.concatenate(targets)
-
-
-def instance_examples(
-    dense: Dense, labels: np.ndarray, scale: float, judge: Judge
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features of what the joining proposes, and the best IoU of each with a true particle."""
-    pieces = basins(dense)
-    found = relabelled(pieces, join(pieces_of(pieces, dense), judge))
-    if not found.max():
-        return np.zeros((0, 27)), np.zeros(0)
-    rows, columns = (
-        ((np.arange(extent) + 0.5) * scale / 2).astype(int).clip(0, n - 1)
-        for n, extent in zip(found.shape, labels.shape, strict=True)
-    )
-    wide = found[np.ix_(rows, columns)]
-    common = table_of(wide, labels)
-    areas, true = common.sum(1)[1:, None], common.sum(0)[None, 1:]
-    inner = common[1:, 1:]
-    iou = (inner / (areas + true - inner).clip(1)).max(1, initial=0.0)
-    return instance_features(found, dense, scale), iou
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Features (N, F), targets (N, T), weights (N,) and the number of the picture of each."""
-
-    features: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    pictures: np.ndarray
 
 
 def fitted(examples: Examples, steps: int = 1500, seed: int = 0) -> Judge:
@@ -243,20 +157,6 @@ def fitted(examples: Examples, steps: int = 1500, seed: int = 0) -> Judge:
     return Judge(middle.astype(np.float32), spread.astype(np.float32), layers)
 
 
-def gathered(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Examples:
-    """Examples of all pictures; a picture weighs as the root of its number of examples."""
-    parts = [part for part in parts if len(part[1])]
-    weights = [np.full(len(f), len(f) ** -0.5) for _, f, _ in parts]
-    numbers = [np.full(len(f), number) for number, f, _ in parts]
-    targets = [t if t.ndim == 2 else t[:, None] for _, _, t in parts]
-    return Examples(
-        np.concatenate([f for _, f, _ in parts]),
-        np.concatenate(targets),
-        np.concatenate(weights),
-        np.concatenate(numbers),
-    )
-
-
 def first_judges(known: list[tuple[np.ndarray, list[tuple[Dense, float]]]]) -> tuple[Judge, Judge]:
     """The judges of joining and of one view's proposals, from true labels and dense maps."""
     rng = np.random.default_rng(0)
@@ -272,19 +172,6 @@ def first_judges(known: list[tuple[np.ndarray, list[tuple[Dense, float]]]]) -> t
             features, iou = instance_examples(whole(dense), labels, scale, joining)
             parts.append((number, features, np.stack([iou >= 0.5, iou], 1).astype(float)))
     return joining, fitted(gathered(parts), 2500)
-
-
-def matched(masks: list[Mask], labels: np.ndarray) -> np.ndarray:
-    """Whether each mask matches a true particle at 0.5 or more, and its best IoU, (N, 2)."""
-    areas = np.bincount(labels.ravel())
-    out = np.zeros((len(masks), 2))
-    for index, mask in enumerate(masks):
-        r0, c0, r1, c1 = mask.bbox
-        common = np.bincount(labels[r0:r1, c0:c1][mask.crop], minlength=len(areas))
-        common[0] = 0
-        iou = float((common / (areas + mask.area - common).clip(1)).max())
-        out[index] = iou >= 0.5, iou
-    return out
 
 
 def late_judges(

@@ -11,9 +11,9 @@ from particle_nb.models.embedded.inference import refine
 from particle_nb.models.embedded.network import STRIDE, PromptableNetwork
 from particle_nb.models.embedded.regions import box_rois
 from particle_nb.models.embedded.views import Decoded, View, decode
-from training.segmenter.data import TrainingScene
-from training.segmenter.losses import RoiTruth, roi_truth, true_iou
-from training.segmenter.prompts import BANK
+from particle_nb.models.tuning.crops import TrainingScene
+from particle_nb.models.tuning.losses import RoiTruth, roi_truth, true_iou
+from particle_nb.models.tuning.prompts import BANK
 
 
 def quick_scores(

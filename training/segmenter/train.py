@@ -18,12 +18,13 @@ import numpy as np
 from torch import Tensor
 
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
+from particle_nb.models.tuning.crops import TrainingScene, make_batch
+from particle_nb.models.tuning.prompts import PromptShares
+from particle_nb.models.tuning.step import StepSettings, step_losses
 from particle_nb.models.weights import read_weights
 from training.run import RunSettings, TrainingRun, add_arguments, launch
-from training.segmenter.data import TrainingScene, make_batch, read_scenes, read_synthetic
-from training.segmenter.prompts import PromptShares
+from training.segmenter.data import read_scenes, read_synthetic
 from training.segmenter.scores import quick_scores
-from training.segmenter.step import StepSettings, step_losses
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def mask_json(mask: Mask) -> dict[str, Any]:
     for key, score in (("iou", mask.predicted_iou), ("stability", mask.stability_score)):
         if math.isfinite(score):
             stored[key] = score
+    if mask.confidence is not None:
+        stored["confidence"] = mask.confidence
     if mask.label:
         stored["label"] = mask.label
     if mask.grid_px != 1:
@@ -48,6 +50,7 @@ def mask_of(stored: Any, shape: tuple[int, int]) -> Mask:
         counts = stored["counts"]
         iou, stability = (float(stored.get(key, math.nan)) for key in ("iou", "stability"))
         label, grid = stored.get("label", ""), float(stored.get("grid", 1.0))
+        sure = None if stored.get("confidence") is None else float(stored["confidence"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise DataError("a stored mask is damaged: its pixels or scores are missing.") from None
     if not isinstance(counts, str) or not isinstance(label, str):
@@ -58,6 +61,7 @@ def mask_of(stored: Any, shape: tuple[int, int]) -> Mask:
         stability_score=stability,
         label=label,
         grid_px=grid,
+        confidence=sure,
     )
 
 

@@ -6,9 +6,10 @@ the next history; the widgets, `replay.replay`, papermill and the tests all go t
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,23 @@ from particle_nb.core.annotation import strokes
 from particle_nb.core.annotation._json import mask_json, mask_of
 from particle_nb.core.annotation.drafts import Predictor, choose, predicted, read_point, read_window
 from particle_nb.core.annotation.history import Draft, History, Particle, State
-from particle_nb.core.annotation.thresholds import filtered, read_settings
+from particle_nb.core.annotation.premises import (
+    Premises,
+    drawn_scale,
+    premises_of,
+    read_class,
+    read_names,
+)
+from particle_nb.core.annotation.thresholds import (
+    OFF,
+    filtered,
+    last_settings,
+    read_settings,
+)
+from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError, ParticleError, PromptError
-from particle_nb.core.image import Image
+from particle_nb.core.image import Image, RegionOfInterest
+from particle_nb.core.image.region import read_parts
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 
 # what values of the wrong type or range lead to, where an action does not look at them itself
@@ -43,6 +58,9 @@ class _Bench:
     image: Image
     session: Predictor | None
     values: pd.DataFrame | None = None
+    original: Image | None = None
+    premises: Premises = field(default_factory=Premises)
+    settings: FilterSettings | None = None
 
     def unlocked(self, ids: Any) -> dict[int, Particle]:
         if isinstance(ids, (int, np.integer)):
@@ -105,8 +123,13 @@ def perform(
         inspect.signature(action).bind(None, **known)
     except TypeError as error:
         raise DataError(f"the action {name!r} cannot be done: {error}.") from None
+    premises, settings, original = premises_of(history), last_settings(history), image
+    image = premises.applied(image)
+    bench = _Bench(history.state, image, session, values, original, premises, settings)
     try:
-        state = action(_Bench(history.state, image, session, values), **known)
+        state = action(bench, **known)
+        if image.region is not None and name != "region":
+            state = _within(history.state, state, image.region)
     except ParticleError:
         raise
     except _WRONG_VALUES as error:
@@ -116,6 +139,25 @@ def perform(
         ) from error
     record = {key: value for key, value in line.items() if key != "result"}
     return history.do({**record, "result": _result(history.state, state)}, state)
+
+
+def _within(before: State, after: State, region: RegionOfInterest) -> State:
+    """The state with new masks outside the region hidden; refused where all of them lie there."""
+    fresh = {n: p for n, p in before.changed(after).items() if p is not None and p.kept}
+    fresh = {n: p for n, p in fresh.items() if n not in before.particles or _moved(before, n, p)}
+    inside = region.holds([p.mask for p in fresh.values()])
+    if fresh and not inside.any():
+        raise PromptError(
+            "this lies outside the region that is analysed; work inside it, or change the region."
+        )
+    out = [n for n, held in zip(fresh, inside, strict=True) if not held]
+    return after.put({n: fresh[n].replace(kept=False) for n in out}) if out else after
+
+
+def _moved(before: State, number: int, particle: Particle) -> bool:
+    """Whether a particle has other pixels than before; a class or a name are none."""
+    old = before.particles[number]
+    return not old.kept or old.mask.digest != particle.mask.digest
 
 
 def _result(before: State, after: State) -> dict[str, Any]:
@@ -372,6 +414,55 @@ def _set(bench: _Bench, ids: Any, **changes: Any) -> State:
     return bench.state.put(new)
 
 
+def _classify(bench: _Bench, ids: Any, label: Any, names: Any = None) -> State:
+    """Give particles a class; `names` is the palette from here on."""
+    if names is not None:
+        read_names(names)
+    return bench.state.put(_labelled(bench.unlocked(ids), read_class(label)))
+
+
+def _classes(bench: _Bench, names: Any, rename: Any = None) -> State:
+    """Set the palette; `rename` maps old names to new ones, on the particles too."""
+    read_names(names)
+    if rename is None:
+        return bench.state
+    if not isinstance(rename, Mapping) or not all(isinstance(old, str) for old in rename):
+        raise DataError(f"rename maps old names of classes to new ones, not {rename!r:.60}.")
+    changes: dict[int, Particle | None] = {}
+    for old, new in rename.items():
+        worn = {n: p for n, p in bench.state.particles.items() if old and p.mask.label == old}
+        if worn:
+            changes |= _labelled(bench.unlocked(worn), read_class(new))
+    return bench.state.put(changes)
+
+
+def _scale(bench: _Bench, bar: Any = None, length: Any = None, found: bool = False) -> State:
+    """Take the scale from a drawn bar; no particle changes, but what is measured does."""
+    drawn_scale(bar, length, found)
+    return bench.state
+
+
+def _region(bench: _Bench, parts: Any) -> State:
+    """Analyse a part of the image; what lies outside is hidden, what came inside is shown."""
+    assert bench.original is not None  # `perform` gives it; this is for the type checker
+    premises = dataclasses.replace(bench.premises, parts=read_parts(parts))
+    image = premises.applied(bench.original)
+    state, region = bench.state, image.region
+    hidden: set[int] = set()
+    if region is not None:
+        inside = region.holds([p.mask for p in state.particles.values()])
+        hidden = {n for n, held in zip(state.particles, inside, strict=True) if not held}
+    flips = {n: p for n, p in state.particles.items() if p.kept == (n in hidden)}
+    state = state.put({n: p.replace(kept=n not in hidden) for n, p in flips.items()})
+    if bench.settings is None or bench.settings == OFF:
+        return state
+    return filtered(state, bench.settings, image, bench.values)[0]
+
+
+def _labelled(chosen: Mapping[int, Particle], label: str) -> dict[int, Particle | None]:
+    return {n: p.replace(mask=p.mask.replace(label=label)) for n, p in chosen.items()}
+
+
 def _accept(bench: _Bench, ids: Any) -> State:
     chosen = bench.unlocked(ids)
     return bench.state.put({n: p.replace(review="accepted", kept=True) for n, p in chosen.items()})
@@ -470,6 +561,10 @@ ACTIONS: dict[str, Callable[..., State]] = {
     "duplicate": _duplicate,
     "paste": _paste,
     "set": _set,
+    "classify": _classify,
+    "classes": _classes,
+    "scale": _scale,
+    "region": _region,
     "accept": _accept,
     "reject": _reject,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,19 +15,22 @@ import pandas as pd
 from particle_nb.core.annotation.actions import load_line, perform, preview
 from particle_nb.core.annotation.autosave import Autosave
 from particle_nb.core.annotation.drafts import Foresight, encoding_window
+from particle_nb.core.annotation.guesses import Guesser, Guesses
 from particle_nb.core.annotation.history import Draft, History, Particle, State
+from particle_nb.core.annotation.premises import premises_of
 from particle_nb.core.annotation.tally import Tally
 from particle_nb.core.annotation.thresholds import (
     OFF,
     filter_values,
     filterable,
     filtered,
+    last_settings,
     read_settings,
     write_settings,
 )
-from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError, ImageError, PromptError
-from particle_nb.core.image import Image
+from particle_nb.core.image import Image, RegionOfInterest
+from particle_nb.core.learning import ShapeClassifier
 from particle_nb.core.masks import MaskSet
 
 
@@ -102,6 +106,7 @@ class Annotation:
                 f"expected a particle_nb.Session or None, not {type(session).__name__}."
             )
         self.session = session
+        self._original = image
         self.image = image
         self.selection: tuple[int, ...] = ()
         self._history = History(image.shape)
@@ -114,7 +119,10 @@ class Annotation:
             self._history = perform(self._history, load_line(masks), image, None)
         saved, self._hint = self._autosave.load()
         self._history = saved or self._history
-        self._settings = _last_settings(self._history)
+        self._settings = last_settings(self._history)
+        self._premises = premises_of(self._history)
+        self._guesser = Guesser(session, image)
+        self._suppose()
 
     # -------------------------------------------------------------------------- what it holds
 
@@ -139,20 +147,98 @@ class Annotation:
         return self._tally.table(self.state)
 
     @property
+    def region(self) -> RegionOfInterest | None:
+        """The part of the image that is analysed, for ``measure(..., region=editor.region)``.
+
+        None for all of it. ``region.mask`` is a bool array (H, W).
+        """
+        return self.image.region
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Classes that a person gave, by the index of the mask in `masks`.
+
+        As `ShapeClassifier.fit` takes them beside ``session.features(image, editor.masks)``.
+        """
+        return {i: mask.label for i, mask in enumerate(self.masks) if mask.label}
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """The class of every kept particle, one row each in the order of `masks`.
+
+        Indexed by particle number: ``label`` (given by a person, "" for none), ``class`` (that, or
+        else the predicted one; "unknown" where none is certain), ``probability`` (1 for a label,
+        NaN where nothing can be predicted yet) and one column a predicted class. ``attrs`` says
+        model, digest and licence of the features. The numbers of new masks are worked out first,
+        which takes a moment.
+
+        Raises
+        ------
+        ModelError
+            If the session's feature model cannot be loaded.
+        """
+        return self._guesses().table
+
+    @property
+    def classifier(self) -> ShapeClassifier | None:
+        """The classifier that `classes` come from; None while labels are too few.
+
+        One that was fitted before, on another image, can be set: it predicts until this image has
+        labels that suffice, and its rules (``reject``, ``novelty`` ...) go on to hold.
+
+        Raises
+        ------
+        DataError
+            If what is set is no fitted `ShapeClassifier` or None.
+        """
+        return self._guesses().classifier
+
+    @classifier.setter
+    def classifier(self, given: ShapeClassifier | None) -> None:
+        """Predict by a classifier that was fitted before; None takes it back."""
+        if given is not None and not hasattr(given, "classes_"):
+            raise DataError(
+                f"expected a fitted ShapeClassifier or None, not {type(given).__name__}; "
+                "load one with ShapeClassifier.load(path), or name particles here."
+            )
+        self._guesser.given = given
+        self._classes_changed()
+
+    def _suppose(self) -> None:
+        """Take the scale and the region that hold now."""
+        image = self._premises.applied(self._original)
+        known = self.image
+        if image.calibration == known.calibration and image.region is known.region:
+            return
+        self.image = image
+        self._tally = Tally(image.shape, image.calibration, image.region)
+        # the size in physical units is one of the features
+        self._guesser = Guesser(self.session, image, self._guesser.given)
+
+    def _guesses(self) -> Guesses:
+        return self._guesser.guess({n: p for n, p in self.state.particles.items() if p.kept})
+
+    def _classes_changed(self) -> None:
+        """Where an annotation is shown, this shows other classes."""
+
+    @property
     def log(self) -> str:
         """The prompt log as JSON lines, for `particle_nb.replay`."""
         return self._history.log(**self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        scale = self.image.calibration
+        scale, own = self.image.calibration, self._original.calibration
         about: dict[str, Any] = {"digest": self.image.digest, "name": self.image.name}
         if scale is not None:
-            about["calibration"] = {
-                "pixel_size": scale.pixel_size,
-                "unit": scale.unit,
-                "source": scale.source,
-            }
+            about["calibration"] = dataclasses.asdict(scale)
+        if scale != own:
+            about["own_calibration"] = own and dataclasses.asdict(own)
+        if self.image.region is not self._original.region:
+            region = self._original.region
+            about["own_region"] = region and region.json()
         facts: dict[str, Any] = {"image": about}
+        if self.image.region is not None:
+            facts["region"] = self.image.region.json()
         segmenter = getattr(self.session, "segmenter", None)
         if segmenter is not None:
             facts["model"] = {"name": segmenter.name, "digest": segmenter.digest}
@@ -219,13 +305,15 @@ class Annotation:
         view = line.pop("view", None)
         if view is not None:
             line["window"] = encoding_window(view, self.image.shape)
+        if line.get("action") == "region" and self._settings != OFF:
+            self._measure_filter()
         if line.get("action") == "filter":
             self._measure_filter()
             # the log says all thresholds, also those that have their default
             # sliders and logs count pixels
             settings = read_settings(line.get("settings")).in_pixels(self.image.calibration)
             line["settings"] = write_settings(settings)
-        after = perform(self._history, line, self.image, self._predictor, self._values)
+        after = perform(self._history, line, self._original, self._predictor, self._values)
         self._go(after, request)
 
     def _go(self, history: History, request: str | None = None) -> None:
@@ -243,8 +331,11 @@ class Annotation:
         changes = before.changed(history.state)
         self.selection = tuple(n for n in self.selection if n in history.state.particles)
         failure = None
-        settings = _last_settings(history)
+        settings = last_settings(history)
         moved, self._settings = settings != self._settings, settings
+        premises = premises_of(history)
+        moved, self._premises = moved or premises != self._premises, premises
+        self._suppose()
         if changes or moved:  # a threshold that hides nothing now is set all the same
             try:
                 # saved before it is shown as committed: a kill after this loses nothing
@@ -310,10 +401,3 @@ class Annotation:
             f"particle{'' if facts['count'] == 1 else 's'}, "
             f"{100 * facts['coverage']:.1f} % covered{sizes}"
         )
-
-
-def _last_settings(history: History) -> FilterSettings:
-    for step in reversed(history.steps[: history.position]):
-        if step.record["action"] == "filter":
-            return read_settings(step.record.get("settings"))
-    return OFF

@@ -36,14 +36,18 @@ from particle_nb.core.annotation._json import (
     particle_of,
 )
 from particle_nb.core.annotation.history import History, State, Step
+from particle_nb.core.annotation.premises import DECISIVE, Premises
 from particle_nb.core.errors import DataError, ParticleError
 from particle_nb.core.files import Allowance, atomic, parse_json, read_regular, sweep
-from particle_nb.core.image import Calibration, Image
+from particle_nb.core.image import Calibration, Image, RegionOfInterest
+from particle_nb.core.image.region import read_parts
 from particle_nb.core.masks import Mask, rle
 
 FORMAT = "particle_nb.annotation"
 
-VERSION = 1
+#: The newest that is read. Files whose log holds what older packages would pass over have it, and
+#: all others 1.
+VERSION = 2
 
 _LIMITS = {
     "manifest.json": 2**20,
@@ -87,6 +91,19 @@ class Archive:
     history: History
     manifest: dict[str, Any]
     image: Image | None = None
+
+    @property
+    def original(self) -> Image | None:
+        """The image as it was before a scale or a region was drawn on it; None without pixels."""
+        about = self.manifest.get("image")
+        if self.image is None or not isinstance(about, Mapping):
+            return self.image
+        changes: dict[str, Any] = {}
+        if "own_calibration" in about:
+            changes["calibration"] = _scale(about["own_calibration"])
+        if "own_region" in about:
+            changes["region"] = _region(about["own_region"], self.image.shape)
+        return self.image.replace(**changes)
 
 
 @dataclass(eq=False)
@@ -137,7 +154,7 @@ class ArchiveWriter:
             members["image.npy"] = _image_bytes(image)
         manifest = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if any(s.record["action"] in DECISIVE for s in history.steps) else 1,
             "shape": list(history.shape),
             "position": history.position,
             "steps": len(history.steps),
@@ -228,6 +245,8 @@ def _coco_part(mask: Mask) -> dict[str, Any]:
     }
     if math.isfinite(mask.predicted_iou):
         part["score"] = mask.predicted_iou
+    if mask.confidence is not None:
+        part["confidence"] = mask.confidence
     return part
 
 
@@ -463,10 +482,13 @@ def _history(members: Mapping[str, bytes], manifest: Mapping[str, Any], path: Pa
     if len(lines) != len(content["steps"]):
         raise DataError(f"{len(lines)} log lines do not fit {len(content['steps'])} steps.")
     steps = []
-    before = State(shape)
+    before, premises = State(shape), Premises()
     for record, step in zip(lines, content["steps"], strict=True):
         if not isinstance(record, dict) or not isinstance(record.get("action"), str):
             raise DataError("a line of the log names no action.")
+        premises = premises.after(record)
+        if record["action"] == "region" and premises.parts:
+            RegionOfInterest(shape, premises.parts)
         changes = {
             int(number): None if stored is None else particle_of(stored, masks)
             for number, stored in step["after"].items()
@@ -488,11 +510,18 @@ def _read_image(members: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Im
     pixels = np.load(io.BytesIO(members["image.npy"]), allow_pickle=False)
     about = manifest.get("image")
     about = about if isinstance(about, Mapping) else {}
-    scale = about.get("calibration")
-    calibration = None
-    if isinstance(scale, Mapping):
-        calibration = Calibration(scale["pixel_size"], scale["unit"], scale.get("source", ""))
-    image = Image(pixels, calibration, str(about.get("name", "")))
+    image = Image(pixels, _scale(about.get("calibration")), str(about.get("name", "")))
+    image = image.replace(region=_region(manifest.get("region"), image.shape))
     if image.shape != tuple(manifest["shape"]):
         raise DataError(f"the stored image is {image.shape}, the masks are on {manifest['shape']}.")
     return image
+
+
+def _scale(stored: Any) -> Calibration | None:
+    if not isinstance(stored, Mapping):
+        return None
+    return Calibration(stored["pixel_size"], stored["unit"], stored.get("source", ""))
+
+
+def _region(stored: Any, shape: tuple[int, int]) -> RegionOfInterest | None:
+    return None if stored is None else RegionOfInterest(shape, read_parts(stored))

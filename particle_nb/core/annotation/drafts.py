@@ -49,16 +49,19 @@ class Foresight:
     """
 
     session: Predictor
-    _last: tuple[Image, Prompt, Any, MaskSet] | None = field(default=None, repr=False)
+    _last: tuple[Image, Prompt, Any, Any, MaskSet] | None = field(default=None, repr=False)
 
     def predict(self, image: Image, prompt: Prompt, window: Any = None) -> MaskSet:
         """Return the session's answer, without asking if the question is the last one."""
+        # a session may have taken other weights since
+        model = getattr(self.session, "segmenter", None)
         if self._last is not None:
-            seen, asked, around, answer = self._last
-            if seen is image and around == window and _same(asked, prompt):
+            seen, asked, around, asker, answer = self._last
+            same = seen is image and around == window and asker is model
+            if same and _same(asked, prompt):
                 return answer
         answer = self.session.predict(image, prompt, window=window)
-        self._last = image, prompt, window, answer
+        self._last = image, prompt, window, model, answer
         return answer
 
 

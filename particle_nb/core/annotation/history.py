@@ -93,7 +93,8 @@ class Particle:
 
     @property
     def doubt(self) -> float:
-        """One minus predicted IoU times stability, 0 to 1; 0.5 where the model gave no score.
+        """One minus the confidence, 0 to 1, or where the model gave none, one minus predicted IoU
+        times stability; 0.5 where it gave no score at all.
 
         Examples
         --------
@@ -102,6 +103,8 @@ class Particle:
         >>> round(Particle(mask).doubt, 6)
         0.55
         """
+        if self.mask.confidence is not None:
+            return 1.0 - self.mask.confidence
         known = [
             min(max(score, 0.0), 1.0)
             for score in (self.mask.predicted_iou, self.mask.stability_score)

@@ -13,9 +13,10 @@ import pandas as pd
 
 from particle_nb.core.annotation.history import Particle, State
 from particle_nb.core.annotation.thresholds import filterable
-from particle_nb.core.image import Calibration
+from particle_nb.core.image import Calibration, RegionOfInterest
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.shape import measure
+from particle_nb.core.shape import edge_weights, measure
+from particle_nb.core.shape.measuring import choose_unit
 from particle_nb.core.sizes import SizeDistribution, size_distribution
 from particle_nb.core.sizes.intervals import what_it_holds, what_it_lacks
 
@@ -37,6 +38,8 @@ class Tally:
     ----------
     shape : (H, W)
     calibration : Calibration or None
+    region : RegionOfInterest or None
+        What is analysed; coverage is that of this part.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Tally:
 
     shape: tuple[int, int]
     calibration: Calibration | None = None
+    region: RegionOfInterest | None = None
     _rows: dict[Mask, tuple[float, ...]] = field(default_factory=dict, repr=False)
     _columns: tuple[str, ...] = ()
     _shown: dict[int, Mask] = field(default_factory=dict, repr=False)
@@ -57,8 +61,8 @@ class Tally:
 
     @property
     def unit(self) -> str:
-        """Unit of lengths: the calibration's, or ``"px"``."""
-        return "px" if self.calibration is None else self.calibration.unit
+        """Unit of lengths in the table, or ``"px"``."""
+        return choose_unit(self.calibration, None)[0]
 
     @property
     def size_column(self) -> str:
@@ -83,7 +87,11 @@ class Tally:
         return {n: self._rows[p.mask] for n, p in particles.items()}
 
     def _measure(self, masks: list[Mask]) -> None:
-        table = measure(MaskSet(tuple(masks)), self.calibration)
+        chosen = MaskSet(tuple(masks))
+        table = measure(chosen, self.calibration)
+        if self.region is not None and chosen.shape == self.shape:
+            # what lies outside has a row too: it may come back
+            table["edge_weight"] = edge_weights(chosen.boxes, self.shape, self.region)
         numeric = table.select_dtypes("number").drop(columns="label", errors="ignore")
         if not self._columns:
             self._columns = tuple(str(column) for column in numeric.columns)
@@ -98,7 +106,10 @@ class Tally:
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(self.columns))
 
     def coverage(self, state: State) -> float:
-        """Return the share of the image that kept particles cover, overlaps counted once."""
+        """Return the share of the image, or of its region, that kept particles cover.
+
+        Overlaps count once.
+        """
         if self._cover is None:
             self._cover = np.zeros(self.shape, np.uint16)
         kept = {n: p.mask for n, p in state.particles.items() if p.kept}
@@ -106,15 +117,20 @@ class Tally:
             if kept.get(number) is not mask:
                 part = self._part(mask)
                 part[mask.crop] -= 1
-                self._covered -= int(np.count_nonzero(mask.crop & (part == 0)))
+                self._covered -= int(np.count_nonzero(self._inside(mask) & (part == 0)))
                 del self._shown[number]
         for number, mask in kept.items():
             if number not in self._shown:
                 part = self._part(mask)
-                self._covered += int(np.count_nonzero(mask.crop & (part == 0)))
+                self._covered += int(np.count_nonzero(self._inside(mask) & (part == 0)))
                 part[mask.crop] += 1
                 self._shown[number] = mask
-        return self._covered / self._cover.size
+        return self._covered / (self._cover.size if self.region is None else self.region.area)
+
+    def _inside(self, mask: Mask) -> np.ndarray:
+        """The pixels of a mask that are analysed, in its crop."""
+        r0, c0, r1, c1 = mask.bbox
+        return mask.crop if self.region is None else mask.crop & self.region.mask[r0:r1, c0:c1]
 
     def _part(self, mask: Mask) -> np.ndarray:
         assert self._cover is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from particle_nb.core.annotation.history import Particle, State
+from particle_nb.core.annotation.history import History, Particle, State
 from particle_nb.core.cascade import FilterSettings, cascade, mask_values
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
@@ -16,6 +16,7 @@ from particle_nb.core.masks import MaskSet
 
 #: Every threshold switched off: what holds before a slider was moved.
 OFF = FilterSettings(
+    min_confidence=None,
     min_predicted_iou=None,
     min_area=None,
     min_contrast=None,
@@ -56,6 +57,7 @@ def filter_values(state: State, image: Image) -> pd.DataFrame:
     {1: 4}
     """
     chosen = filterable(state)
+    image = image.replace(region=None)  # the cascade looks at the region of the day by itself
     values = mask_values(MaskSet(tuple(p.mask for p in chosen.values()), state.shape), image)
     return values.set_index(pd.Index(list(chosen), name="particle"))
 
@@ -87,6 +89,20 @@ def write_settings(settings: FilterSettings) -> dict[str, Any]:
     True
     """
     return dataclasses.asdict(settings)
+
+
+def last_settings(history: History) -> FilterSettings:
+    """Return the thresholds that hold where a history stands.
+
+    Examples
+    --------
+    >>> last_settings(History((4, 4))) == OFF
+    True
+    """
+    for step in reversed(history.steps[: history.position]):
+        if step.record["action"] == "filter":
+            return read_settings(step.record.get("settings"))
+    return OFF
 
 
 def filtered(

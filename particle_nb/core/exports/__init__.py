@@ -2,7 +2,10 @@
 
 from particle_nb.core.exports.coco import read_coco, write_coco
 from particle_nb.core.exports.labels import OverlapWarning, read_labels, write_labels
+from particle_nb.core.exports.methods import methods_text
+from particle_nb.core.exports.napari import napari_layers
 from particle_nb.core.exports.polygons import AnnotationWarning, read_geojson, write_geojson
+from particle_nb.core.exports.report_book import write_workbook
 from particle_nb.core.exports.roi import RoiWarning, read_rois, write_rois
 from particle_nb.core.exports.surfaces import write_cloud, write_surface
 from particle_nb.core.exports.tables import (
@@ -18,6 +21,8 @@ __all__ = [
     "AnnotationWarning",
     "OverlapWarning",
     "RoiWarning",
+    "methods_text",
+    "napari_layers",
     "read_coco",
     "read_csv",
     "read_geojson",
@@ -34,5 +39,6 @@ __all__ = [
     "write_rois",
     "write_surface",
     "write_volume",
+    "write_workbook",
     "write_xlsx",
 ]

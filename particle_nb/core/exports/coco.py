@@ -17,7 +17,7 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet, rle
-from particle_nb.core.masks.masks import checked_masks
+from particle_nb.core.masks.masks import checked_masks, probability
 
 #: Category of masks without a class.
 UNNAMED = "particle"
@@ -108,6 +108,8 @@ def annotation(mask: Mask, number: int, category: int) -> dict[str, Any]:
     for key, value in (("score", mask.predicted_iou), ("stability_score", mask.stability_score)):
         if math.isfinite(value):
             entry[key] = value
+    if mask.confidence is not None:
+        entry["confidence"] = mask.confidence
     if mask.grid_px != 1:
         entry["grid_px"] = mask.grid_px
     return entry
@@ -278,6 +280,7 @@ def _mask(
         "stability_score": _score(item, "stability_score"),
         "label": str(label),
         "grid_px": _score(item, "grid_px") if "grid_px" in item else 1.0,
+        "confidence": probability(item.get("confidence")),
     }
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):

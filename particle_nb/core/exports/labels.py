@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
 
 from particle_nb.core.errors import ImageError
-from particle_nb.core.exports.npy import is_npy, read_npy
+from particle_nb.core.exports.npy import is_npy, read_npy, write_seg
 from particle_nb.core.files import atomic
 from particle_nb.core.image import METRES, Calibration, read_pixels
 from particle_nb.core.image.image import checked_calibration
@@ -29,8 +30,9 @@ def write_labels(
     """Write masks as a label TIFF, or as an array of NumPy where the name ends with ``.npy``.
 
     0 is background, mask i has label i + 1. uint16, or uint32 above 65,535 masks; in a TIFF with a
-    calibration Fiji shows the scale. Scores and classes are not in it: use COCO or the ROI zip
-    where they matter.
+    calibration Fiji shows the scale. A name that ends with ``_seg.npy`` gives a file of Cellpose,
+    which opens ``a_seg.npy`` beside the picture ``a``. Scores and classes are not in it: use COCO
+    or the ROI zip where they matter.
 
     Parameters
     ----------
@@ -73,25 +75,43 @@ def write_labels(
     image = labels.astype(np.uint32 if deep else np.uint16)
     if str(path).lower().endswith(".npy"):
         with atomic(path) as stream:
-            np.save(stream, image, allow_pickle=False)
+            if str(path).lower().endswith("_seg.npy"):
+                write_seg(stream, image, Path(path).name)
+            else:
+                np.save(stream, image, allow_pickle=False)
         return
+    with atomic(path) as stream:
+        write_label_pixels(stream, image, calibration, max(len(masks), 1))
+
+
+def write_label_pixels(
+    stream: BinaryIO, image: np.ndarray, calibration: Calibration | None, most: float
+) -> None:
+    """Write whole numbers (H, W) as a TIFF whose scale Fiji shows, grey from 0 to `most`.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = io.BytesIO()
+    >>> write_label_pixels(stream, np.eye(2, dtype=np.uint8), Calibration(2, "um"), 1)
+    >>> tifffile.imread(stream).tolist()
+    [[1, 0], [0, 1]]
+    """
     unit = calibration.unit if calibration is not None else "pixel"
     edge = calibration.pixel_size if calibration is not None else 1.0
     # a rational of two uint32 keeps 6 digits only for moderate values, so pick a unit near 1
     if calibration is not None:
         unit, edge = _moderate(calibration)
-    description = f"ImageJ=1.11a\nimages=1\nunit={unit}\nmin=0.0\nmax={float(max(len(masks), 1))}\n"
-    with atomic(path) as stream:
-        tifffile.imwrite(
-            stream,
-            image,
-            photometric="minisblack",
-            description=description,
-            metadata=None,
-            resolution=(1 / edge, 1 / edge),
-            resolutionunit=1,
-            byteorder=">",  # ImageJ's own order
-        )
+    tifffile.imwrite(
+        stream,
+        image,
+        photometric="minisblack",
+        description=f"ImageJ=1.11a\nimages=1\nunit={unit}\nmin=0.0\nmax={float(most)}\n",
+        metadata=None,
+        resolution=(1 / edge, 1 / edge),
+        resolutionunit=1,
+        byteorder=">",  # ImageJ's own order
+    )
 
 
 def _moderate(calibration: Calibration) -> tuple[str, float]:

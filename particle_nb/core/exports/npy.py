@@ -6,9 +6,10 @@ import io
 import pickle
 import tokenize
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from skimage.segmentation import find_boundaries
 
 from particle_nb.core.errors import ImageError
 
@@ -88,6 +89,40 @@ def read_npy(file: Path) -> np.ndarray:
             f"{file.name} is no TIFF and no array of numbers ({type(error).__name__}: "
             f"{str(error)[:200]}); save the labels with numpy.save or as TIFF."
         ) from None
+
+
+def write_seg(stream: BinaryIO, labels: np.ndarray, name: str) -> None:
+    """Write a label image (H, W) as Cellpose's own files are: a dictionary in an array of one.
+
+    Parameters
+    ----------
+    stream : binary file
+    labels : unsigned int array (H, W)
+        0 is background.
+    name : str
+        Of the file, ``<picture>_seg.npy``; Cellpose looks for the picture of that name beside it.
+
+    Examples
+    --------
+    >>> stream = io.BytesIO()
+    >>> write_seg(stream, np.array([[0, 1, 1], [2, 2, 2]], np.uint16), "a_seg.npy")
+    >>> stream.getvalue()[:6] == _MAGIC
+    True
+    """
+    count = int(labels.max(initial=0))
+    found: dict[str, Any] = {
+        "masks": labels,
+        "outlines": np.where(find_boundaries(labels, mode="inner"), labels, 0).astype(labels.dtype),
+        "filename": name[: -len("_seg.npy")],
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(count, bool),
+        "manual_changes": [],
+        "flows": [],
+        "est_diam": float(np.sqrt(4 / np.pi * np.bincount(labels.ravel())[1:].mean()))
+        if count
+        else 0.0,
+    }
+    np.save(stream, np.array(found, dtype=object), allow_pickle=True)
 
 
 class _Arrays(pickle.Unpickler):

@@ -23,7 +23,7 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.masks.masks import checked_masks
+from particle_nb.core.masks.masks import checked_masks, probability
 
 #: An exterior ring and its holes, each int64 (N, 2) of (x, y), not closed.
 Polygon = list[np.ndarray]
@@ -338,6 +338,7 @@ def _feature(mask: Mask, index: int) -> dict[str, Any]:
         "predicted_iou": mask.predicted_iou,
         "stability_score": mask.stability_score,
         "grid_px": math.nan if mask.grid_px == 1 else mask.grid_px,
+        "confidence": math.nan if mask.confidence is None else mask.confidence,
     }
     properties: dict[str, Any] = {
         "objectType": "annotation",
@@ -503,6 +504,7 @@ def _properties(found: Any) -> dict[str, Any]:
         value = measured.get(key)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             scores[key] = float(value) if abs(value) < 1e300 else math.nan
+    scores["confidence"] = probability(measured.get("confidence"))
     kind = found.get("classification")
     names = kind.get("name") or kind.get("names") if isinstance(kind, dict) else kind
     if isinstance(names, list):

@@ -21,7 +21,7 @@ from particle_nb.core.exports.polygons import checked_frame, outlines, rasterise
 from particle_nb.core.files import Allowance, atomic, read_regular
 from particle_nb.core.image.reading import checked_path
 from particle_nb.core.masks import Mask, MaskSet
-from particle_nb.core.masks.masks import checked_masks
+from particle_nb.core.masks.masks import checked_masks, probability
 
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _SEGMENTS = {0: 1, 1: 1, 2: 2, 3: 3, 4: 0}  # points of a move, line, quadratic, cubic, close
@@ -102,6 +102,8 @@ def _roi(mask: Mask, index: int) -> roifile.ImagejRoi:
     for key in ("predicted_iou", "stability_score"):
         if math.isfinite(getattr(mask, key)):
             facts[key] = repr(getattr(mask, key))
+    if mask.confidence is not None:
+        facts["confidence"] = repr(mask.confidence)
     if mask.grid_px != 1:
         facts["grid_px"] = repr(mask.grid_px)
     if mask.label:
@@ -176,7 +178,7 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int] | None = None
         if mask is None:
             others += 1
             continue
-        scores = {key: facts[key] for key in _NUMBERS if key in facts}
+        scores = {key: facts[key] for key in (*_NUMBERS, "confidence") if key in facts}
         try:
             if scores or facts.get("label"):
                 mask = mask.replace(**scores, label=facts.get("label", ""))
@@ -243,6 +245,8 @@ def _facts(props: str) -> dict[str, Any]:
     for key in _NUMBERS:
         if key in lines:
             facts[key] = float(lines[key])
+    if "confidence" in lines:
+        facts["confidence"] = probability(float(lines["confidence"]))
     if "frame_height" in lines and "frame_width" in lines:
         facts["frame"] = checked_frame((lines["frame_height"], lines["frame_width"]))
     if "label" in lines:

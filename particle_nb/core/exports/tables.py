@@ -109,13 +109,13 @@ def write_xlsx(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     if _named(table):
         table = table.reset_index()
     heads = [str(name) for name in table.columns]
-    rows = [[_plain_value(value) for value in row] for row in table.itertuples(index=False)]
+    rows = [[plain_value(value) for value in row] for row in table.itertuples(index=False)]
     about = [[str(key), str(value)] for key, value in table.attrs.items()]
     with atomic(path) as stream:
         write_sheets(stream, {"table": (heads, rows), "about": (["key", "value"], about)})
 
 
-def _plain_value(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A cell as a spreadsheet has it: numbers and truth values, text, nothing for NaN."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)

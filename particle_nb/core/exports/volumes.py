@@ -1,4 +1,4 @@
-"""Volumes of phases out and in: TIFF stacks and npy."""
+"""Volumes of phases out and in: TIFF stacks, npy, and VTK image data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from particle_nb.core.errors import DataError, ImageError
+from particle_nb.core.exports.vti import read_vti, vti_bytes
 from particle_nb.core.files import atomic
 from particle_nb.core.image import Calibration, CalibrationWarning, read_pixels
 from particle_nb.core.image.reading import DAMAGE, checked_path, refuse_bomb
@@ -26,10 +27,11 @@ _CUBES = 0.01
 
 
 def write_volume(volume: Any, path: str | os.PathLike[str]) -> None:
-    """Write a volume as a TIFF stack (``.tif``, ``.tiff``) or a numpy file (``.npy``).
+    """Write a volume as a TIFF stack (``.tif``), a numpy file (``.npy``) or for VTK (``.vti``).
 
     The TIFF is ImageJ's: one slice a page, uint8 or uint16, with voxel size and the names of the
-    phases. A npy file holds the labels alone.
+    phases. A npy file holds the labels alone. A ``.vti`` file (ParaView; needs the extra ``vtk``)
+    holds them as cells, with voxel size and names.
 
     Parameters
     ----------
@@ -39,8 +41,8 @@ def write_volume(volume: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     DataError
-        If it is no volume, has labels above 65,535 for a TIFF, the suffix is another one, or the
-        file cannot be written.
+        If it is no volume, has labels above 65,535 for a TIFF, the suffix is another one, the
+        file cannot be written, or vtk is missing for a ``.vti``.
 
     Warns
     -----
@@ -62,11 +64,11 @@ def write_volume(volume: Any, path: str | os.PathLike[str]) -> None:
         ".tif": _write_tiff,
         ".tiff": _write_tiff,
         ".npy": _write_npy,
+        ".vti": _write_vti,
     }
     if suffix not in writers:
-        raise DataError(
-            f"a volume is written to a file named .tif, .tiff or .npy, not {str(path)[:200]!r}."
-        )
+        kinds = ".tif, .tiff, .npy or .vti"
+        raise DataError(f"a volume is written to a file named {kinds}, not {str(path)[:200]!r}.")
     with atomic(path) as stream:
         writers[suffix](volume, stream, Path(path).name)
 
@@ -96,6 +98,10 @@ def _write_tiff(volume: Volume, stream: BinaryIO, name: str) -> None:
     tifffile.imwrite(stream, labels, imagej=True, metadata=metadata, **settings)
 
 
+def _write_vti(volume: Volume, stream: BinaryIO, name: str) -> None:
+    stream.write(vti_bytes(volume))
+
+
 def _write_npy(volume: Volume, stream: BinaryIO, name: str) -> None:
     lost = (
         [] if volume.calibration is None else [f"the voxel size ({volume.voxel:g} {volume.unit})"]
@@ -117,7 +123,7 @@ def read_volume(
     voxel_size: str | tuple[float, str] | Calibration | None = None,
     names: Mapping[int, str] | Sequence[str] | None = None,
 ) -> Volume:
-    """Read a volume of phases from a TIFF stack or a numpy file; a single page is a section.
+    """Read a volume of phases from a TIFF stack, a numpy or a ``.vti`` file; a page is a section.
 
     Parameters
     ----------
@@ -154,6 +160,8 @@ def read_volume(
         head = stream.read(6)
     if head == b"\x93NUMPY":
         return _read_npy(file, voxel_size, names)
+    if file.suffix.lower() == ".vti":
+        return _read_vti(file, voxel_size, names)
     pixels = read_pixels(file, 0)
     if pixels.info.get("format") != "TIFF":
         raise ImageError(
@@ -187,6 +195,25 @@ def _read_npy(file: Path, voxel_size: Any, names: Any) -> Volume:
         scale = Calibration.parse(voxel_size)
     try:
         return Volume(_whole(labels), scale, names, {"file": file.name})
+    except DataError as error:
+        raise DataError(f"{file.name}: {error}") from None
+
+
+def _read_vti(file: Path, voxel_size: Any, names: Any) -> Volume:
+    labels, edge, unit, told = read_vti(file)
+    scale = None if unit is None else Calibration(edge, unit, f"{file.name}: spacing")
+    if voxel_size is not None:
+        given = isinstance(voxel_size, Calibration)
+        scale = voxel_size if given else Calibration.parse(voxel_size)
+    elif scale is None and edge != 1:
+        warnings.warn(
+            f"{file.name} has a spacing of {edge:g} without a unit; lengths are in voxels. Give "
+            'voxel_size, such as "50 nm".',
+            CalibrationWarning,
+            stacklevel=3,
+        )
+    try:
+        return Volume(_whole(labels), scale, told if names is None else names, {"file": file.name})
     except DataError as error:
         raise DataError(f"{file.name}: {error}") from None
 

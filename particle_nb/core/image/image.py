@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core.errors import CalibrationError, ImageError
+from particle_nb.core.image.region import RegionOfInterest
 
 #: Length of each unit in metres.
 METRES = {"pm": 1e-12, "nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
@@ -192,11 +193,15 @@ class Image:
         Shown in tables and reports.
     info : dict
         Provenance noted by the reader (file, cropped info bar, vendor, warnings).
+    region : RegionOfInterest or None
+        The part that is analysed; None for all of it. Proposals and the cascade keep to it, and
+        `measure` does with ``region=image.region``.
 
     Raises
     ------
     ImageError
-        If the array is empty, not numeric, not 2-D or 3-D, or has no finite value.
+        If the array is empty, not numeric, not 2-D or 3-D, or has no finite value, or the region
+        is of another image.
 
     Examples
     --------
@@ -208,6 +213,7 @@ class Image:
     calibration: Calibration | None = None
     name: str = ""
     info: dict[str, Any] = field(default_factory=dict)
+    region: RegionOfInterest | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -239,6 +245,7 @@ class Image:
             )
         if not isinstance(self.info, Mapping):
             raise ImageError(f"info is a dict of notes, not {type(self.info).__name__}.")
+        _check_region(self.region, pixels.shape[:2])
         if not pixels.dtype.isnative:
             pixels = pixels.astype(pixels.dtype.newbyteorder("="))
         elif not _unchangeable(pixels):
@@ -256,10 +263,45 @@ class Image:
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
+    def replace(self, **changes: Any) -> Image:
+        """Return the same pixels with another ``calibration``, ``region``, ``name`` or ``info``.
+
+        Nothing is copied, and what was worked out of the pixels (`grey`, `digest`) is kept.
+
+        Raises
+        ------
+        ImageError
+            If something else is to be changed, or the region is of another image.
+        CalibrationError
+            If the calibration is none.
+
+        Examples
+        --------
+        >>> Image(np.zeros((4, 6))).replace(calibration=Calibration(2, "nm")).calibration.unit
+        'nm'
+        """
+        unknown = sorted(set(changes) - {"calibration", "region", "name", "info"})
+        if unknown:
+            raise ImageError(f"of an image one cannot replace {', '.join(unknown)}; make another.")
+        if "calibration" in changes:
+            checked_calibration(changes["calibration"])
+        if "region" in changes:
+            _check_region(changes["region"], self.shape)
+        other = object.__new__(Image)
+        other.__dict__.update(self.__dict__)
+        other.__dict__.update(changes)
+        return other
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """Number of colours or detectors; a fourth that is the same everywhere does not count."""
+        pixels = self.pixels
+        return 1 if pixels.ndim == 2 else int(pixels.shape[2]) - _has_alpha(pixels)
 
     @cached_property
     def digest(self) -> str:
@@ -311,6 +353,13 @@ class Image:
         height, width = self.shape
         scale = self.calibration if self.calibration is not None else "no scale"
         return f"<Image {self.name!r} {width} x {height} px {self.pixels.dtype}, {scale}>"
+
+
+def _check_region(region: Any, shape: tuple[int, ...]) -> None:
+    if region is not None and not isinstance(region, RegionOfInterest):
+        raise ImageError(f"region must be a RegionOfInterest or None, not {type(region).__name__}.")
+    if region is not None and region.shape != tuple(shape):
+        raise ImageError(f"the region is of an image {region.shape}, this one is {tuple(shape)}.")
 
 
 def checked_calibration(calibration: Any) -> None:

@@ -14,6 +14,21 @@ from scipy import sparse
 from particle_nb.core.errors import DataError
 from particle_nb.core.masks._labels import crops_of
 
+#: What a mask carries beside its pixels.
+CARRIED = ("predicted_iou", "stability_score", "label", "grid_px", "confidence")
+
+
+def probability(value: Any) -> float | None:
+    """Return a number of 0 to 1 that another program calls a confidence; None for anything else.
+
+    Examples
+    --------
+    >>> probability(0.5), probability(87), probability("high")
+    (0.5, None, None)
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and 0.0 <= value <= 1.0 else None
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:

@@ -11,7 +11,7 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import Allowance
-from particle_nb.core.masks.masks import Mask
+from particle_nb.core.masks.masks import CARRIED, Mask
 
 #: Largest frame that a run-length code may claim, in pixels; a code is a few bytes for any frame.
 MAX_PIXELS = 2**31
@@ -160,7 +160,7 @@ class CodedMask(Mask):
     def replace(self, **changes: Any) -> Mask:
         """Return a copy with some fields changed, as `Mask.replace`."""
         whole = Mask._tight(self.origin, self.crop, self.shape)
-        for name in ("predicted_iou", "stability_score", "label", "grid_px"):
+        for name in CARRIED:
             whole.__dict__[name] = getattr(self, name)
         return whole.replace(**changes)
 

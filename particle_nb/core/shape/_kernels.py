@@ -471,3 +471,29 @@ def measure_crops(
         pixels, ends - heights * widths, heights, widths, _ENTRIES, _WAYS, taps, out, more
     )
     return out, np.stack(last, axis=1), more
+
+
+@compiled
+def run_lengths(reach: np.ndarray, height: int) -> np.ndarray:
+    """Count the runs of each length along rows where a number is at least `height`, int64 (W + 1,).
+
+    Parameters
+    ----------
+    reach : int32 array (H, W)
+        How many pixels of a column, this one and those above it, are set without a gap, in px.
+    height : int
+        In px.
+    """
+    rows, cols = reach.shape
+    counts = np.zeros(cols + 1, np.int64)
+    for row in range(rows):
+        length = 0
+        for col in range(cols):
+            if reach[row, col] >= height:
+                length += 1
+            elif length:
+                counts[length] += 1
+                length = 0
+        if length:
+            counts[length] += 1
+    return counts

@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import CalibrationError, DataError
-from particle_nb.core.image import Calibration
+from particle_nb.core.image import Calibration, RegionOfInterest
+from particle_nb.core.image.region import held, region_mask
 from particle_nb.core.masks import MaskSet
+from particle_nb.core.shape._kernels import run_lengths
 from particle_nb.core.shape.contour import (
     AREA,
     ESTIMATOR,
@@ -91,7 +93,7 @@ _LENGTH_UNITS = ("px", "nm", "um")
 #: Columns of `measure` that are no descriptors.
 _COLUMNS = {"label", "image", "x_px", "y_px", "touches_edge", "n_parts", "n_holes", "edge_weight"}
 
-_COLUMNS |= {"predicted_iou", "stability_score", "class_name", "flag"}
+_COLUMNS |= {"predicted_iou", "stability_score", "confidence", "class_name", "flag"}
 
 #: Fewer grid cells across than this and the grid, not the image, limits a particle.
 _CELLS_ACROSS = 10
@@ -124,6 +126,10 @@ class MeasureSettings:
         which does not say. Particles less than ten cells across are flagged ``too_small``.
     descriptors : mapping of str to Descriptor or function
         More columns; a bare function ``Region -> float`` gives a ratio.
+    region : RegionOfInterest, bool array (H, W) or None
+        The part of the image that is analysed, e.g. ``image.region`` or ``editor.region``: rows of
+        masks outside it are left out, and it stands for the frame in ``touches_edge`` and
+        ``edge_weight``.
 
     Raises
     ------
@@ -140,6 +146,7 @@ class MeasureSettings:
     names: str = "iso"
     grid_px: float | None = None
     descriptors: Mapping[str, Descriptor | Callable[[Region], float]] = field(default_factory=dict)
+    region: RegionOfInterest | np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.unit is not None:
@@ -209,7 +216,11 @@ def _flags(quantities: np.ndarray, detail: np.ndarray, grid_px: np.ndarray) -> l
     return flags
 
 
-def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def edge_weights(
+    boxes: np.ndarray,
+    shape: tuple[int, int],
+    region: RegionOfInterest | np.ndarray | None = None,
+) -> np.ndarray:
     """Return the Miles-Lantuejoul weight of each bounding box, float64 (N,).
 
     A particle that is wide or high is less likely to lie whole within the frame; its weight is
@@ -223,11 +234,17 @@ def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         First row, first column, one past the last row, one past the last column.
     shape : (H, W)
         Size of the frame.
+    region : RegionOfInterest, bool array (H, W) or None
+        The part of the frame that is analysed. Of any shape: the weight is its area over the
+        number of places where the box and a rim of one pixel around it lie whole inside, and 0 for
+        a box that does not.
 
     Raises
     ------
     DataError
         If `boxes` is something else.
+    ImageError
+        If the region is none of this frame.
 
     Examples
     --------
@@ -244,12 +261,39 @@ def edge_weights(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
             f"boxes is an int array (N, 4) as MaskSet.boxes, not {boxes.dtype} {boxes.shape}."
         )
     height, width = shape
+    analysed = region_mask(region, shape)
+    if analysed is not None:
+        return _region_weights(boxes, analysed)
     r0, c0, r1, c1 = boxes.T
     inside = (r0 > 0) & (c0 > 0) & (r1 < height) & (c1 < width)
     places = (height - 1.0 - (r1 - r0)) * (width - 1.0 - (c1 - c0))
     weights = np.zeros(len(boxes))
     np.divide(height * width, places, out=weights, where=inside & (places > 0))
     return weights
+
+
+def _region_weights(boxes: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    weights = np.zeros(len(boxes))
+    whole = ~touches(boxes, inside.shape, inside)
+    area = int(np.count_nonzero(inside))
+    rows = np.flatnonzero(inside.any(axis=1))
+    cols = np.flatnonzero(inside.any(axis=0))
+    reach = _reach(inside[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1])
+    lengths = np.arange(reach.shape[1] + 1)
+    heights, widths = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    for height in np.unique(heights[whole]):
+        runs = run_lengths(reach, int(height) + 2)
+        for place in np.flatnonzero(whole & (heights == height)):
+            places = int((runs * np.maximum(lengths - (widths[place] + 2) + 1, 0)).sum())
+            weights[place] = area / places
+    return weights
+
+
+def _reach(inside: np.ndarray) -> np.ndarray:
+    """How many set pixels end at each one, down its column, int32 (H, W)."""
+    rows = np.arange(1, len(inside) + 1, dtype=np.int32)[:, None]
+    last_gap = np.maximum.accumulate(np.where(inside, 0, rows), axis=0)
+    return np.ascontiguousarray(rows - last_gap, np.int32)
 
 
 def measure(
@@ -286,15 +330,16 @@ def measure(
     Returns
     -------
     DataFrame
-        ``label`` (mask index + 1), ``image`` where named, centroid ``x_px y_px``, ``area_um2``,
-        ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``, ``x_Fmax_um`` (or ``_nm``, ``_px``), the
-        ratios, ``touches_edge``, ``n_parts``, ``n_holes``, ``edge_weight`` (Miles-Lantuejoul),
-        ``predicted_iou``, ``stability_score``, ``class_name`` and ``flag``. A flag names what
-        limits the row: ``too_small`` (less than ten cells of the grid that the mask was made on
-        across, see `MeasureSettings.grid_px`), ``narrow`` (less than eight cells wide: x_Fmin of
-        one particle, and ratios with it, may be off by 5 % and more), ``fine_detail`` (the
-        smoothing changes the contour's area by over 2 %, or takes about 8 % or more of its length,
-        as of corners and spikes of a few pixels), ``no_contour`` (the area by over 25 %),
+        One row a mask (of a region: a mask inside it): ``label`` (mask index + 1), ``image`` where
+        named, centroid ``x_px y_px``, ``area_um2``, ``perimeter_um``, ``x_A_um``, ``x_Fmin_um``,
+        ``x_Fmax_um`` (or ``_nm``, ``_px``), the ratios, ``touches_edge``, ``n_parts``, ``n_holes``,
+        ``edge_weight`` (Miles-Lantuejoul),
+        ``predicted_iou``, ``stability_score``, ``confidence``, ``class_name`` and ``flag``. A flag
+        names what limits the row: ``too_small`` (less than ten cells of the grid that the mask was
+        made on across, see `MeasureSettings.grid_px`), ``narrow`` (less than eight cells wide:
+        x_Fmin of one particle, and ratios with it, may be off by 5 % and more), ``fine_detail``
+        (the smoothing changes the contour's area by over 2 %, or takes about 8 % or more of its
+        length, as of corners and spikes of a few pixels), ``no_contour`` (the area by over 25 %),
         ``parts``, ``holes``. ``attrs`` says estimator, unit, frame, source of the scale, digest
         of the masks and the coarsest ``grid_px`` among them.
 
@@ -333,6 +378,11 @@ def measure(
     unit, pixel = choose_unit(calibration, settings.unit)
     shape = masks.shape
     assert shape is not None  # MaskSet guarantees it; this is for the type checker
+    numbers = np.arange(1, len(masks) + 1)
+    inside = region_mask(settings.region, shape)
+    if inside is not None:
+        chosen = held(inside, masks.masks)
+        masks, numbers = masks[chosen], numbers[chosen]
     boxes = masks.boxes
     quantities, own, detail = measured_masks(masks)
     everything = Region.columns(quantities, own)
@@ -340,7 +390,7 @@ def measure(
     grid = np.array([mask.grid_px for mask in masks], float)
     if settings.grid_px is not None:
         grid[:] = settings.grid_px
-    columns: dict[str, Any] = {"label": np.arange(1, len(masks) + 1)}
+    columns: dict[str, Any] = {"label": numbers}
     if image:
         columns["image"] = [str(image)] * len(masks)
     columns["x_px"] = quantities[:, X] + boxes[:, 1]
@@ -365,12 +415,13 @@ def measure(
         columns[name + ending] = values * pixel**entry.dimension if entry.dimension else values
 
     columns |= {
-        "touches_edge": touches(boxes, shape),
+        "touches_edge": touches(boxes, shape, inside),
         "n_parts": quantities[:, N_PARTS].astype(np.int64),
         "n_holes": quantities[:, N_HOLES].astype(np.int64),
-        "edge_weight": edge_weights(boxes, shape),
+        "edge_weight": edge_weights(boxes, shape, inside),
         "predicted_iou": masks.predicted_iou,
         "stability_score": masks.stability_score,
+        "confidence": masks.confidence,
         "class_name": [mask.label for mask in masks],
         "flag": _flags(quantities, detail, grid),
     }
@@ -384,11 +435,17 @@ def measure(
         masks=masks.digest,
         grid_px=float(grid.max(initial=1.0)) if settings.grid_px is None else settings.grid_px,
     )
+    if inside is not None:
+        table.attrs["analysed_px"] = int(np.count_nonzero(inside))
     return table
 
 
-def touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def touches(
+    boxes: np.ndarray, shape: tuple[int, int], region: RegionOfInterest | np.ndarray | None = None
+) -> np.ndarray:
     """Tell which bounding boxes (N, 4), as in `edge_weights`, touch the rim of a frame, bool (N,).
+
+    Of a region's rim those count as cut whose box, with one pixel around it, is not whole inside.
 
     Examples
     --------
@@ -396,6 +453,13 @@ def touches(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     [True, False]
     """
     r0, c0, r1, c1 = boxes.T
+    inside = region_mask(region, shape)
+    if inside is not None:
+        # sums over boxes from sums over the rectangles between them and the first pixel
+        sums = np.pad(inside, 2).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+        top, left, bottom, right = r0, c0, r1 + 2, c1 + 2
+        held_px = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        return held_px < (r1 - r0 + 2) * (c1 - c0 + 2)
     return (r0 == 0) | (c0 == 0) | (r1 == shape[0]) | (c1 == shape[1])
 
 

@@ -1,8 +1,11 @@
 """Size distributions: percentiles, moments, laws, intervals, and those of other instruments."""
 
-from particle_nb.core.sizes.distribution import SizeDistribution, size_distribution
+from particle_nb.core.sizes.comparing import Comparison, compare
+from particle_nb.core.sizes.distribution import SizeDistribution
+from particle_nb.core.sizes.finding import SegmentationErrors
 from particle_nb.core.sizes.intervals import ConfidenceInterval
 from particle_nb.core.sizes.laws import RRSB, Interval, LogNormal, fit_lognormal, fit_rrsb
+from particle_nb.core.sizes.measured import size_distribution
 from particle_nb.core.sizes.reference import (
     ReferenceDistribution,
     ReferenceWarning,
@@ -13,13 +16,16 @@ from particle_nb.core.sizes.variation import ImageVariation, image_variation, sh
 
 __all__ = [
     "RRSB",
+    "Comparison",
     "ConfidenceInterval",
     "ImageVariation",
     "Interval",
     "LogNormal",
     "ReferenceDistribution",
     "ReferenceWarning",
+    "SegmentationErrors",
     "SizeDistribution",
+    "compare",
     "fit_lognormal",
     "fit_rrsb",
     "image_variation",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,9 @@ import pandas as pd
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
+from particle_nb.core.masks import MaskSet
 from particle_nb.core.sizes.curves import (
     CONVENTIONS,
-    UNITS,
     Density,
     log_classes,
     log_density,
@@ -25,10 +24,10 @@ from particle_nb.core.sizes.curves import (
     percent,
     positive,
     read_off,
-    size_column,
     steps,
     unit_factor,
 )
+from particle_nb.core.sizes.finding import SegmentationErrors, checked_sets, widened
 from particle_nb.core.sizes.intervals import (
     FEW_IMAGES,
     ConfidenceInterval,
@@ -70,6 +69,8 @@ class SizeDistribution:
         the share), or runs straight between the c ("linear").
     images : array (N,) or None
         Which image each particle is from (any labels); intervals need it. None is not known.
+    rows : int array (N,) or None
+        Which row of a table of `measure` each particle is.
 
     Raises
     ------
@@ -94,6 +95,7 @@ class SizeDistribution:
     size: str = "x"
     convention: str = "midpoint"
     images: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x, weights = positive(self.x, "sizes"), np.asarray(self.weights, float)
@@ -111,6 +113,11 @@ class SizeDistribution:
             images = np.unique(images[keep], return_inverse=True)[1][order]
             images.flags.writeable = False
         object.__setattr__(self, "images", images)
+        if self.rows is not None:
+            rows = np.asarray(self.rows)
+            if rows.shape != keep.shape or not np.issubdtype(rows.dtype, np.integer):
+                raise DataError("rows are one whole number for every size.")
+            object.__setattr__(self, "rows", rows[keep][order])
         x, weights = x[keep][order], weights[keep][order]
         if self.r not in (0, 1, 2, 3) or isinstance(self.r, bool):
             raise DataError(f"r is 0 (number), 1, 2 or 3 (volume), not {self.r!r}.")
@@ -292,6 +299,9 @@ class SizeDistribution:
         method: str = "bootstrap",
         rng: np.random.Generator | int | None = None,
         resamples: int = 1000,
+        *,
+        masks: MaskSet | Sequence[MaskSet] | None = None,
+        errors: SegmentationErrors | None = None,
     ) -> Any:
         """Return the confidence interval of x_{p,r}.
 
@@ -315,6 +325,13 @@ class SizeDistribution:
             None is the fixed seed 0: the same data give the same interval.
         resamples : int
             Draws, at least 100.
+        masks : MaskSet, sequence of MaskSet, or None
+            The masks that were measured, one set an image in the order of the table's rows. Missed
+            and false particles and where outlines lie are then in the interval, too, and `shares`
+            says how much each cause makes of it; see `particle_nb.core.sizes.finding`.
+        errors : SegmentationErrors or None
+            How good such masks are; None is what the embedded segmenter reached on micrographs
+            that it never saw.
 
         Warns
         -----
@@ -342,6 +359,20 @@ class SizeDistribution:
         if method != "particles":
             self._warn_if_few_images()
         found = self._percentile_limits(shares, level, method, (rng, resamples))
+        if masks is not None:
+            alone = self._percentile_limits(shares, level, "particles", (rng, resamples))
+            read = (0.0, self.r, self.convention)
+            asked = [Quantity("percentile", share, *read) for share in shares.tolist()]
+            sets = checked_sets(masks, self.rows)
+            assert self.rows is not None
+            found = widened(
+                self._sample(),
+                self.rows,
+                sets,
+                list(zip(asked, found, alone, strict=True)),
+                (rng, min(resamples, 400)),
+                errors or SegmentationErrors.shipped(),
+            )
         return np.array(found) if share.ndim else found[0]
 
     def mean_interval(
@@ -525,108 +556,6 @@ class SizeDistribution:
             f"<SizeDistribution Q_{self.r} of {self.size}, {self.n} particles, "
             f"x_10 {low:.4g}, x_50 {middle:.4g}, x_90 {high:.4g} {self.unit}>"
         )
-
-
-def size_distribution(
-    table: pd.DataFrame | Sequence[float] | np.ndarray,
-    size: str = "x_A",
-    r: int = 3,
-    weights: str | Sequence[float] | np.ndarray | None = None,
-    *,
-    unit: str | None = None,
-) -> SizeDistribution:
-    """Make a size distribution from a table of `measure` or from bare sizes.
-
-    Parameters
-    ----------
-    table : DataFrame, Series, or sequence of float
-        Sizes of single particles. A Series whose name ends in a unit, as ``table["x_A_nm"]``, has
-        that unit. A table's column ``image`` says which image each particle is from, which
-        intervals need.
-    size : str
-        ``"x_A"`` finds ``x_A_um``, ``x_A_nm`` or ``x_A_px`` by itself.
-    r : 0, 1, 2 or 3
-        Weighted by number (0) to volume (3).
-    weights : None, "miles_lantuejoul", or sequence of float
-        "miles_lantuejoul" takes the table's ``edge_weight``: particles at the rim drop out and
-        large ones count more, which makes up for it. A sequence gives number weights, one each,
-        such as the counts of classes.
-    unit : str or None
-        Unit of bare sizes (default "px"); with a table, the unit to convert to.
-
-    Raises
-    ------
-    DataError
-        If the size is missing, in mixed units, NaN or not positive, or nothing is left; if a
-        Series' name says one unit and `unit` another, or it holds areas or places.
-
-    Warns
-    -----
-    UserWarning
-        Where particles cut by the rim of the frame are counted at the size that is left of them.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"x_A_um": [1.0, 2.0, 4.0]})
-    >>> size_distribution(table, size="x_A", r=0)
-    <SizeDistribution Q_0 of x_A, 3 particles, x_10 1, x_50 2, x_90 4 um>
-    """
-    if not isinstance(size, str):
-        raise DataError(f"size is the name of a column such as 'x_A', not {size!r}.")
-    if not isinstance(table, pd.DataFrame):
-        if isinstance(weights, str):
-            raise DataError(f"weights={weights!r} needs a table of measure, not bare sizes.")
-        if isinstance(table, pd.Series):
-            size, unit = _named_size(table, size, unit)
-        x = positive(table, "sizes")
-        counted = np.ones(len(x)) if weights is None else weights
-        return SizeDistribution(x, np.asarray(counted, float), r, unit or "px", size)
-    if table.empty:
-        raise DataError("the table has no rows: no particle was measured or kept.")
-    column, found_unit = size_column(table, size)
-    x = positive(table[column].to_numpy(), f"sizes in column {column!r}")
-    if isinstance(weights, str):
-        if weights != "miles_lantuejoul":
-            raise DataError(f"weights is None, 'miles_lantuejoul' or numbers, not {weights!r}.")
-        if "edge_weight" not in table:
-            raise DataError("weights='miles_lantuejoul' needs the column 'edge_weight' of measure.")
-        counted = table["edge_weight"].to_numpy(float)
-    elif weights is not None:
-        counted = np.asarray(weights, float)
-    else:
-        counted = np.ones(len(x))
-        touching = int(table["touches_edge"].sum()) if "touches_edge" in table else 0
-        if touching:
-            warnings.warn(
-                f"{touching} of {len(x)} particles are cut by the rim of the frame and counted at "
-                "the size that is left of them; use weights='miles_lantuejoul', which drops them "
-                "and corrects for it.",
-                stacklevel=2,
-            )
-    name = column[: -len(found_unit) - 1]
-    images = table["image"].to_numpy() if "image" in table else None
-    made = SizeDistribution(x, counted, r, found_unit, name, images=images)
-    return made if unit is None else made.to(unit)
-
-
-def _named_size(series: pd.Series, size: str, unit: str | None) -> tuple[str, str | None]:
-    """Return size and unit as a Series' name tells them, after checking them with `unit`."""
-    name = series.name if isinstance(series.name, str) else ""
-    if name in ("x_px", "y_px") or re.fullmatch(rf".+_({'|'.join(UNITS)})2", name):
-        what = "places of centroids" if name in ("x_px", "y_px") else "areas"
-        raise DataError(
-            f"the series {name!r} holds {what}, no sizes; take a length such as table['x_A_um']."
-        )
-    told = re.fullmatch(rf"(.+)_({'|'.join(UNITS)})", name)
-    if told is None:
-        return size, unit
-    if unit is not None and unit != told[2]:
-        raise DataError(
-            f"the series is called {name!r} and unit={unit!r} is given, and only one can be right: "
-            f"leave unit out and convert with .to({unit!r}), or, where the numbers are in {unit} "
-            "already, take the name off with series.rename(None)."
-        )
-    return told[1], told[2]
 
 
 def _image_codes(images: Any, count: int) -> np.ndarray | None:

@@ -47,6 +47,9 @@ _MOST_GROUPS = 50  # a jackknife over more images leaves several out together
 _HOMOGENEITY = 0.05
 
 
+_FOUND = "missed and false particles, outlines"
+
+
 class ConfidenceInterval(tuple[float, float]):
     """The limits (low, high) of an interval, and what is in it and what is not.
 
@@ -59,6 +62,8 @@ class ConfidenceInterval(tuple[float, float]):
         How it was found.
     images : int
         Number of images; 0 where it is not known which image a particle is from.
+    shares : dict of str to float
+        Which share of its variance each cause has, where more than sampling is in it.
     holds, lacks : str
         What is in the interval, and what is not.
 
@@ -72,16 +77,23 @@ class ConfidenceInterval(tuple[float, float]):
     level: float
     method: str
     images: int
+    shares: dict[str, float]
 
     def __new__(
-        cls, limits: tuple[float, float], level: float, method: str, images: int
+        cls,
+        limits: tuple[float, float],
+        level: float,
+        method: str,
+        images: int,
+        shares: dict[str, float] | None = None,
     ) -> ConfidenceInterval:
         self = super().__new__(cls, (float(limits[0]), float(limits[1])))
         self.level, self.method, self.images = level, method, images
+        self.shares = dict(shares or {})
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return tuple(self), self.level, self.method, self.images
+        return tuple(self), self.level, self.method, self.images, self.shares
 
     @property
     def low(self) -> float:
@@ -96,12 +108,14 @@ class ConfidenceInterval(tuple[float, float]):
     @property
     def holds(self) -> str:
         """What makes it as wide as it is."""
-        return what_it_holds(self.images)
+        held = what_it_holds(self.images)
+        return f"{held}, {_FOUND}" if self.shares else held
 
     @property
     def lacks(self) -> str:
         """What would make it wider and is not known here."""
-        return what_it_lacks(self.images)
+        lacking = what_it_lacks(self.images)
+        return lacking.replace(f"{_FOUND}, ", "") if self.shares else lacking
 
 
 def what_it_holds(images: int) -> str:
@@ -126,7 +140,7 @@ def what_it_lacks(images: int) -> str:
     >>> what_it_lacks(8)
     'missed and false particles, outlines, scale, how the sample was taken'
     """
-    always = "missed and false particles, outlines, scale, how the sample was taken"
+    always = f"{_FOUND}, scale, how the sample was taken"
     if images > 1:
         return always
     why = "one image" if images else "images not named"

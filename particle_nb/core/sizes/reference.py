@@ -14,8 +14,9 @@ import numpy as np
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import METRES
+from particle_nb.core.sizes._columns import Column, Layout, Table
 from particle_nb.core.sizes._headings import KINDS, PER_LENGTH, units_in
-from particle_nb.core.sizes._tables import Column, Layout, Table, read_table
+from particle_nb.core.sizes._tables import read_table
 from particle_nb.core.sizes.curves import Density, log_density, percent, unit_factor
 
 

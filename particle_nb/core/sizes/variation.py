@@ -12,13 +12,13 @@ import pandas as pd
 
 from particle_nb.core.agreement.correlation import confidence
 from particle_nb.core.errors import DataError
-from particle_nb.core.sizes.distribution import size_distribution
 from particle_nb.core.sizes.intervals import (
     FEW_IMAGES,
     mean_limits,
     what_it_holds,
     what_it_lacks,
 )
+from particle_nb.core.sizes.measured import size_distribution
 from particle_nb.core.sizes.uncertainty import check_share
 
 #: A modified z-score beyond this marks an outlier (Iglewicz and Hoaglin 1993).

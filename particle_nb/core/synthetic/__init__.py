@@ -1,6 +1,12 @@
 """Synthetic micrographs with known truth: masks, heights, classes, sizes and roughness."""
 
 from particle_nb.core.synthetic.bodies import ReferenceBody, rough_sphere
+from particle_nb.core.synthetic.composites import (
+    Composite,
+    CompositeSettings,
+    Inclusion,
+    composite,
+)
 from particle_nb.core.synthetic.detectors import Detector, Exposure
 from particle_nb.core.synthetic.operators import redrawn
 from particle_nb.core.synthetic.outlines import OUTLINES, KnownOutline
@@ -18,9 +24,12 @@ __all__ = [
     "OUTLINES",
     "PACKINGS",
     "PRESETS",
+    "Composite",
+    "CompositeSettings",
     "Detector",
     "Exposure",
     "Ground",
+    "Inclusion",
     "KnownOutline",
     "Population",
     "ReferenceBody",
@@ -28,6 +37,7 @@ __all__ = [
     "SceneSettings",
     "Sizes",
     "TrueHeights",
+    "composite",
     "gallery",
     "powder",
     "preset",

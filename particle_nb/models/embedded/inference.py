@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.regions import MASK, box_rois, resample_masks
+from particle_nb.models.embedded.straight import bar_box
 from particle_nb.models.embedded.views import (
     Decoded,
     View,
@@ -40,6 +41,9 @@ SAME = 0.85
 #: it is GROWN times as long as the best mask, it is tried as a box, too; as the first candidate
 #: only where the outline of that mask is a boundary inside it with less than SEAM in the mean.
 STRENGTH, GROWN, SEAM = 0.45, 1.25, 0.22
+#: A straight bar of foreground with boundaries across it is one particle, and not a row of them,
+#: where the best mask is not about so many squares as wide as the bar.
+BLOCK = (0.4, 1.6)
 
 
 def widened(boxes: Tensor, points: Tensor) -> Tensor:
@@ -131,19 +135,30 @@ def longer(
     """
     spots, corners = points[None], best.boxes()[0]
     extent = corners[2:] - corners[:2]
-    around = stretch_box(views[0], points[points[:, 2] > 0.5][0, :2], STRENGTH)
+    spot = points[points[:, 2] > 0.5][0, :2]
+    bar = bar_box(views[0], spot)
+    around = bar if bar is not None else stretch_box(views[0], spot, STRENGTH)
     if around is not None and (around[2:] - around[:2]).max() > GROWN * extent.max():
         box_ = around[None]
         found = decode_fitting(
             network, views, box_rois(box_, least=12.0 / views[0].scale), spots, box_
         )
         found = refine(network, views, found, spots, box_)
-        if seam(views, found, best) > SEAM:
+        if bar is not None and not BLOCK[0] < _blocks(found, best) < BLOCK[1]:
+            found = replace(found, score=torch.maximum(found.score, 1.02 * best.score))
+        elif seam(views, found, best) > SEAM:
             found = replace(found, score=torch.minimum(found.score, 0.95 * best.score))
         return found
     if float(extent.max()) < LONG * float(extent.min()):
         return None
     return refine(network, views, best, spots)
+
+
+def _blocks(bar: Decoded, piece: Decoded) -> float:
+    """Area of a piece in squares as wide as the bar: one where a bar is a row of blocks."""
+    area, sides = float(bar.areas()[0]), (bar.boxes()[0, 2:] - bar.boxes()[0, :2])
+    width = area / max(float(torch.linalg.vector_norm(sides)), 1.0)
+    return float(piece.areas()[0]) / max(width, 1.0) ** 2
 
 
 def ranked(parts: Sequence[Decoded], points: Tensor, keep: int = 3, same: float = 0.9) -> Decoded:

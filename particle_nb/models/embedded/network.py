@@ -138,14 +138,18 @@ class Encoder(nn.Module):
             kept.append(x)
         return kept
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return features and dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
-        kept = self.pyramid(image)
+    def decoded(self, kept: list[Tensor]) -> Tensor:
+        """Return maps (B, C, H/2, W/2) of the way up from the levels (B, C, h, w) of `pyramid`."""
         x = kept[-1]
         # One vector for the whole view: its contrast and typical particle size.
         x = x + self.context(x.mean((2, 3)))[:, :, None, None]
         for up, fine in zip(self.ups, kept[-2::-1], strict=True):
             x = up(x, fine)
+        return x
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features and dense maps (B, 32, H/2, W/2) of a normalised image (B, 1, H, W)."""
+        x = self.decoded(self.pyramid(image))
         return torch.cat([self.features(x), self.dense(x)], 1)
 
 

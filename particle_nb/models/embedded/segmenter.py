@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
-from particle_nb.models.embedded.automatic import OnePassSettings, Place, propose
+from particle_nb.models.embedded.automatic import OnePassSettings, propose
+from particle_nb.models.embedded.close_ups import Place
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.settling import Judges
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
-from particle_nb.models.weights import pick_device, read_weights
+from particle_nb.models.weights import parse_weights, pick_device, read_weights
 
 #: What the names of the judges' tensors begin with.
 JUDGE = "judge."
@@ -317,6 +318,39 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     """
     where = pick_device(device)
     path, stored, metadata = read_weights(source, WEIGHTS, "segmenter.train")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return _made(stored, metadata, (str(path), digest), where)
+
+
+def parsed(data: bytes, what: str, device: torch.device) -> EmbeddedSegmenter:
+    """The segmenter that the bytes of a weights file hold; `what` names them in errors.
+
+    Raises
+    ------
+    ModelError
+        If they are damaged or of another network.
+    """
+    stored, metadata = parse_weights(data, what)
+    return _made(stored, metadata, (what, hashlib.sha256(data).hexdigest()[:16]), device)
+
+
+def stored_tensors(segmenter: EmbeddedSegmenter) -> dict[str, Tensor]:
+    """The tensors that a weights file holds: the network in half precision, and the judges."""
+    state = segmenter.network.state_dict()
+    tensors = {key: value.detach().half().contiguous() for key, value in state.items()}
+    if segmenter.judges is not None:
+        for key, value in segmenter.judges.stored().items():
+            tensors[JUDGE + key] = torch.from_numpy(value)
+    return tensors
+
+
+def _made(
+    stored: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    origin: tuple[str, str],
+    where: torch.device,
+) -> EmbeddedSegmenter:
+    path, digest = origin
     try:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))
@@ -335,12 +369,27 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
         raise ModelError(f"{path} holds no weights of this network: {error}") from None
     network.to(where).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return EmbeddedSegmenter(
+    made = EmbeddedSegmenter(
         network,
         metadata.get("name", "pnb-small"),
-        hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        digest,
         (tuple(knots), tuple(values)),
         automatic,
         where,
         judges,
     )
+    parents = parentage(metadata)
+    return replace(made, about=parents) if parents else made
+
+
+def parentage(metadata: Mapping[str, str]) -> str:
+    """One sentence on where tuned weights come from; empty for others."""
+    try:
+        about = json.loads(metadata["parentage"])
+        parent, given = about["parent"], about["annotations"]
+        return (
+            f"tuned from {parent['name']} ({parent['digest']}) on {len(given)} annotated images, "
+            f"{sum(int(one['particles']) for one in given)} particles, {about['date']}"
+        )
+    except (KeyError, TypeError, ValueError):
+        return ""

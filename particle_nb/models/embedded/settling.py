@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,6 +16,7 @@ from particle_nb.models.embedded.one_pass import (
     pieces_of,
     relabelled,
 )
+from particle_nb.models.embedded.straight import bars, joined
 from particle_nb.models.embedded.views import View
 
 #: Share of a proposal that lies in another one from which it counts as a part of it.
@@ -24,6 +25,9 @@ PART = 0.6
 FINER = 0.03
 #: Parts that cover this share of the whole may stand for it: gaps between particles are normal.
 COVER = 0.4
+#: More parts than this need to cover less and be less sure: a sheet under many particles is none,
+#: however wide the gaps between them.
+MANY = 4
 #: Proposals less sure than this take no part.
 LEAST = 0.1
 
@@ -42,6 +46,14 @@ class Judges:
     def read(cls, stored: Mapping[str, np.ndarray]) -> Judges:
         """Those among stored arrays; KeyError where one lacks."""
         return cls(*(Judge.read(stored, item.name) for item in fields(cls)))
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Arrays that `read` makes these judges of again; their shapes are those of the layers."""
+        return {
+            key: value
+            for item in fields(self)
+            for key, value in getattr(self, item.name).stored(item.name).items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +76,16 @@ class Level:
         labels = relabelled(labels, join(pieces_of(labels, dense), joining))
         features = instance_features(labels, dense, view.scale)
         judged = particle(features)
+        whole = _whole_bars(
+            labels,
+            dense,
+            judged[:, 0],
+            lambda made: particle(instance_features(made, dense, view.scale))[:, 0],
+        )
+        if whole:
+            labels = joined(labels, whole)
+            features = instance_features(labels, dense, view.scale)
+            judged = particle(features)
         return cls(view, dense, labels, judged[:, 0], judged[:, 1], features)
 
     def stability(self) -> np.ndarray:
@@ -84,6 +106,27 @@ class Level:
             index.append((at.clip(0, limit - 1), (at >= 0) & (at < limit)))
         (rows, tall), (columns, wide) = index
         return np.asarray(self.labels[np.ix_(rows, columns)] * (tall[:, None] & wide[None]))
+
+
+def _whole_bars(
+    labels: np.ndarray,
+    dense: Dense,
+    confidence: np.ndarray,
+    judge: Callable[[np.ndarray], np.ndarray],
+) -> list[np.ndarray]:
+    """Labels of each straight bar that is one particle rather than its pieces."""
+    found = bars(labels, dense)
+    if not found:
+        return []
+    made = joined(labels, [own for own, _ in found])
+    believed = judge(made)
+    areas = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
+    out = []
+    for own, is_plain in found:
+        whole = believed[made[labels == own[0]][0] - 1]
+        if is_plain or whole >= np.average(confidence[own - 1], weights=areas[own - 1]):
+            out.append(own)
+    return out
 
 
 @dataclass(frozen=True)
@@ -180,7 +223,9 @@ def _settle_one(
             good = sure > 0.5 * sure.max()
             cover = float(weight[good].sum()) / parts[0][4]
             together = float((weight * sure)[good].sum() / weight[good].sum())
-            together = together * min(1.0, cover / COVER) + FINER
+            crowd = max(1.0, float(good.sum()) / MANY)
+            together = together * min(1.0, cover * np.sqrt(crowd) / COVER)
+            together += FINER * (1.0 + np.log2(crowd))
             if good.sum() > 2:
                 together += FINER
             if together >= value:

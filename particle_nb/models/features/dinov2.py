@@ -1,7 +1,8 @@
-"""One vector per particle from a self-supervised vision transformer (DINOv2) of transformers."""
+"""Features from a vision transformer (DINOv2, ViT) of transformers: of particles and of pixels."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ from PIL import Image as Pillow
 from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import Mask, MaskSet
+from particle_nb.core.phases import DenseFeatures
 from particle_nb.models import weights as model_weights
+from particle_nb.models.features.maps import edge_plane, padded, standard_grey
+from particle_nb.models.features.views import projection, view_averaged
 from particle_nb.models.pixels import to_rgb
 from particle_nb.models.tiles import particle_window
 from particle_nb.models.weights import find_folder, normalisation, read_json, read_model
 
 #: Types whose output is one token per patch behind the class (and register) tokens.
-KINDS = ("dinov2", "dinov2_with_registers")
+KINDS = ("dinov2", "dinov2_with_registers", "vit", "deit")
+#: Types that take crops of one size only.
+_FIXED = ("vit", "deit")
+#: Numbers a pixel that maps are brought down to.
+_MAP_WIDTH = 96
 #: Side in pixels that a particle's crop is brought to, rounded down to whole patches.
 SIDE = 224
 _BATCH = 16
@@ -87,6 +95,39 @@ class PatchFeatures:
             raise ModelError(f"{self.name!r} puts out NaN or infinite features; weights damaged?")
         return rows
 
+    def maps(self, image: Image) -> DenseFeatures:
+        """Return the model's answer at every pixel, without its trace of the position.
+
+        Averaged over shifted and mirrored windows, and brought to the edges of the image; of wide
+        models a fixed random projection to 96 numbers. A window is `side` pixels of the image.
+
+        Raises
+        ------
+        ModelError
+            If the model puts out NaN.
+        """
+        patch = int(self.model.config.patch_size)
+        rgb = to_rgb(image).astype(np.float32) / 255
+        picture = ((rgb - self.mean) / self.std).transpose(2, 0, 1).astype(np.float32)
+        found = view_averaged(picture, patch, self.side, self._tokens)
+        if not np.isfinite(found).all():
+            raise ModelError(f"{self.name!r} puts out NaN or infinite features; weights damaged?")
+        found = found @ projection(self.width, _MAP_WIDTH)
+        grey = standard_grey(image)
+        maps = torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))[None]
+        whole = padded(torch.from_numpy(grey)[None, None], patch)
+        names = [f"vit.{i}" for i in range(found.shape[2])]
+        plane = edge_plane(maps, whole, names, float(patch))
+        origin = f"{self.name} {self.digest}, maps 1"
+        return DenseFeatures((plane,), image.shape, grey, (origin,), self.licence)
+
+    def _tokens(self, views: torch.Tensor) -> torch.Tensor:
+        """Answers (B, n, n, C) for the patches of windows (B, 3, side, side)."""
+        across = self.side // int(self.model.config.patch_size)
+        with torch.inference_mode():
+            tokens = self.model(pixel_values=views.to(self.device)).last_hidden_state
+        return tokens[:, -across * across :].reshape(len(views), across, across, -1)
+
     def _view(self, rgb: np.ndarray, mask: Mask) -> tuple[np.ndarray, np.ndarray]:
         """The crop as the model wants it, (3, side, side), and the patches' weights (P,)."""
         x0, y0, x1, y1 = particle_window(mask, 0.15)
@@ -141,9 +182,13 @@ def load(source: str, device: str = "auto") -> PatchFeatures:
     kind = str(config.get("model_type"))
     if kind not in KINDS:
         raise ModelError(f"{source!r} is a {kind!r} model; feature models are {', '.join(KINDS)}.")
-    model, digest = read_model(folder, source, AutoModel, "feature model")
+    # some files leave out the head that nothing here asks for
+    unused = re.compile(r"^pooler\.")
+    model, digest = read_model(folder, source, AutoModel, "feature model", unused)
     saved = folder / "preprocessor_config.json"
     given = read_json(saved, source) if saved.is_file() else {}
     patch = int(model.config.patch_size)
     side = max(patch, SIDE // patch * patch)
+    if kind in _FIXED:
+        side = int(model.config.image_size)
     return PatchFeatures(model.to(target).eval(), source, digest, side, normalisation(given, saved))

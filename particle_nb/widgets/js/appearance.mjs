@@ -14,6 +14,8 @@ export class Appearance {
     const tones = Object.keys(PLAIN).map((key) => [key, share(key, RANGES[key], PLAIN[key], (v) => this.#set(key, v))]);
     this.sliders = Object.fromEntries(tones);
     const opacity = share("opacity", [0, 1, 0.01], style.opacity, (v) => { style.opacity = v; painter.paint(); });
+    const certain = share("certain from", [0, 1, 0.01], style.certain, (v) => { style.certain = v; recoloured(); painter.paint(); });
+    certain.title = "Masks of less confidence than this have dashed outlines";
     const check = (label, checked, run) => {
       const input = element("input", { type: "checkbox", checked, onchange: () => run(input.checked) });
       return Object.assign(element("label", { class: "pnb-check" }, input, label), { input });
@@ -25,7 +27,7 @@ export class Appearance {
       onchange: () => { palette.set(this.colour.value); recoloured(); painter.paint(); },
     });
     this.nodes = [
-      element("div", { class: "pnb-sliders" }, ...Object.values(this.sliders), opacity),
+      element("div", { class: "pnb-sliders" }, ...Object.values(this.sliders), opacity, certain),
       element("div", { class: "pnb-checks" }, styled("fills", "fill"), styled("contours", "contour"), this.invert),
       element("label", { class: "pnb-slider pnb-wide" }, element("span", {}, "colour by"), this.colour),
       textButton("reset", null, () => this.reset()),
@@ -34,10 +36,22 @@ export class Appearance {
 
   /** Colours by the columns that the kernel has. */
   showColumns() {
-    const fixed = [["particle", "particle"], ["class", "class"], ["confidence", "predicted IoU"]];
-    const options = [...fixed, ...this.store.columns.map((c) => [c, c])];
+    const fixed = [
+      ["particle", "particle"], ["class", "class"], ["probability", "probability of the class"],
+      ["confidence", "confidence"], ["iou", "predicted IoU"],
+    ];
+    const more = this.store.columns.filter((c) => !fixed.some(([key]) => key === c));
+    const options = [...fixed, ...more.map((c) => [c, c])];
+    // with another scale a column has another unit
+    if (!options.some(([key]) => key === this.palette.by)) this.palette.set("particle");
     this.colour.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
     this.colour.value = this.palette.by;
+  }
+
+  /** Colour by something else, as if it had been chosen here. */
+  colourBy(by) {
+    this.colour.value = by;
+    this.colour.dispatchEvent(new Event("change"));
   }
 
   /** The grey values of the image that become black and white. */

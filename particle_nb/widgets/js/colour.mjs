@@ -1,5 +1,7 @@
 // Colours: display values of the image, and what the particles are painted with.
 
+import { valueOf } from "./listing.mjs";
+
 export const OKABE_ITO = [
   "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 ];
@@ -33,7 +35,15 @@ export function spread(values) {
   return values.reduce(([a, b], v) => (Number.isFinite(v) ? [Math.min(a, v), Math.max(b, v)] : [a, b]), [Infinity, -Infinity]);
 }
 
-/** What particles are coloured by: their number, their class, the model's confidence or a column. */
+const SHARES = { iou: "predicted IoU", confidence: "confidence", probability: "probability of the class" };
+
+/** A colour between one and white, as of what is only thought. */
+export function paler(colour) {
+  const part = (at) => Math.round(Number.parseInt(colour.slice(at, at + 2), 16) * 0.55 + 255 * 0.45);
+  return `rgb(${part(1)},${part(3)},${part(5)})`;
+}
+
+/** What particles are coloured by: their number, their class, one of their scores or a column. */
 export class Palette {
   constructor(store) {
     this.store = store;
@@ -43,7 +53,7 @@ export class Palette {
 
   /** Whether a particle's colour depends on itself alone. */
   get lone() {
-    return this.by === "particle" || this.by === "confidence";
+    return this.by === "particle" || this.by in SHARES;
   }
 
   set(by) {
@@ -56,16 +66,22 @@ export class Palette {
     this.range = null;
   }
 
+  /** The colour of a class, by its name. */
+  ofClass(name) {
+    const place = this.store.classes().indexOf(name);
+    return place < 0 ? NO_CLASS : OKABE_ITO[place % OKABE_ITO.length];
+  }
+
   /** The colour of each particle, as a function. */
   colours() {
     if (this.by === "particle") return (p) => OKABE_ITO[(p.id - 1) % OKABE_ITO.length];
     if (this.by === "class") {
-      const classes = this.store.classes();
-      return (p) => (p.label ? OKABE_ITO[classes.indexOf(p.label) % OKABE_ITO.length] : NO_CLASS);
+      const known = new Map(this.store.classes().map((name) => [name, this.ofClass(name)]));
+      const thought = new Map([...known].map(([name, colour]) => [name, paler(colour)]));
+      return (p) => (p.label ? known.get(p.label) : thought.get(p.guess)) ?? NO_CLASS;
     }
-    const column = this.store.columns.indexOf(this.by);
-    const value = this.by === "confidence" ? (p) => p.iou ?? NaN : (p) => p.row?.[column] ?? NaN;
-    this.range ??= this.by === "confidence" ? [0, 1] : spread(this.store.kept().map(value));
+    const { columns } = this.store, value = (p) => valueOf(p, this.by, columns);
+    this.range ??= this.by in SHARES ? [0, 1] : spread(this.store.kept().map(value));
     const [low, high] = this.range;
     return (p) => viridis(high > low ? (value(p) - low) / (high - low) : 0.5);
   }
@@ -74,14 +90,15 @@ export class Palette {
   legend() {
     if (this.by === "particle") return null;
     if (this.by === "class") {
-      const named = this.store.classes().map((c, i) => [c, OKABE_ITO[i % OKABE_ITO.length]]);
-      return { classes: [...named, ["no class", NO_CLASS]] };
+      const named = this.store.classes().map((c) => [c, this.ofClass(c)]);
+      const some = named.length && this.store.told.size ? [["predicted", paler(named[0][1])]] : [];
+      return { classes: [...named, ...some, [some.length ? "unknown" : "no class", NO_CLASS]] };
     }
     this.colours();
     const [low, high] = this.range;
     const digits = high > low && Number(low.toPrecision(3)) === Number(high.toPrecision(3)) ? 6 : 3;
     const text = (v) => (Number.isFinite(v) ? String(Number(v.toPrecision(digits))) : "–");
     const ramp = VIRIDIS.map((_, i) => viridis(i / (VIRIDIS.length - 1)));
-    return { name: this.by === "confidence" ? "predicted IoU" : this.by, low: text(low), high: text(high), ramp };
+    return { name: SHARES[this.by] ?? this.by, low: text(low), high: text(high), ramp };
   }
 }

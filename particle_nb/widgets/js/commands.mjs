@@ -3,6 +3,7 @@
 import { aimOf } from "./foresight.mjs";
 import { measureText } from "./format.mjs";
 import { onImage, thin } from "./geometry.mjs";
+import { rectangle } from "./regions.mjs";
 import { nextTarget, picked, scaledRadius, strokeMeaning } from "./hand.mjs";
 
 const OFFERED = {
@@ -15,13 +16,17 @@ const OFFERED = {
 export class Commands {
   constructor({ store, hand, camera, link, painter, foresight, notices, help }) {
     Object.assign(this, { store, hand, camera, link, painter, foresight, notices, help });
+    this.queue = "mask"; // what `doubtful` goes to: masks, or classes
+    this.ruler = this.regions = null; // their panels, which need the commands too
+    this.classed = () => {}; // told when a class was given
     this.context = null; // the menu, which needs the commands first
   }
 
   // ------------------------------------------------------------------------------ the draft
 
   commit() {
-    if (this.hand.corners && this.hand.polygon.length) return this.endCorners(this.hand.tool === "polygon");
+    if (this.hand.corners && this.hand.polygon.length) return this.endCorners(this.hand.tool !== "measure");
+    if (this.hand.bar) return this.ruler.apply();
     this.link.act({ action: "commit" });
   }
 
@@ -34,7 +39,7 @@ export class Commands {
   cancel() {
     const { hand, store } = this;
     this.notices.forgive();
-    if (hand.drop()) this.painter.paintTop();
+    if (hand.drop()) this.#dropped();
     else if (store.draft) this.link.act({ action: "cancel" });
     else if (this.help.shown) this.toggleHelp(false);
     else if (store.selection.size) this.select([]);
@@ -42,6 +47,12 @@ export class Commands {
       hand.cross = null;
       this.painter.paintTop();
     }
+  }
+
+  #dropped() {
+    this.ruler.found = null;
+    this.ruler.show();
+    this.painter.paintTop();
   }
 
   nextCandidate() {
@@ -69,7 +80,9 @@ export class Commands {
 
   turnSign() {
     this.hand.turnSign();
-    this.notices.say(`next point: ${this.hand.sign ? "inside" : "outside"} the particle`);
+    const { sign, tool } = this.hand;
+    if (tool === "region") return this.notices.say(sign ? "next part: analysed" : "next part: left out");
+    this.notices.say(`next point: ${sign ? "inside" : "outside"} the particle`);
     this.foresight.ask();
   }
 
@@ -98,7 +111,7 @@ export class Commands {
 
   /** The corners are set: a polygon is closed, what is measured may be a line. */
   endCorners(closed = true) {
-    if (this.hand.tool === "polygon") return this.#closePolygon();
+    if (this.hand.tool !== "measure") return this.#closePolygon();
     this.hand.measure(closed);
     this.#read();
     this.painter.paintTop();
@@ -126,6 +139,7 @@ export class Commands {
     const path = thin(this.hand.polygon, 0.25);
     this.hand.polygon = [];
     if (path.length < 3) this.notices.fail("A polygon needs three corners.");
+    else if (this.hand.tool === "region") this.regions.add(path);
     else this.link.act({ action: "polygon", path });
     this.painter.paintTop();
   }
@@ -144,8 +158,11 @@ export class Commands {
   finish(stroke, last) {
     const { hand, store } = this;
     const bench = { scale: this.camera.view.scale, radius: hand.radius, chosen: store.chosen, draft: store.draft };
-    const { act, aimed, say, pick, within, around, add } = strokeMeaning(stroke, last, bench);
-    if (say) this.notices.say(say);
+    const { act, aimed, say, pick, within, around, add, bar, free, part, spot } = strokeMeaning(stroke, last, bench);
+    if (bar) this.ruler.drawn(...bar, free);
+    else if (part) this.regions.add(rectangle(...part, store.picture));
+    else if (spot) this.corner(spot);
+    else if (say) this.notices.say(say);
     else if (act) this.link.act(aimed ? { ...act, ...this.#aim() } : act);
     else if (pick) this.select(picked(store.chosen, store.pick(...pick)?.id, add));
     else if (within || around) {
@@ -258,8 +275,39 @@ export class Commands {
     if (this.#anySelected()) this.link.act({ action: "set", ids: this.store.chosen, [field]: value });
   }
 
-  doubtful() {
-    this.link.request("next", { after: this.store.chosen[0] ?? null });
+  doubtful(after = this.store.chosen[0] ?? null) {
+    this.link.request("next", { after, ...(this.queue === "class" ? { by: "class" } : {}) });
+  }
+
+  /** Those that a class is given to: the selected, else what lies under the cursor. */
+  #named() {
+    const { store, hand } = this;
+    if (store.selection.size) return store.chosen;
+    const spot = hand.cross ?? hand.cursor, found = spot && store.pick(spot.x, spot.y);
+    return found ? [found.id] : [];
+  }
+
+  /** Give the class at a key, 1 to 9, or none (0). */
+  classify(key) {
+    const ids = this.#named();
+    if (!ids.length) return this.notices.fail("Select particles, or point at one, to give them a class.");
+    if (key) this.link.request("classify", { ids, key });
+    else this.link.act({ action: "classify", ids, label: "" });
+    this.#afterClass(ids, key ? this.store.names[key - 1] ?? `class ${key}` : "no class");
+  }
+
+  giveClass(label) {
+    const ids = this.#named();
+    if (!ids.length) return this.notices.fail("Select particles, or point at one, to give them a class.");
+    this.link.act({ action: "classify", ids, label });
+    this.#afterClass(ids, label);
+  }
+
+  #afterClass(ids, name) {
+    const what = ids.length === 1 ? `particle ${ids[0]}` : `${ids.length} particles`;
+    this.notices.say(`${what}: ${name}`);
+    this.classed();
+    if (this.queue === "class") this.doubtful(null);
   }
 
   judge(action) {
@@ -279,6 +327,10 @@ export class Commands {
 
   save() {
     this.link.request("save");
+  }
+
+  channel(step) {
+    this.link.request("channel", { step });
   }
 
   fit() {

@@ -5,6 +5,7 @@ import { element, slider, textButton } from "./elements.mjs";
 /** Thresholds of the cascade: name, label, greatest value (0: that of the largest particle), step,
  *  the end at which it is off, its stage in the audit. */
 const THRESHOLDS = [
+  ["min_confidence", "confidence ≥", 1, 0.01, "low", "confidence"],
   ["min_predicted_iou", "predicted IoU ≥", 1, 0.01, "low", "confidence"],
   ["min_stability", "stability ≥", 1, 0.01, "low", "stability"],
   ["min_area", "area ≥ (px)", 0, 1, "low", "area"],

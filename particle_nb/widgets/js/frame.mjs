@@ -8,7 +8,7 @@ export class Frame {
   constructor(el, parts) {
     const { root, top, base, store, hand, camera, painter, link, notices, help, toolbar, menu } = parts;
     Object.assign(this, { el, root, top, store, hand, camera, painter, link, notices });
-    this.stage = element("div", { class: "pnb-stage" }, base, top, notices.hud, notices.legend, notices.error, help.node);
+    this.stage = element("div", { class: "pnb-stage" }, base, top, notices.hud, notices.legend, notices.error, parts.ruler.node, parts.regions.node, help.node);
     root.append(
       notices.banner,
       element("p", { class: "pnb-wait" }, "The image is on its way …"),
@@ -96,12 +96,14 @@ export class Frame {
   }
 }
 
-function panelOf({ sizes, list, texts, filters, appearance }) {
+function panelOf({ sizes, list, texts, classes, filters, appearance, learning }) {
   const section = (title, open, ...children) =>
     element("details", { class: "pnb-section", open }, element("summary", {}, title), ...children);
   return element("div", { class: "pnb-panel" },
     section("Size", true, ...sizes.nodes),
     section("Particles", true, ...list.nodes, texts.node),
+    section("Classes", false, ...classes.nodes),
     section("Filter", false, filters.node),
+    section("Learn", false, ...learning.nodes),
     section("View", false, ...appearance.nodes));
 }

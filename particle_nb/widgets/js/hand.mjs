@@ -19,6 +19,7 @@ export class Hand extends Signals {
     this.stroke = null; // {kind, path, ...} while a button is held
     this.polygon = []; // corners that are set, of a polygon or of what is measured
     this.measured = null; // {path, closed} that was measured last
+    this.bar = null; // the ends of a scale bar, [x0, y0, x1, y1]
     this.mark = null; // the first of two corners set by a key
     this.cross = null; // the crosshair of the arrow keys
     this.crossed = null; // where Enter used it last: the arrows go on from there
@@ -33,7 +34,7 @@ export class Hand extends Signals {
   take(tool) {
     this.tool = tool;
     this.crossed = null;
-    this.stroke = this.mark = this.preview = this.measured = null;
+    this.stroke = this.mark = this.preview = this.measured = this.bar = null;
     this.polygon = [];
     this.emit("tool");
   }
@@ -65,8 +66,8 @@ export class Hand extends Signals {
 
   /** Let go of what was begun; whether there was anything. */
   drop() {
-    const any = !!(this.stroke || this.polygon.length || this.mark || this.measured);
-    this.stroke = this.mark = this.measured = null;
+    const any = !!(this.stroke || this.polygon.length || this.mark || this.measured || this.bar);
+    this.stroke = this.mark = this.measured = this.bar = null;
     this.polygon = [];
     return any;
   }
@@ -79,14 +80,15 @@ export class Hand extends Signals {
       this.stroke = { kind: "point", path: [here], negative: event.altKey || event.button === 2 };
       return "point";
     }
-    if (this.corners) return this.#click(here, event, scale);
+    // a region's first corner may become a rectangle
+    if (this.corners && (this.tool !== "region" || this.polygon.length)) return this.#click(here, event, scale);
     this.stroke = { kind: this.tool, path: [here], add: event.shiftKey || event.ctrlKey || event.metaKey };
     return null;
   }
 
   /** Whether the tool sets corners. */
   get corners() {
-    return this.tool === "polygon" || this.tool === "measure";
+    return this.tool === "polygon" || this.tool === "measure" || this.tool === "region";
   }
 
   #click(here, event, scale) {
@@ -133,7 +135,8 @@ export function scaledRadius(radius, factor) {
 }
 
 /** What a stroke means that ends at `last`: {act, aimed} is an action (`aimed`: for a new draft),
- *  {pick}, {within} and {around} select, {say} is a word to the person. `bench` has scale, radius, chosen
+ *  {pick}, {within} and {around} select, {bar} is a scale bar, {part} a rectangle of a region, {spot}
+ *  its first corner, {say} is a word to the person. `bench` has scale, radius, chosen
  *  (numbers of the selected) and draft. */
 export function strokeMeaning(stroke, last, { scale, radius, chosen, draft }) {
   const [first] = stroke.path, { add } = stroke;
@@ -142,6 +145,10 @@ export function strokeMeaning(stroke, last, { scale, radius, chosen, draft }) {
   const drawn = pathLength(path) * scale;
   const id = !draft && chosen.length === 1 ? { id: chosen[0] } : {};
   switch (stroke.kind) {
+    case "scale":
+      return across < 4 ? { say: "drag from one end of the bar to the other" } : { bar: [first, last], free: add };
+    case "region":
+      return across < 4 ? { spot: first } : { part: [first, last] };
     case "select":
       return across < 4 ? { pick: first, add } : { within: boxOf(first, last), add };
     case "lasso":

@@ -17,8 +17,14 @@ export class Inbox {
         return this.image(message, buffers);
       case "delta":
         return this.delta(message, buffers);
+      case "classes":
+        return this.sort(message);
+      case "learn":
+        return this.learning.receive(message);
       case "select":
         return this.store.select(message.ids);
+      case "selected": // by a hand in another view
+        return mine ? null : this.store.select(message.ids);
       case "error":
         return message.re && !mine ? null : this.error(message);
     }
@@ -32,8 +38,12 @@ export class Inbox {
         return this.foresight.receive(message, buffers);
       case "value":
         return this.probe.receive(message);
+      case "channel":
+        return this.notices.say(message.text);
+      case "bar":
+        return this.ruler.receive(message);
       case "next":
-        return this.goTo(message.particle, message.left);
+        return this.goTo(message);
       case "kept":
         return this.kept(message);
       case "copied": {
@@ -87,9 +97,13 @@ export class Inbox {
   delta(message, buffers) {
     const { store, hand, filters, appearance, notices, list, texts, frame, painter, root } = this;
     const { added, selected, refined } = store.apply(message, buffers);
-    if (message.full) {
+    if (message.columns) {
       appearance.showColumns();
       list.showColumns();
+    }
+    if (message.premises) {
+      this.ruler.settled();
+      this.regions.show();
     }
     if (message.draft !== undefined) hand.preview = null;
     if (message.settings) filters.trial.settle();
@@ -106,7 +120,7 @@ export class Inbox {
     // a draft lies on the upper canvas, a new particle on top of the others: neither costs more
     // where there are many particles
     const done = () => { root.dataset.maskSeq = message.seq; };
-    if (!added || refined) painter.paint(done);
+    if (!added || refined || message.premises) painter.paint(done);
     else if (added.length) painter.paintOver(added, done);
     else painter.paintTop(done);
   }
@@ -120,21 +134,33 @@ export class Inbox {
     filters.trial.answered();
   }
 
-  goTo(id, left) {
+  /** Names or predictions of classes: no mask changes. */
+  sort(message) {
+    const { store, painter, root, notices, classes, list, palette } = this;
+    store.applyClasses(message);
+    const done = () => { root.dataset.classSeq = Number(root.dataset.classSeq || 0) + 1; };
+    classes.show();
+    if (!message.names) return;
+    if (store.summary) list.show();
+    notices.showLegend();
+    if (palette.by === "class" || palette.by === "probability") painter.paint(done);
+    else done();
+  }
+
+  goTo({ particle: id, left, by }) {
     const { store, commands, notices, camera } = this, particle = store.particles.get(id);
     if (!particle) {
       commands.select([]);
-      return notices.say("no doubtful particle is left: all were accepted");
+      return notices.say(by ? "every particle has a class" : "no doubtful particle is left: all were accepted");
     }
     commands.select([id]);
-    const iou = particle.iou == null ? "" : `, predicted IoU ${particle.iou.toFixed(2)}`;
-    notices.say(`particle ${id}${iou}: Y accepts, J rejects; ${left} not accepted yet`);
+    notices.say(by ? unsureText(particle, left) : doubtText(particle, left));
     camera.approach(particle.shape);
   }
 
   /** Particles or their numbers changed. */
   panel() {
-    const { store, palette, sizes, filters, notices, list, texts } = this;
+    const { store, palette, sizes, filters, notices, list, texts, classes } = this;
     if (!store.summary) return;
     palette.forget();
     sizes.show();
@@ -142,6 +168,7 @@ export class Inbox {
     notices.showLegend();
     list.show();
     texts.showClasses();
+    classes.show();
   }
 
   buttons() {
@@ -150,4 +177,16 @@ export class Inbox {
     root.dataset.position = store.history.position;
     root.dataset.count = store.summary?.count ?? 0;
   }
+}
+
+/** What is said of a mask that the model doubts. */
+function doubtText({ id, confidence, iou }, left) {
+  const sure = confidence != null ? `, confidence ${confidence.toFixed(2)}` : iou != null ? `, predicted IoU ${iou.toFixed(2)}` : "";
+  return `particle ${id}${sure}: Y accepts, J rejects; ${left} not accepted yet`;
+}
+
+/** What is said of a particle whose class is asked for. */
+function unsureText({ id, guess, chance }, left) {
+  const sure = chance == null ? "" : chance.toFixed(2), thought = guess ? `, ${guess}? ${sure}` : "";
+  return `particle ${id}${thought}: 1 to 9 give a class; ${left} without one`;
 }

@@ -48,7 +48,7 @@ export class Link {
 
   /** Whether an action has no answer yet. */
   get acting() {
-    return [...this.pending.values()].some(({ kind }) => kind === "do");
+    return [...this.pending.values()].some(({ kind }) => kind === "do" || kind === "classify");
   }
 
   receive(message, buffers) {

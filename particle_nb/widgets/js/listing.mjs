@@ -11,14 +11,16 @@ const COMPARES = {
 const OPERATOR = "(<=|>=|!=|<|>|=)";
 /** What every particle has beside the columns of the table: the key in the list, how it reads. */
 export const FIELDS = [
-  ["id", "number"], ["name", "name"], ["class", "class"], ["iou", "predicted IoU"], ["stability", "stability"],
+  ["id", "number"], ["name", "name"], ["class", "class"], ["probability", "probability of the class"],
+  ["confidence", "confidence"], ["iou", "predicted IoU"], ["stability", "stability"],
 ];
 
 /** The value of a particle in a field or a column of the table; NaN or "" where there is none. */
 export function valueOf(particle, name, columns) {
-  if (name === "class") return particle.label;
+  if (name === "class") return particle.label || particle.guess || "";
+  if (name === "probability") return particle.label ? 1 : particle.chance ?? NaN;
   if (name === "id" || name === "name" || name === "note") return particle[name];
-  if (name === "iou" || name === "stability") return particle[name] ?? NaN;
+  if (name === "iou" || name === "stability" || name === "confidence") return particle[name] ?? NaN;
   return particle.row?.[columns.indexOf(name)] ?? NaN;
 }
 
@@ -37,7 +39,7 @@ export function readQuery(text, columns) {
   for (const word of tight.toLowerCase().split(" ").filter(Boolean)) {
     const [, name, operator, value] = word.match(new RegExp(`^(.+?)${OPERATOR}(.*)$`)) ?? [];
     if (!operator) {
-      tests.push((p) => `${p.id} ${p.name} ${p.label} ${p.note}`.toLowerCase().includes(word));
+      tests.push((p) => `${p.id} ${p.name} ${p.label || p.guess || ""} ${p.note}`.toLowerCase().includes(word));
       continue;
     }
     const column = columnNamed(name, columns);

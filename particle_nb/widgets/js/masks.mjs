@@ -175,3 +175,8 @@ export function centresAround(particles, path) {
   const inside = ({ visible, kept, centre }) => visible && kept && insideOutline(path, ...centre);
   return [...particles].filter(inside).map((p) => p.id);
 }
+
+/** Whether the model gives a mask less confidence than a limit, and nobody has accepted it. */
+export function uncertain({ confidence, review }, limit) {
+  return confidence != null && confidence < limit && !review;
+}

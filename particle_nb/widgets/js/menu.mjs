@@ -19,6 +19,7 @@ export function menuRows({ chosen, draft, hidden, locked, spot }) {
     ["Copy", "Ctrl+C", "copy"],
     ["Duplicate", "Ctrl+D", "duplicate"],
     [hidden ? "Show" : "Hide", "V", "toggle", "visible"],
+    ["Take the class away", "", "classify", 0],
     [locked ? "Unlock" : "Lock", "L", "toggle", "locked"],
     ["Accept, and next doubtful", "Y", "judge", "accept"],
     [`Delete ${what}`, "Del", "onSelected", "delete"],

@@ -3,6 +3,7 @@
 import { element } from "./elements.mjs";
 import { formatScore, placeText } from "./format.mjs";
 import { KEYS } from "./keys.mjs";
+import { uncertain } from "./masks.mjs";
 
 const GONE =
   "The kernel is gone. The picture stays as it was; run the cell again to go on: committed masks were saved.";
@@ -92,17 +93,22 @@ export class Notices {
 
   /** What the colours mean, where they mean something. */
   showLegend() {
-    const legend = this.style.hideAll ? null : this.palette.legend();
-    this.legend.hidden = !legend;
-    if (!legend) return;
-    if (legend.classes) {
-      this.legend.replaceChildren(...legend.classes.map(([name, colour]) => element("span", {}, swatch(colour), ` ${name}`)));
-      return;
-    }
+    const { certain, hideAll } = this.style, legend = hideAll ? null : this.palette.legend();
+    const unsure = !hideAll && this.store.kept().some((p) => uncertain(p, certain));
+    this.legend.hidden = !legend && !unsure;
+    this.legend.replaceChildren(...this.#colours(legend));
+    if (!unsure) return;
+    const dash = element("i", { class: "pnb-dash" });
+    this.legend.append(element("span", {}, dash, ` confidence below ${certain.toFixed(2)}`));
+  }
+
+  #colours(legend) {
+    if (!legend) return [];
+    if (legend.classes) return legend.classes.map(([name, colour]) => element("span", {}, swatch(colour), ` ${name}`));
     const ramp = element("i", { class: "pnb-ramp" });
     ramp.style.background = `linear-gradient(to right, ${legend.ramp.join(",")})`;
     const [low, high] = [legend.low, legend.high].map((text) => element("span", {}, text));
-    this.legend.replaceChildren(element("b", {}, legend.name), low, ramp, high);
+    return [element("b", {}, legend.name), low, ramp, high];
   }
 }
 

@@ -1,5 +1,6 @@
 // What lies over the masks: the draft, the preview, what the hand has begun, the scale bar.
 
+import { levelled } from "./ruler.mjs";
 import { formatLength, measureText, scaleBar } from "./format.mjs";
 
 const DRAFT = "#56B4E9";
@@ -79,9 +80,11 @@ function boxPath(x0, y0, x1, y1) {
 /** The draft and the preview of the store and the hand, then what the hand has begun. */
 export function drawOverlay(context, { store, hand, camera }) {
   const pen = new Pen(context, camera.view.scale);
+  drawRegions(pen, store);
   drawDraft(pen, store, hand);
   drawStroke(pen, hand);
   drawCorners(pen, hand);
+  if (hand.bar) drawBar(pen, hand.bar);
   if (hand.cursor && (hand.tool === "brush" || hand.tool === "eraser")) {
     const ring = new Path2D();
     ring.arc(hand.cursor.x + 0.5, hand.cursor.y + 0.5, hand.radius, 0, 7);
@@ -108,7 +111,36 @@ function drawDraft(pen, { draft, candidate }, { preview, sign, asked }) {
   for (const point of asked.values()) pen.dot(...point, 0.6);
 }
 
-function drawStroke(pen, { stroke, radius }) {
+/** What is not analysed is dark; rims are green around what is, orange around what is left out. */
+function drawRegions(pen, { premises, picture }) {
+  const parts = premises?.regions ?? [], { context } = pen;
+  if (!parts.length) return;
+  const all = [[-0.5, -0.5], [picture.width - 0.5, -0.5], [picture.width - 0.5, picture.height - 0.5], [-0.5, picture.height - 0.5]];
+  const included = parts.filter((p) => p.include);
+  context.save();
+  for (const { path } of included) {
+    const beside = linePath(all, true);
+    beside.addPath(linePath(path, true));
+    context.clip(beside, "evenodd"); // beside each of them: beside all of them
+  }
+  if (included.length) pen.fill(linePath(all, true), "#000", 0.5);
+  context.restore();
+  for (const { path, include } of parts) {
+    if (!include) pen.fill(linePath(path, true), "#000", 0.5);
+    pen.outline(linePath(path, true), include ? INSIDE : OUTSIDE, 1.4, include ? [] : [6, 4]);
+  }
+}
+
+/** A scale bar with strokes at its ends, and its length beside it. */
+function drawBar(pen, [x0, y0, x1, y1]) {
+  const long = Math.hypot(x1 - x0, y1 - y0) || 1, r = 9 / pen.scale;
+  const dx = (-(y1 - y0) / long) * r, dy = ((x1 - x0) / long) * r;
+  pen.outline(linePath([[x0, y0], [x1, y1]]), BEGUN, 1.6);
+  for (const [x, y] of [[x0, y0], [x1, y1]]) pen.outline(linePath([[x - dx, y - dy], [x + dx, y + dy]]), BEGUN, 1.6);
+}
+
+function drawStroke(pen, hand) {
+  const { stroke, radius } = hand;
   const path = stroke?.path;
   if (!path?.length) return;
   const first = path[0], last = path[path.length - 1], { context } = pen;
@@ -123,6 +155,8 @@ function drawStroke(pen, { stroke, radius }) {
     select: () => pen.outline(boxPath(...first, ...last), "#fff", 1, [5, 4]),
     sketch: () => pen.outline(linePath(path, true), BEGUN, 1.4),
     lasso: () => pen.outline(linePath(path, true), "#fff", 1, [5, 4]),
+    region: () => pen.outline(boxPath(...first, ...last), hand.sign ? INSIDE : OUTSIDE, 1.4, [5, 4]),
+    scale: () => drawBar(pen, levelled(first, last, stroke.add)),
     split: () => pen.outline(linePath(path), OUTSIDE, 1.6),
     brush: () => smear(DRAFT),
     eraser: () => smear(OUTSIDE),

@@ -1,12 +1,15 @@
 // Two canvases: the image with its masks below, what the hand does above. Drawn once a frame.
 
 import { visibleBox } from "./geometry.mjs";
+import { uncertain } from "./masks.mjs";
 import { drawOverlay, drawReading, drawScaleBar } from "./overlay.mjs";
+
+const DASH = [4, 3]; // of the outlines of uncertain masks, in widths of a line
 
 export class Painter {
   constructor({ root, base, top, store, camera, hand, palette }) {
     Object.assign(this, { root, base, top, store, camera, hand, palette });
-    this.style = { fill: true, contour: true, opacity: 0.35, hideAll: false };
+    this.style = { fill: true, contour: true, opacity: 0.35, hideAll: false, certain: 0.5 };
     this.frames = this.masksDrawn = 0;
     this.over = []; // particles that came on top of those that are drawn
     this.layer = null; // the masks, kept while only other things change
@@ -151,6 +154,7 @@ export class Painter {
         context.fill(path, "evenodd");
       }
       context.globalAlpha = 1;
+      context.setLineDash(uncertain(particle, style.certain) ? DASH.map((d) => d * hair) : []);
       const lines = chosen ? [[4, "#000"], [2, "#fff"]] : style.contour ? [[1, colour]] : [];
       for (const [width, ink] of lines) {
         context.lineWidth = width * hair;
@@ -158,6 +162,7 @@ export class Painter {
         context.stroke(path);
       }
     }
+    context.setLineDash([]);
     this.masksDrawn += shown.length;
     return shown.length;
   }

@@ -53,9 +53,11 @@ export class ParticleList {
 
   /** The columns that the kernel has. */
   showColumns() {
-    const { value } = this.by, options = [...FIELDS, ...this.store.columns.map((c) => [c, c])];
+    const { value } = this.by, more = this.store.columns.filter((c) => !FIELDS.some(([key]) => key === c));
+    const options = [...FIELDS, ...more.map((c) => [c, c])];
     this.by.replaceChildren(...options.map(([key, text]) => element("option", { value: key }, text)));
-    this.by.value = value || "id";
+    this.by.value = value;
+    if (!this.by.value) this.by.value = "id";
   }
 
   /** The particles that are listed, in their order; what was asked for and is no column. */
@@ -102,7 +104,10 @@ export class ParticleList {
 
   #row(p, place, count, colour) {
     const [column, size] = this.#value(p);
-    const chosen = this.store.selection.has(p.id), label = p.name && p.label ? element("em", {}, ` ${p.label}`) : null;
+    const chosen = this.store.selection.has(p.id);
+    // what is only thought stands in italics, with a question mark
+    const second = p.name && p.label ? ` ${p.label}` : p.guess ? ` ${p.guess}?` : "";
+    const label = second ? element("em", {}, second) : null;
     return element("div", {
       class: `pnb-row${chosen ? " pnb-on" : ""}${p.visible ? "" : " pnb-dim"}`, id: `${this.prefix}-row-${p.id}`,
       role: "option", "aria-selected": String(chosen), "aria-setsize": count, "aria-posinset": place + 1,
@@ -113,7 +118,7 @@ export class ParticleList {
     element("span", { class: "pnb-name" }, p.name || p.label || "", label),
     p.locked ? icon("lock") : null, p.review ? icon("commit") : null,
     element("span", { class: "pnb-size", title: column }, size),
-    element("span", { class: "pnb-iou", title: "predicted IoU" }, p.iou == null ? "" : p.iou.toFixed(2)));
+    scoreCell(p));
   }
 
   /** Scroll to what was selected last. */
@@ -162,6 +167,12 @@ export class ParticleList {
     const particle = this.store.particles.get(id);
     if (particle) this.camera.reveal(...particle.centre);
   }
+}
+
+/** Confidence where the model gives one, else predicted IoU. */
+function scoreCell({ confidence, iou }) {
+  const [score, title] = confidence != null ? [confidence, "confidence"] : [iou, "predicted IoU"];
+  return element("span", { class: "pnb-iou", title }, score == null ? "" : score.toFixed(2));
 }
 
 /** The number of the particle whose row an event is in, or null. */

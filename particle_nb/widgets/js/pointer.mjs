@@ -3,9 +3,19 @@
 /** CSS pixels of a turn of the wheel in the units of its event. */
 const WHEEL = [1, 30, 300];
 
+/** What two fingers do that were `before` and are `now`, each [[x, y], [x, y]]: how far their middle
+ *  moved, by which factor their distance grew, and where their middle is. */
+export function pinched(before, now) {
+  const middle = ([[a, b], [c, d]]) => [(a + c) / 2, (b + d) / 2];
+  const apart = ([[a, b], [c, d]]) => Math.max(Math.hypot(c - a, d - b), 1);
+  const [x0, y0] = middle(before), [x, y] = middle(now);
+  return { dx: x - x0, dy: y - y0, factor: apart(now) / apart(before), x, y };
+}
+
 export class Pointer {
   constructor({ top, store, hand, camera, painter, commands, foresight, probe, notices }) {
     Object.assign(this, { top, store, hand, camera, painter, commands, foresight, probe, notices });
+    this.fingers = new Map(); // where each finger is, by its pointer
     const on = (name, run, options) => top.addEventListener(name, run, options);
     on("pointerdown", (e) => this.down(e));
     on("pointermove", (e) => this.move(e));
@@ -40,6 +50,10 @@ export class Pointer {
     this.top.focus({ preventScroll: true });
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();
+    if (event.pointerType === "touch") {
+      this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (this.fingers.size > 1) return this.cancel(false); // what the first one began is none
+    }
     hand.cross = hand.mark = null;
     const spot = this.at(event);
     if (hand.space || event.button === 1) {
@@ -58,6 +72,7 @@ export class Pointer {
   move(event) {
     const { hand } = this;
     if (!this.store.picture) return;
+    if (this.fingers.size > 1) return this.pinch(event);
     hand.cursor = this.at(event);
     if (hand.drag) return this.drag(event);
     if (!hand.stroke) this.foresight.ask();
@@ -73,6 +88,17 @@ export class Pointer {
     this.painter.paintTop();
   }
 
+  /** Two fingers: the view moves with their middle, and zooms with their distance. */
+  pinch({ pointerId, clientX, clientY }) {
+    if (!this.fingers.has(pointerId)) return;
+    const before = [...this.fingers.values()];
+    this.fingers.set(pointerId, [clientX, clientY]);
+    const { dx, dy, factor, x, y } = pinched(before, [...this.fingers.values()]);
+    const rect = this.top.getBoundingClientRect(), k = this.camera.size.width / rect.width;
+    this.camera.pan(dx * k, dy * k);
+    this.camera.zoom(factor, (x - rect.left) * k, (y - rect.top) * k);
+  }
+
   drag({ clientX, clientY }) {
     const { hand, camera } = this, k = camera.size.width / this.top.getBoundingClientRect().width;
     const { x, y } = hand.drag;
@@ -82,6 +108,7 @@ export class Pointer {
 
   up(event) {
     const { hand, commands } = this, { stroke } = hand;
+    this.fingers.delete(event.pointerId);
     if (hand.drag) {
       hand.drag = null;
       return;
@@ -95,7 +122,8 @@ export class Pointer {
     this.painter.paintTop();
   }
 
-  cancel() {
+  cancel(all = true) {
+    if (all) this.fingers.clear();
     this.foresight.release();
     this.hand.stroke = this.hand.drag = null;
     this.painter.paintTop();
@@ -108,7 +136,7 @@ export class Pointer {
   }
 
   twice(event) {
-    if (this.hand.corners && this.hand.polygon.length) this.commands.endCorners(this.hand.tool === "polygon");
+    if (this.hand.corners && this.hand.polygon.length) this.commands.endCorners(this.hand.tool !== "measure");
     event.preventDefault();
   }
 

@@ -14,6 +14,10 @@ export class Store extends Signals {
     this.selection = new Set();
     this.draft = null;
     this.summary = null;
+    this.premises = null; // {pixel, scale, drawn, regions, share}
+    this.names = []; // of the classes, in the order of their keys
+    this.told = new Map(); // predicted classes: {guess, chance} by number
+    this.classing = { status: "", waiting: 0 }; // what is missing before classes can be predicted
     this.history = { position: 0, length: 0 };
     this.settings = this.usual = this.off = this.removed = null; // thresholds
     this.seq = 0;
@@ -29,9 +33,12 @@ export class Store extends Signals {
     const refined = this.draft?.refines ?? null;
     if (message.full) {
       this.particles.clear();
-      const { columns, usual, off } = message;
-      Object.assign(this, { columns, usual, off });
+      const { usual, off } = message;
+      Object.assign(this, { usual, off });
     }
+    this.columns = message.columns ?? this.columns;
+    this.premises = message.premises ?? this.premises;
+    if (message.premises && this.info) this.info.pixel = message.premises.pixel;
     let selected = false;
     for (const id of message.removes) {
       this.particles.delete(id);
@@ -45,6 +52,7 @@ export class Store extends Signals {
     this.removed = message.removed || this.removed;
     this.history = message.history;
     this.seq = message.seq;
+    this.#guess();
     return {
       added: onTop ? message.upserts.map(({ id }) => this.particles.get(id)) : null,
       selected,
@@ -63,6 +71,23 @@ export class Store extends Signals {
     }
     if (!onTop) this.particles = new Map([...this.particles].sort((a, b) => a[0] - b[0]));
     return onTop;
+  }
+
+  /** Take over a message of the kind "classes": names, predictions, or how many masks wait. */
+  applyClasses({ names, told, status, waiting }) {
+    this.classing = { status: status ?? this.classing.status, waiting };
+    if (!names) return;
+    this.names = names;
+    this.told = new Map(told.map(([id, place, chance]) => [id, { guess: names[place] ?? "unknown", chance }]));
+    this.#guess();
+  }
+
+  /** Particles come anew with every change; what was predicted of them stays. */
+  #guess() {
+    for (const particle of this.particles.values()) {
+      const { guess = "", chance = null } = (!particle.label && this.told.get(particle.id)) || {};
+      Object.assign(particle, { guess, chance });
+    }
   }
 
   /** Take over which particles a trial of thresholds keeps. */
@@ -100,8 +125,10 @@ export class Store extends Signals {
     return [...this.particles.values()].filter((p) => p.kept);
   }
 
+  /** Names of classes: those with a key in its order, then others that particles have. */
   classes() {
-    return [...new Set([...this.particles.values()].map((p) => p.label).filter(Boolean))].sort();
+    const worn = [...this.particles.values()].map((p) => p.label).filter(Boolean).sort();
+    return [...new Set([...this.names, ...worn])];
   }
 
   pick(x, y) {

@@ -5,6 +5,7 @@
 
 import { Appearance } from "./appearance.mjs";
 import { Camera } from "./camera.mjs";
+import { Classes } from "./classes.mjs";
 import { Palette } from "./colour.mjs";
 import { Commands } from "./commands.mjs";
 import { element } from "./elements.mjs";
@@ -14,12 +15,15 @@ import { Frame } from "./frame.mjs";
 import { Hand } from "./hand.mjs";
 import { Inbox } from "./inbox.mjs";
 import { Keyboard, TOOLS } from "./keys.mjs";
+import { Learning } from "./learning.mjs";
 import { Link } from "./link.mjs";
 import { Menu } from "./menu.mjs";
 import { Help, Notices } from "./notices.mjs";
 import { Painter } from "./painter.mjs";
 import { ParticleList, Texts } from "./particles.mjs";
 import { Pointer } from "./pointer.mjs";
+import { Regions } from "./regions.mjs";
+import { Ruler } from "./ruler.mjs";
 import { Sizes } from "./sizes.mjs";
 import { Store } from "./store.mjs";
 import { Toolbar } from "./toolbar.mjs";
@@ -56,6 +60,8 @@ class Widget {
     this.notices.greyOf = (x, y) => this.probe.text(x, y);
     this.commands = new Commands(this);
     this.menu = new Menu(this);
+    this.ruler = this.commands.ruler = new Ruler(this);
+    this.regions = this.commands.regions = new Regions(this);
     this.toolbar = new Toolbar(this);
     this.sizes = new Sizes({
       root: this.root, store: this.store, commands: this.commands, changed: () => this.inbox.panel(),
@@ -66,6 +72,10 @@ class Widget {
     this.filters = new Filters(this);
     const recoloured = () => { this.notices.showLegend(); this.list.show(); };
     this.appearance = new Appearance({ store: this.store, painter: this.painter, palette: this.palette, recoloured });
+    this.classes = new Classes(this);
+    this.learning = new Learning(this);
+    // the first class shows itself
+    this.commands.classed = () => { if (this.palette.by === "particle") this.appearance.colourBy("class"); };
     this.frame = new Frame(el, this);
     this.pointer = new Pointer(this);
     this.keyboard = new Keyboard(this);
@@ -92,7 +102,7 @@ class Widget {
 
   /** A request is on its way: what was done before goes first, and an old error goes. */
   #before(kind) {
-    if (!["do", "undo", "redo", "save", "paste"].includes(kind)) return;
+    if (!["do", "undo", "redo", "save", "paste", "classify"].includes(kind)) return;
     this.notices.forgive();
     this.filters.trial.flush();
   }

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from training.segmenter.data import Batch
-from training.segmenter.losses import RoiTruth
+from particle_nb.models.tuning.crops import Batch
+from particle_nb.models.tuning.losses import RoiTruth
 
 #: Sides of the square ROIs that clicks are trained on besides those that fit the particle.
 BANK = (16.0, 28.0, 50.0, 90.0, 162.0, 290.0)

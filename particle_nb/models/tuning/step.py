@@ -19,9 +19,9 @@ from particle_nb.models.embedded.regions import (
     point_boxes,
     resample_masks,
 )
-from training.segmenter.data import Batch
-from training.segmenter.losses import RoiTruth, dense_loss, roi_loss, roi_truth
-from training.segmenter.prompts import PromptShares, correct, rough_sketch, sample_prompts
+from particle_nb.models.tuning.crops import Batch
+from particle_nb.models.tuning.losses import RoiTruth, dense_loss, roi_loss, roi_truth
+from particle_nb.models.tuning.prompts import PromptShares, correct, rough_sketch, sample_prompts
 
 Parts = dict[str, Tensor]
 
@@ -67,7 +67,7 @@ class TrainingStep:
         return self.maps.device
 
     def uniform(self, *shape: int) -> Tensor:
-        """Random numbers from 0 to 1 on the device."""
+        """Random numbers from 0 to 1 of this shape, on the device."""
         return torch.rand(shape, generator=self.generator, device=self.device)
 
     def decode(self, rois: Tensor, prompts: RoiPrompts) -> tuple[Tensor, Tensor]:
@@ -163,7 +163,7 @@ def step_losses(
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one batch through both rounds, and what to log."""
+    """Loss of one batch through both rounds, a number of shape (), and what to log."""
     with half_precision(batch.image.device, settings.half):
         maps = network.encode(batch.image)
     step = TrainingStep(settings, network, batch, maps.float(), rng, generator)

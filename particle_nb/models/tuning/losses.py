@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.models.embedded.regions import MASK, dense_sides, sample_rois
-from training.segmenter.data import Batch
+from particle_nb.models.tuning.crops import Batch
 
 #: How much more a boundary between two particles counts than one against the ground.
 CONTACT = 1.5
@@ -84,7 +84,7 @@ def true_iou(logits: Tensor, rois: Tensor, truth: RoiTruth) -> Tensor:
 def roi_loss(
     logits: Tensor, quality: Tensor, rois: Tensor, truth: RoiTruth
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Mask and predicted-IoU losses over flat ROIs; also the true IoU."""
+    """Mask and predicted-IoU losses over flat ROIs (T, 4); also the true IoU (T,)."""
     cross = F.binary_cross_entropy_with_logits(logits, truth.mask, reduction="none").mean((1, 2))
     probability = torch.sigmoid(logits)
     inter = (probability * truth.mask).sum((1, 2))

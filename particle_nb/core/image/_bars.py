@@ -1,0 +1,267 @@
+"""Candidates for a scale bar: drawn rectangles and rulers of dots, with ends in sub-pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+_STEP = 22  # grey levels of 255 that a bar stands out by
+_EVEN = 16  # neighbours along a bar differ by less (JPEG, resampling)
+_MOST = 24  # candidates that are looked at more closely
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A drawn bar; pixel centres are integers, so that a bar of columns 10 to 19 is 9.5 to 19.5."""
+
+    x0: float
+    x1: float
+    top: int
+    bottom: int  # last row
+    level: float  # its grey value
+    ground: float  # grey value around it
+    score: float  # 0 to 1: how much it looks drawn
+    kind: str = "bar"  # "bar", "ticks", "dots", "split"
+    reach: tuple[int, int] = (0, 0)  # rows that ticks add above and below
+
+    @property
+    def length(self) -> float:
+        """Pixels from end to end."""
+        return self.x1 - self.x0
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """First and last row with its ticks."""
+        return self.top - self.reach[0], self.bottom + self.reach[1]
+
+
+def bars(grey: np.ndarray) -> list[Bar]:
+    """Return candidates in a picture of grey levels 0 to 255, (H, W) float32, best first."""
+    found = [bar for start in _starts(grey) if (bar := _rectangle(grey, *start)) is not None]
+    found = _distinct(_without_frames(found))
+    found += _split(found) + _rulers(grey)
+    return sorted(found, key=lambda bar: -bar.score)[:_MOST]
+
+
+def _shifted(grey: np.ndarray, rows: int) -> np.ndarray:
+    """The picture moved down by a number of rows; the edge row repeats."""
+    at = np.clip(np.arange(len(grey)) - rows, 0, len(grey) - 1)
+    return grey[at]
+
+
+def _starts(grey: np.ndarray) -> list[tuple[int, int, int]]:
+    """(row, first column, end column) of even runs that stand out from what is above them."""
+    height, width = grey.shape
+    least = max(12, round(0.02 * width))
+    broken = np.ones((height, width + 1), bool)
+    broken[:, 1:-1] = np.abs(np.diff(grey, axis=1)) > _EVEN
+    at = np.flatnonzero(broken)
+    first, last = at[:-1], at[1:]
+    keep = (last - first >= least) & (last - first <= 0.92 * width)
+    first, last = first[keep], last[keep]
+    row, a = np.divmod(first, width + 1)
+    b = a + last - first
+    sums = np.zeros((height, width + 1), np.int32)
+    np.cumsum(np.abs(grey - _shifted(grey, 2)) >= _STEP, axis=1, out=sums[:, 1:])
+    share = (sums[row, b] - sums[row, a]) / (b - a)
+    good = (share >= 0.75) & (row >= 2) & (a > 0) & (b < width)
+    order = np.argsort(-share[good] * np.log(b[good] - a[good]))[:400]
+    return [(int(row[good][k]), int(a[good][k]), int(b[good][k])) for k in order]
+
+
+def _rectangle(grey: np.ndarray, row: int, a: int, b: int) -> Bar | None:
+    """The rectangle of one tone that begins with this run, if it ends like a drawn one."""
+    height = len(grey)
+    middle = grey[:, a + 1 : b - 1]
+    level = float(np.median(middle[row]))
+    top = row
+    bottom = row
+    while bottom + 1 < height and _same(middle[bottom + 1], level):
+        bottom += 1
+        if bottom - top > 0.6 * (b - a):
+            return None
+    above = middle[max(top - 2, 0)]
+    sides = [np.abs(above - level)]
+    if bottom + 2 < height:
+        sides.append(np.abs(middle[bottom + 2] - level))
+    elif bottom + 1 < height:
+        sides.append(np.abs(middle[bottom + 1] - level))
+    shares = [float((side >= _STEP).mean()) for side in sides]
+    if min(shares) < 0.7:
+        return None
+    core = grey[top : bottom + 1]
+    profile = core.mean(axis=0)
+    ends = _end(profile, a, -1, level), _end(profile, b - 1, 1, level)
+    if ends[0] is None or ends[1] is None or ends[1] - ends[0] < 0.8 * (b - a):
+        return None
+    # one tone: what is drawn has no noise of its own
+    spread = float(np.abs(core[:, a + 1 : b - 1] - level).mean())
+    # and it is brighter, or darker, than the ground everywhere
+    one_side = abs(float(np.sign(above - level).mean()))
+    ground = float(np.median(np.concatenate([above, middle[min(bottom + 2, height - 1)]])))
+    extreme = max(level, 255 - level) / 255
+    steep = min(1.0, abs(level - ground) / 90)
+    score = min(shares) * one_side * max(0.0, 1 - spread / 25) * (0.3 + 0.7 * extreme**3) * steep
+    thick, length = bottom - top + 1, ends[1] - ends[0]
+    score *= min(1.0, length / thick / 4) ** 0.5
+    reach = _ticks(grey, top, bottom, a, b, level, ground)
+    kind = "ticks" if any(reach) else "bar"
+    return Bar(ends[0], ends[1], top, bottom, level, ground, float(score), kind, reach)
+
+
+def _same(row: np.ndarray, level: float) -> bool:
+    return bool((np.abs(row - level) <= 20).mean() >= 0.9)
+
+
+def _end(profile: np.ndarray, at: int, way: int, level: float) -> float | None:
+    """Where the tone has gone half the way to the ground beyond an end; None where it does not."""
+    beyond = np.arange(at + 2 * way, at + 6 * way, way)
+    beyond = beyond[(beyond >= 0) & (beyond < len(profile))]
+    if not len(beyond):
+        return None
+    outside = float(np.median(profile[beyond[:3]]))
+    if abs(outside - level) < _STEP:
+        return None
+    half = (outside + level) / 2
+    sign = np.sign(outside - level)
+    x = at - way  # one step inside, where the tone is the bar's
+    while 0 <= x + way < len(profile):
+        here, there = profile[x], profile[x + way]
+        if sign * (there - half) >= 0:
+            part = (half - here) / (there - here) if there != here else 0.5
+            return float(x + way * part)
+        x += way
+        if abs(x - at) > 6:
+            break
+    return None
+
+
+def _ticks(
+    grey: np.ndarray, top: int, bottom: int, a: int, b: int, level: float, ground: float
+) -> tuple[int, int]:
+    """Rows by which strokes at both ends go beyond the bar, above and below."""
+    reach = []
+    most = max(3, round(0.3 * (b - a)))
+    for row, way in ((top, -1), (bottom, 1)):
+        ends = []
+        for near in (slice(a, a + 3), slice(b - 3, b)):
+            n = 0
+            while n < most and 0 <= row + way * (n + 1) < len(grey):
+                values = grey[row + way * (n + 1), near]
+                if np.abs(values - level).min() > 0.35 * abs(level - ground):
+                    break
+                n += 1
+            ends.append(n)
+        reach.append(min(ends) if min(ends) >= 2 and max(ends) - min(ends) <= 2 else 0)
+    return reach[0], reach[1]
+
+
+def _without_frames(found: list[Bar]) -> list[Bar]:
+    """Leave out lines that are top and bottom of one frame."""
+    kept = []
+    for bar in found:
+        twin = any(
+            other is not bar
+            and abs(other.x0 - bar.x0) < 2
+            and abs(other.x1 - bar.x1) < 2
+            and 4 < abs(other.top - bar.top) <= 0.9 * bar.length
+            and abs((other.bottom - other.top) - (bar.bottom - bar.top)) <= 1
+            and abs(other.level - bar.level) < 30
+            for other in found
+        )
+        if not twin:
+            kept.append(bar)
+    return kept
+
+
+def _distinct(found: list[Bar]) -> list[Bar]:
+    """The best of candidates that lie on each other."""
+    kept: list[Bar] = []
+    for bar in sorted(found, key=lambda bar: -bar.score):
+        if not any(
+            min(bar.x1, o.x1) - max(bar.x0, o.x0) > 0.5 * min(bar.length, o.length)
+            and bar.top <= o.bottom + 2
+            and o.top <= bar.bottom + 2
+            for o in kept
+        ):
+            kept.append(bar)
+    return kept
+
+
+def _split(found: list[Bar]) -> list[Bar]:
+    """Two equal strokes on one line, with room for a text between them: one bar."""
+    pairs = []
+    for left in found:
+        for right in found:
+            gap = right.x0 - left.x1
+            alike = abs(left.length - right.length) <= 0.12 * left.length + 2
+            level = abs(left.top - right.top) <= 1 and abs(left.bottom - right.bottom) <= 1
+            if (
+                alike
+                and level
+                and 8 < gap <= 6 * left.length
+                and abs(left.level - right.level) < 25
+            ):
+                score = 0.9 * min(left.score, right.score)
+                pairs.append(replace(left, x1=right.x1, score=score, kind="split"))
+    return pairs
+
+
+def _rulers(grey: np.ndarray) -> list[Bar]:
+    """Rows of equal marks at equal distances: the ruler of eleven dots."""
+    found = []
+    for sign in (1, -1):
+        stands = sign * (grey - ndimage.median_filter(grey, (1, 9), mode="nearest")) > 30
+        labels, count = ndimage.label(stands, np.ones((3, 3), int))
+        if not 9 <= count <= 200_000:
+            continue
+        marks = [
+            (box[0].start, box[0].stop, (box[1].start + box[1].stop - 1) / 2)
+            for box in ndimage.find_objects(labels)
+            if box[1].stop - box[1].start <= 7 and box[0].stop - box[0].start <= 24
+        ]
+        for run in _equal_runs(marks):
+            found.append(_ruler(grey, run, sign))
+    return found
+
+
+def _equal_runs(marks: list[tuple[int, int, float]]) -> list[list[tuple[int, int, float]]]:
+    """Runs of 9 to 13 marks on one line whose distances are equal."""
+    rows: dict[int, list[tuple[int, int, float]]] = {}
+    for mark in marks:
+        for band in {mark[1] // 3, (mark[1] + 1) // 3}:
+            rows.setdefault(band, []).append(mark)
+    runs: list[list[tuple[int, int, float]]] = []
+    for line_marks in rows.values():
+        line = sorted(line_marks, key=lambda mark: mark[2])
+        if len(line) < 9:
+            continue
+        at = np.array([mark[2] for mark in line])
+        steps = np.diff(at)
+        k = 0
+        while k < len(steps):
+            j = k
+            while j + 1 < len(steps) and abs(steps[j + 1] - steps[k]) <= max(1.01, 0.06 * steps[k]):
+                j += 1
+            if 8 <= j - k + 1 <= 12 and steps[k] >= 4:
+                runs.append(line[k : j + 2])
+            k = j + 1
+    return runs
+
+
+def _ruler(grey: np.ndarray, run: list[tuple[int, int, float]], sign: int) -> Bar:
+    """The ruler's ends are the middles of its first and last mark."""
+    top, bottom = min(m[0] for m in run), max(m[1] for m in run) - 1
+    centres = []
+    for _, _, x in (run[0], run[-1]):
+        columns = np.arange(max(round(x) - 4, 0), min(round(x) + 5, grey.shape[1]))
+        profile = grey[top : bottom + 1, columns].mean(axis=0)
+        weight = np.clip(sign * (profile - np.median(profile)), 0, None)
+        centres.append(float((weight * columns).sum() / max(weight.sum(), 1e-9)))
+    inside = grey[top : bottom + 1, round(run[0][2]) : round(run[-1][2]) + 1]
+    ground = float(np.median(inside))
+    level = float(np.percentile(inside, 97 if sign > 0 else 3))
+    score = 0.95 if len(run) == 11 else 0.6
+    return Bar(centres[0], centres[1], top, bottom, level, ground, score, "dots")

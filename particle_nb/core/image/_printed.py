@@ -1,0 +1,198 @@
+"""Lines of text near a scale bar, and the length that one of them gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from particle_nb.core.image._bars import Bar
+from particle_nb.core.image.scale_text import PrintedLength, prepared, read_line
+
+
+@dataclass(frozen=True)
+class Found:
+    """A printed length and where it stands: (x0, y0, x1, y1) in pixels, ends excluded."""
+
+    printed: PrintedLength
+    box: tuple[int, int, int, int]
+    score: float  # confidence, less for a text that stands far from the bar
+
+
+def length_near(grey: np.ndarray, bar: Bar) -> Found | None:
+    """Return the printed length that belongs to a bar, None where none can be read.
+
+    Parameters
+    ----------
+    grey : array (H, W)
+        Grey levels 0 to 255.
+    bar : Bar
+    """
+    height, width = grey.shape
+    reach = int(max(0.16 * height, 40, 2.5 * (bar.bottom - bar.top + 1)))
+    side = int(max(1.1 * bar.length, 0.25 * width, 60))
+    top, bottom = max(bar.rows[0] - reach, 0), min(bar.rows[1] + reach + 1, height)
+    left, right = max(int(bar.x0) - side, 0), min(int(bar.x1) + side + 1, width)
+    part = grey[top:bottom, left:right]
+    own = (bar.x0 - left, bar.rows[0] - top, bar.x1 - left, bar.rows[1] + 1 - top)
+    best: Found | None = None
+    seen: set[tuple[int, int, int, int]] = set()
+    for tone in _tones(part, bar):
+        for box in _lines(part, tone, own, bar.kind == "split"):
+            if box in seen:
+                continue
+            seen.add(box)
+            found = _read(part, tone, box, own)
+            if found is not None and (best is None or found.score > best.score):
+                best = found
+    if best is None:
+        return None
+    x0, y0, x1, y1 = best.box
+    return Found(best.printed, (x0 + left, y0 + top, x1 + left, y1 + top), best.score)
+
+
+def _tones(part: np.ndarray, bar: Bar) -> list[float]:
+    """Grey values that letters may have: the bar's, white and black."""
+    tones = [bar.level]
+    for tone in (255.0, 0.0, float(part.max()), float(part.min())):
+        if all(abs(tone - other) > 30 for other in tones):
+            tones.append(tone)
+    return tones
+
+
+def _lines(
+    part: np.ndarray, tone: float, own: tuple[float, float, float, float], inside: bool
+) -> list[tuple[int, int, int, int]]:
+    """Boxes of what may be lines of text in one tone."""
+    boxes: list[tuple[int, int, int, int]] = []
+    for tolerance in (45.0, 90.0):
+        ink = np.abs(part - tone) < tolerance
+        # the bar itself is no letter, and letters may touch it
+        x0, y0, x1, y1 = own
+        pad = 1
+        if not inside:
+            ink[max(int(y0) - pad, 0) : int(y1) + pad, max(int(x0) - 1, 0) : int(x1) + 3] = False
+        letters = _letters(ink)
+        for line in _chains(letters):
+            box = (
+                min(b[0] for b in line),
+                min(b[1] for b in line),
+                max(b[2] for b in line),
+                max(b[3] for b in line),
+            )
+            if box[2] - box[0] >= 1.2 * (box[3] - box[1]) and box[3] - box[1] >= 5:
+                boxes.append(box)
+    return boxes
+
+
+def _letters(ink: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Boxes (x0, y0, x1, y1) of connected ink that may be letters or a few in one piece."""
+    labels, count = ndimage.label(ink, np.ones((3, 3), int))
+    if count > 4000:
+        return []
+    height, width = ink.shape
+    found = []
+    for box in ndimage.find_objects(labels):
+        rows, columns = box
+        tall, wide = rows.stop - rows.start, columns.stop - columns.start
+        cut = rows.start == 0 or columns.start == 0 or columns.stop == width
+        if cut or tall > 0.6 * height or tall < 2 or wide > 9 * max(tall, 4):
+            continue
+        found.append((columns.start, rows.start, columns.stop, rows.stop))
+    return found
+
+
+def _chains(letters: list[tuple[int, int, int, int]]) -> list[list[tuple[int, int, int, int]]]:
+    """Letters that stand side by side on one line, as lists from left to right."""
+    tall = sorted((b for b in letters if b[3] - b[1] >= 5), key=lambda b: b[0])
+    used: set[tuple[int, int, int, int]] = set()
+    chains = []
+    for first in tall:
+        if first in used:
+            continue
+        chain = [first]
+        used.add(first)
+        for other in tall:
+            if other not in used and other[0] >= chain[-1][0] and _follows(chain, other):
+                chain.append(other)
+                used.add(other)
+        chains.append(chain)
+    return chains
+
+
+def _follows(chain: list[tuple[int, int, int, int]], box: tuple[int, int, int, int]) -> bool:
+    """Whether a letter continues a line."""
+    top, bottom = min(b[1] for b in chain), max(b[3] for b in chain)
+    high = bottom - top
+    last = chain[-1]
+    common = min(bottom, box[3]) - max(top, box[1])
+    tall = box[3] - box[1]
+    gap = box[0] - last[2]
+    return (
+        common >= 0.7 * min(high, tall)
+        and gap <= 1.3 * max(high, tall)
+        and 0.4 * high <= tall <= 2.2 * high
+    )
+
+
+def _read(
+    part: np.ndarray,
+    tone: float,
+    box: tuple[int, int, int, int],
+    own: tuple[float, float, float, float],
+) -> Found | None:
+    """Read one line, and once more where the length in it stands alone."""
+    ink = _ink(part, tone, box, own)
+    if ink is None:
+        return None
+    printed = read_line(prepared(ink, box))
+    if printed is None:
+        return None
+    x0, y0, x1, y1 = box
+    if printed.span[1] - printed.span[0] < 0.85:
+        margin = 0.35 * (y1 - y0)
+        wide = x1 - x0 + 2 * margin
+        a = int(max(x0 - margin + printed.span[0] * wide, x0))
+        b = int(min(x0 - margin + printed.span[1] * wide + 1, x1))
+        rows = np.flatnonzero((ink[y0:y1, a:b] > 0.5).any(axis=1))
+        if len(rows) < 5 or b - a < 6:
+            return None
+        box = (a, y0 + int(rows[0]), b, y0 + int(rows[-1]) + 1)
+        again = read_line(prepared(ink, box))
+        if again is None or (again.value, again.unit) != (printed.value, printed.unit):
+            return None
+        printed = again
+    return Found(printed, box, printed.confidence * _belongs(box, own))
+
+
+def _ink(
+    part: np.ndarray,
+    tone: float,
+    box: tuple[int, int, int, int],
+    own: tuple[float, float, float, float],
+) -> np.ndarray | None:
+    """How much of the letters' tone each pixel has, from the ground around them."""
+    x0, y0, x1, y1 = box
+    pad = max(2, (y1 - y0) // 4)
+    around = part[max(y0 - pad, 0) : y1 + pad, max(x0 - pad, 0) : x1 + pad]
+    others = around[np.abs(around - tone) > 60]
+    if len(others) < 0.2 * around.size:
+        return None
+    ground = float(np.median(others))
+    ink = np.clip((part - ground) / (tone - ground), 0, 1)
+    a, top, b, bottom = own
+    keep = ink[y0:y1, x0:x1].copy()
+    ink[max(int(top) - 1, 0) : int(bottom) + 1, max(int(a) - 1, 0) : int(b) + 3] = 0
+    if y1 > top - 1 and y0 < bottom + 1:
+        ink[y0:y1, x0:x1] = keep
+    return ink
+
+
+def _belongs(box: tuple[int, int, int, int], own: tuple[float, float, float, float]) -> float:
+    """1 for a text at the bar, falling with the distance in heights of the text."""
+    across = max(own[0] - box[2], box[0] - own[2], 0.0)
+    down = max(own[1] - box[3], box[1] - own[3], 0.0)
+    tall = max(box[3] - box[1], 5)
+    far = np.hypot(across / 2, down) / tall
+    return float(1 / (1 + max(far - 0.5, 0.0) ** 2))

