@@ -11,6 +11,9 @@ from typing import Any
 
 from particle_nb.core.errors import DataError, ImageError, ParticleError
 
+#: Which size of its class a row of a reference distribution names.
+_EDGES = ("upper", "lower", "centre")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 done, 1 a report with an error in it, 2 bad input.
@@ -105,8 +108,9 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--classes",
-        choices=("upper", "lower", "centre"),
-        help="which size of its class a row of the reference names",
+        metavar="FILE",
+        help="names for the particles, from ShapeClassifier.save; or which size of its class a row "
+        "of the reference names: upper, lower, centre",
     )
     parser.add_argument(
         "--columns",
@@ -143,9 +147,16 @@ def _report(given: argparse.Namespace) -> int:
     from particle_nb.validation.running import report
 
     reference = str(Path(given.reference).resolve()) if given.reference else None
+    edges = given.classes if given.classes in _EDGES else None
+    classes = given.classes if edges is None else None
+    if classes is not None and not Path(classes).is_file():
+        raise DataError(
+            f"no file {classes!r} of classes; give one that ShapeClassifier.save wrote (or upper, "
+            "lower, centre for the classes of a reference)."
+        )
     options = {
         "r": given.reference_r,
-        "classes": given.classes,
+        "classes": edges,
         "columns": given.columns,
         "kind": given.kind,
         "decimal": given.decimal,
@@ -155,6 +166,7 @@ def _report(given: argparse.Namespace) -> int:
         folder=given.out,
         pixel_size=given.pixel_size,
         segmenter=given.segmenter,
+        classes=classes and str(Path(classes).resolve()),
         reference=reference,
         reference_unit=given.reference_unit,
         reference_options={key: value for key, value in options.items() if value is not None},

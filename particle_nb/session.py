@@ -33,7 +33,9 @@ from particle_nb.models.protocols import missing_members, settings_key
 from particle_nb.progress import progress_bar
 
 if TYPE_CHECKING:
-    from particle_nb.core.learning import FeatureTable
+    from pandas import DataFrame
+
+    from particle_nb.core.learning import FeatureTable, ShapeClassifier
     from particle_nb.core.phases import DenseFeatures
     from particle_nb.core.surface import DepthMap
     from particle_nb.models.tuning.settings import TuneSettings
@@ -314,6 +316,18 @@ class Session:
             return _beside(particle_numbers(image, masks), rows, model)
 
         return self._cached(key, compute, lambda table: table.nbytes)
+
+    def classify(self, image: Image, masks: MaskSet, classifier: ShapeClassifier) -> DataFrame:
+        """Return the classes of all masks of an image, as `ShapeClassifier.predict` does.
+
+        Raises
+        ------
+        DataError, ModelError
+            As `features`; if the classifier is none, not fitted, or fitted on other features.
+        """
+        from particle_nb.core.learning.neighbours import classified
+
+        return classified(classifier, image, masks, self.features(image, masks))
 
     def feature_maps(self, image: Image, kind: str = "network") -> DenseFeatures:
         """Return numbers at every pixel: a network's maps, or a bank of filters.

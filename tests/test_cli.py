@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from skimage import data, io
 
+import particle_nb as pnb
 from particle_nb import MaskSet
 from particle_nb.batches import read_batch
 from particle_nb.cli import main
@@ -190,3 +192,30 @@ def test_a_reference_that_cannot_be_read_costs_nothing_else(tmp_path, capsys) ->
     assert main([*arguments, *options, "--out", str(tmp_path / "again")]) == 0
     assert "reference" not in capsys.readouterr().err
     assert "ls.csv" in (tmp_path / "again" / "report.html").read_text("utf-8")
+
+
+def test_a_report_carries_classes(tmp_path, capsys) -> None:
+    """Learned on some of the coins, told of all; a file that is not there is refused at once."""
+    coins, out = tmp_path / "coins.png", tmp_path / "run"
+    io.imsave(coins, data.coins(), check_contrast=False)
+    image = pnb.read_image(coins, pixel_size="0.5 um")
+    session = pnb.Session("classical")
+    masks, _ = pnb.cascade(session.propose(image, progress=False), image, pnb.FilterSettings())
+    features = session.features(image, masks)
+    order = np.argsort(features["log_x_A_nm"])
+    labels = dict.fromkeys(order[:5].tolist(), "small") | dict.fromkeys(
+        order[-5:].tolist(), "large"
+    )
+    pnb.ShapeClassifier(reject=0, novelty=0).fit(features, labels).save(tmp_path / "my.pnbclasses")
+    arguments = ["report", str(coins), "--pixel-size", "0.5 um", "--segmenter", "classical"]
+    assert main([*arguments, "--classes", str(tmp_path / "none.pnbclasses")]) == 2
+    assert "none.pnbclasses" in capsys.readouterr().err
+    arguments += ["--classes", str(tmp_path / "my.pnbclasses"), "--out", str(out)]
+    assert main(arguments) == 0
+    table = pd.read_csv(out / "particles.csv")
+    assert table["class"].isin(["small", "large"]).all()
+    told = session.classify(image, masks, pnb.ShapeClassifier.load(tmp_path / "my.pnbclasses"))
+    assert table["class"].tolist() == told["class"].tolist()
+    page = (out / "report.html").read_text("utf-8")
+    assert "5 of large" in page
+    assert "beside our own" in page

@@ -156,4 +156,6 @@ def _restored(
 
 def _three(numbers: list[Any]) -> tuple[float, float, float]:
     first, second, third = (float(number) for number in numbers)
+    if not np.isfinite([first, second, third]).all():
+        raise DataError("the file is damaged: a weight or a usual distance is no number.")
     return first, second, third

@@ -32,6 +32,7 @@ from particle_nb.core.learning._samples import (
 )
 from particle_nb.core.learning._strangeness import Forms, strangeness
 from particle_nb.core.learning.features import (
+    NEIGHBOURS,
     WEIGHTS,
     FeatureTable,
     difference,
@@ -323,6 +324,11 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         """
         inside = self._inside(self._probable(self._checked(features)))
         return [tuple(self.classes_[row]) for row in inside]
+
+    @property
+    def knows_neighbours(self) -> bool:
+        """Whether it was fitted on the columns of `neighbour_features`; False before any fit."""
+        return hasattr(self, "classes_") and set(NEIGHBOURS) <= set(self._rows.names)
 
     def _counts(self) -> np.ndarray:
         return np.bincount(self._targets, minlength=len(self.classes_))

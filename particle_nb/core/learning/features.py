@@ -370,7 +370,13 @@ def particle_numbers(image: Image, masks: MaskSet) -> FeatureTable:
 
 
 def grey_range(grey: np.ndarray) -> tuple[float, float]:
-    """Percentiles 1 and 99 of grey values, apart from each other."""
+    """Return percentiles 1 and 99 of grey values (H, W), apart from each other.
+
+    Examples
+    --------
+    >>> grey_range(np.zeros((2, 2)))[0]
+    0.0
+    """
     step = max(1, int(math.sqrt(grey.size / 250_000)))
     low, high = np.percentile(grey[::step, ::step], (1, 99))
     return float(low), float(max(high, low + 1e-6 * max(abs(float(low)), 1.0)))

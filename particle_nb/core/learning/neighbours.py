@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Image
+from particle_nb.core.learning.classifier import ShapeClassifier
 from particle_nb.core.learning.features import NEIGHBOURS, FeatureTable, grey_range
 from particle_nb.core.masks import MaskSet
 
@@ -83,6 +85,26 @@ def neighbour_features(
         values=np.hstack([features.values, found.values]),
         names=(*features.names, *found.names),
     )
+
+
+def classified(
+    classifier: ShapeClassifier, image: Image, masks: MaskSet, features: FeatureTable
+) -> pd.DataFrame:
+    """Return what a classifier predicts, with `neighbour_features` where it was fitted on them.
+
+    Raises
+    ------
+    DataError
+        If it is no ShapeClassifier, is not fitted, or was fitted on other features.
+    """
+    if not isinstance(classifier, ShapeClassifier):
+        raise DataError(
+            f"classify needs a ShapeClassifier, not {type(classifier).__name__}; "
+            "read one with ShapeClassifier.load(path)."
+        )
+    if classifier.knows_neighbours:
+        features = neighbour_features(image, masks, features)
+    return classifier.predict(features)
 
 
 def _measured(image: Image, masks: MaskSet) -> np.ndarray:
