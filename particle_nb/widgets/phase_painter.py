@@ -33,9 +33,9 @@ from particle_nb.widgets.prompt_canvas import PromptCanvas, image_messages
 from particle_nb.widgets.still_output import StillOutput
 
 #: Pixels that are answered for while somebody paints; all others follow when the hand rests.
-_LIVE = 50_000
+_LIVE = 36_000
 #: Trees that grow while somebody paints, and painted pixels that they learn from.
-_LIVE_SETTINGS = PhaseSettings(trees=40, most_pixels=4000, smooth=1)
+_LIVE_SETTINGS = PhaseSettings(trees=24, most_pixels=2000, smooth=0)
 _PAUSE = 0.6  # seconds without a stroke after which every pixel is answered for
 _MOST_PHASES = 16
 
