@@ -52,7 +52,7 @@ def scored(session: pnb.Session, data: Path, every: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Train, save beside the set, print scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("set", type=Path)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("on_set.safetensors"))
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     pairs = list(lessons(given.set, given.count, given.kind))
     settings = pnb.UnetSettings(steps=given.steps)
     net = pnb.train_unet([a for a, _ in pairs], [b for _, b in pairs], settings=settings)

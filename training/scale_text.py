@@ -309,7 +309,7 @@ def report(step: int, loss: float, seconds: float) -> None:
     sys.stderr.write(f"step {step:5d}  loss {loss:.3f}  {seconds:.0f} s\n")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("fonts", type=Path)
@@ -319,7 +319,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to go on from")
     parser.add_argument("--rate", type=float, default=ReaderSettings.peak_rate)
     parser.add_argument("--seed", type=int, default=ReaderSettings.seed)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     fonts = sorted(given.fonts.glob("*.[to]tf"))
     settings = ReaderSettings(
         steps=given.steps,
