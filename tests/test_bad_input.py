@@ -398,6 +398,7 @@ BAD = {
         lambda: pnb.figures.write_slide(None, "never.png"),
     ],
     "measure": [
+        lambda: pnb.measure(MASKS, SCALE, pnb.FilterSettings()),
         lambda: pnb.measure(None),
         lambda: pnb.measure(np.zeros((4, 4))),
         lambda: pnb.measure(MASKS, 0.31),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -364,6 +365,11 @@ def measure(
         raise DataError(
             f"measure needs a MaskSet, not {type(masks).__name__}; for one mask write "
             "MaskSet((mask,)), for a label image MaskSet.from_labels(labels)."
+        )
+    if not isinstance(image, (str, os.PathLike)):
+        raise DataError(
+            f"image is the name of the image, not {type(image).__name__}; settings are passed as "
+            "settings=MeasureSettings(...)."
         )
     if settings is not None and not isinstance(settings, MeasureSettings):
         raise DataError(f"settings must be MeasureSettings, not {type(settings).__name__}.")
