@@ -516,7 +516,7 @@ def test_stacks_of_other_programs(tmp_path) -> None:
     with pytest.raises(pnb.ImageError, match="numpy"):
         exports.read_volume(tmp_path / "b.npy")
     with pytest.raises(pnb.DataError, match=r"\.tif"):
-        exports.write_volume(labels, tmp_path / "a.vti")
+        exports.write_volume(labels, tmp_path / "a.gsd")
 
 
 # ------------------------------------------------------------------------- figures

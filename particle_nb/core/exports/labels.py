@@ -94,6 +94,7 @@ def write_label_pixels(
     >>> import io
     >>> stream = io.BytesIO()
     >>> write_label_pixels(stream, np.eye(2, dtype=np.uint8), Calibration(2, "um"), 1)
+    >>> _ = stream.seek(0)
     >>> tifffile.imread(stream).tolist()
     [[1, 0], [0, 1]]
     """

@@ -57,11 +57,11 @@ def write_workbook(
     --------
     >>> import tempfile
     >>> from particle_nb.core.exports.tables import read_xlsx
-    >>> table = pd.DataFrame({"x_A_um": [1.0, 2.0]})
+    >>> table = pd.DataFrame({"x_A_um": [1.5, 2.5]})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_workbook(f"{folder}/a.xlsx", table, settings={"sample": "A"})
     ...     read_xlsx(f"{folder}/a.xlsx", "particles")["x_A_um"].tolist()
-    [1.0, 2.0]
+    [1.5, 2.5]
     """
     if not isinstance(table, pd.DataFrame):
         raise DataError(f"a table is a pandas DataFrame, not {type(table).__name__}.")

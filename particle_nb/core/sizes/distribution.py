@@ -79,6 +79,7 @@ class SizeDistribution:
 
     Examples
     --------
+    >>> from particle_nb.core.sizes import size_distribution
     >>> q3 = size_distribution([1.0, 2.0, 3.0, 4.0], unit="um")
     >>> round(q3.percentile(50), 3), round(q3.mean(4, 3), 3)
     (3.604, 3.54)
@@ -154,6 +155,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> size_distribution([1.0, 2.0, 9.0]).counted_by(0).percentile(50)
         2.0
         """
@@ -164,6 +166,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> size_distribution([1.0, 2.0], unit="um").to("nm").x.tolist()
         [1000.0, 2000.0]
         """
@@ -179,6 +182,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> size_distribution([1.0, 2.0, 3.0], r=0).percentile([0, 50, 100]).tolist()
         [1.0, 2.0, 3.0]
         """
@@ -193,6 +197,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> size_distribution([1.0, 2.0, 3.0], r=0).Q(2.0)
         0.5
         """
@@ -221,6 +226,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> density = size_distribution([1.0, 2.0, 4.0], r=0).q(bins=2)
         >>> density.shares.round(3).tolist()
         [0.333, 0.667]
@@ -236,6 +242,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> size_distribution([1.0, 3.0]).mean(1, 0)
         2.0
 
@@ -269,6 +276,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> from scipy import stats
         >>> x = np.exp(np.log(1.6) * stats.norm.ppf((np.arange(999) + 0.5) / 999))
         >>> size_distribution(x).counts_needed(50) // 100
@@ -342,6 +350,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> x = np.exp(np.random.default_rng(1).normal(0, 0.2, 4000))
         >>> low, high = found = size_distribution(x, r=0).interval(50)
         >>> low < 1.0 < high, found.holds
@@ -393,6 +402,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> q3 = size_distribution(np.exp(np.random.default_rng(2).normal(0, 0.2, 4000)))
         >>> low, high = q3.mean_interval(4, 3)
         >>> bool(low < np.exp(3.5 * 0.2**2) < high)
@@ -422,6 +432,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> q0 = size_distribution(np.exp(np.random.default_rng(2).normal(0, 0.2, 4000)), r=0)
         >>> low, high = q0.span_interval()
         >>> bool(low < 2 * np.sinh(0.2 * 1.2816) < high)
@@ -448,6 +459,7 @@ class SizeDistribution:
 
         Examples
         --------
+        >>> from particle_nb.core.sizes import size_distribution
         >>> rows = size_distribution([1.0, 2.0, 3.0, 4.0], unit="um").summary()
         >>> rows.index.tolist(), bool(rows.loc["D50", "low"] < rows.loc["D50", "value"])
         (['D10', 'D50', 'D90', 'span', 'D[3,2]', 'D[4,3]'], True)

@@ -115,8 +115,8 @@ def is_bar(crop: np.ndarray) -> bool:
     if length < LONG * width or not FILLED[0] <= area / (length * width) <= FILLED[1]:
         return False
     along = axes[:, 1] @ spots
-    steps = np.linspace(-0.5 * length + 0.5 * width, 0.5 * length - 0.5 * width, 12)
-    if len(steps) < 2 or steps[-1] <= steps[0]:
-        return False
-    widths = np.histogram(along, steps)[0] / (steps[1] - steps[0])
+    steps = np.linspace(-0.5 * (length - width), 0.5 * (length - width), 12)
+    # every cell is spread over its own length, so that no step holds a row more than the next
+    before = np.array([(step - along + 0.5).clip(0.0, 1.0).sum() for step in steps])
+    widths = np.diff(before) / np.diff(steps)
     return bool(widths.min() >= EVEN * np.median(widths))
