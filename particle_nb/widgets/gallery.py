@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import ipywidgets
 import numpy as np
 import pandas as pd
@@ -21,14 +20,15 @@ from particle_nb.core.image.tones import Tones
 from particle_nb.core.sizes import SizeDistribution
 from particle_nb.widgets._esm import joined_modules
 from particle_nb.widgets.annotator import Annotator, someone_is_there
+from particle_nb.widgets.prompt_canvas import PromptCanvas
 
 _HERE = Path(__file__).parent
 _SIDE = 144  # pixels of a thumbnail
 _BINS = 24
 
 
-class GalleryGrid(anywidget.AnyWidget):
-    """Thumbnails with states and numbers, and the pooled distribution; messages as `PromptCanvas`.
+class GalleryGrid(PromptCanvas):
+    """Thumbnails with states and numbers, and the pooled distribution; speaks as `PromptCanvas`.
 
     Parameters
     ----------
@@ -39,28 +39,6 @@ class GalleryGrid(anywidget.AnyWidget):
     _esm = joined_modules(_HERE / "js" / "gallery.mjs")
     # a path would be watched by anywidget, which then never lets go of a widget
     _css = (_HERE / "gallery.css").read_text("utf-8")
-
-    def __init__(self, answer: Callable[[str, str, Mapping[str, Any]], None]) -> None:
-        super().__init__()
-        self._answer = answer
-        self.on_msg(self._received)
-
-    def reply(
-        self, request: str | None, kind: str, content: Mapping[str, Any], buffers: Any = ()
-    ) -> None:
-        """Send one message; `request` is the id it answers, or None."""
-        self.send({"re": request, "kind": kind, **content}, list(buffers))
-
-    def _received(self, _: Any, content: Any, __: Any) -> None:
-        if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
-            return
-        request, kind = str(content.get("id", "")), content["kind"]
-        if kind == "ack":
-            return
-        try:
-            self._answer(request, kind, content)
-        except ParticleError as error:
-            self.reply(request, "error", {"of": kind, "message": str(error)})
 
 
 class Gallery:
