@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from particle_nb.core.archives import read_archive, write_archive
 from particle_nb.core.errors import DataError, check_number
 from particle_nb.core.image import Image
 from particle_nb.core.phases import (
@@ -22,8 +23,6 @@ from particle_nb.core.phases import (
     filter_bank,
     guided,
     joined,
-    read_archive,
-    write_archive,
 )
 from particle_nb.core.phases.inputs import (
     Own,

@@ -35,6 +35,7 @@ CORE_FLOORS = {
     "compiled": 0,
     "files": 1,
     "workbooks": 2,
+    "archives": 2,
     "image": 2,
     "masks": 2,
     "agreement": 2,

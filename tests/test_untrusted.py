@@ -530,6 +530,7 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path) -> None:
     readers: list[Callable[[Any], Any]] = [
         pnb.read_image, pnb.read_distribution, read_shapes, read_archive, exports.read_coco,
         exports.read_rois, exports.read_labels, exports.read_csv,
+        pnb.ShapeClassifier.load, pnb.PhaseMap.load, pnb.PhaseClassifier.load,
         lambda path: read_log(Path(path)),
         lambda path: pnb.batch([path], out=tmp_path / "out", progress=False).errors.pipe(_failed),
     ]  # fmt: skip

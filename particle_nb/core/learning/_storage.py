@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from particle_nb.core.archives import named_damage, unpacked, write_archive
 from particle_nb.core.errors import DataError
-from particle_nb.core.files import atomic
 from particle_nb.core.learning._samples import check_parameters
 from particle_nb.core.learning.features import FeatureTable
 
@@ -67,44 +63,15 @@ def write(made: ShapeClassifier, path: str | os.PathLike[str]) -> Path:
         "weights": list(made._weights),
         "usual": list(made._usual),
     }
-    with atomic(path) as stream:
-        np.savez_compressed(
-            stream,
-            about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-            rows=made._rows.values,
-            **{name: getattr(made, f"_{name}") for name in _ARRAYS},
-        )
-    return Path(path)
+    arrays = {name: getattr(made, f"_{name}") for name in _ARRAYS}
+    return write_archive(path, about, {"rows": made._rows.values, **arrays})
 
 
 def read(cls: type[ShapeClassifier], path: str | os.PathLike[str]) -> ShapeClassifier:
     """Read what `write` wrote."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > _LARGEST_FILE:
-            raise DataError(f"{path} unfolds to more than 1 GiB; these are no classes of ours.")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("about", "rows", *_ARRAYS)}
-        return _restored(cls, json.loads(arrays.pop("about").tobytes()), arrays)
-    except DataError:
-        raise
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        RuntimeError,
-        MemoryError,
-        SyntaxError,
-    ) as error:
-        raise DataError(f"{path} holds no classes written by save: {error}.") from None
+    with named_damage(path, "no classes written by save"):
+        about, stored = unpacked(path, _LARGEST_FILE)
+        return _restored(cls, about, {name: stored[name] for name in ("rows", *_ARRAYS)})
 
 
 def _restored(

@@ -7,7 +7,6 @@ from particle_nb.core.phases.forest import Forest, Growth, grow
 from particle_nb.core.phases.fractions import phase_fractions
 from particle_nb.core.phases.phase_map import PhaseMap
 from particle_nb.core.phases.smoothing import guided
-from particle_nb.core.phases.storage import read_archive, write_archive
 from particle_nb.core.phases.stroke_log import Stroke, StrokeLog
 
 __all__ = [
@@ -26,6 +25,4 @@ __all__ = [
     "guided",
     "joined",
     "phase_fractions",
-    "read_archive",
-    "write_archive",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from particle_nb.core.archives import read_archive, write_archive
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.labels import write_label_pixels
 from particle_nb.core.files import atomic
@@ -19,7 +20,6 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.image.image import checked_calibration
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.phases.fractions import phase_fractions
-from particle_nb.core.phases.storage import read_archive, write_archive
 
 #: Most phases that a map may hold.
 MOST = 64
