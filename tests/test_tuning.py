@@ -30,8 +30,11 @@ from particle_nb.models.tuning.lessons import Lesson, parted, read_lessons  # no
 from particle_nb.models.tuning.running import Outlook, TuneProgress, tune  # noqa: E402
 from particle_nb.models.tuning.sam import SamLearner  # noqa: E402
 from particle_nb.models.tuning.scoring import automatic_f1, innermost, scores_of  # noqa: E402
-from particle_nb.models.tuning.tuned import packed  # noqa: E402
-from particle_nb.models.weights import read_metadata, weights_digest  # noqa: E402
+from particle_nb.models.weights import (  # noqa: E402
+    packed,
+    read_metadata,
+    weights_digest,
+)
 from particle_nb.validation.results import provenance  # noqa: E402
 
 FEW = pnb.TuneSettings(steps=3, crops=1, side=64, prompts=1, rehearsed=2)

@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 
 import particle_nb as pnb  # noqa: E402
 from particle_nb.models.tuning.lessons import Lesson  # noqa: E402
-from particle_nb.models.tuning.tuned import packed  # noqa: E402
 from particle_nb.models.unet.network import NestedUnet  # noqa: E402
 from particle_nb.models.unet.segmenter import parsed  # noqa: E402
 from particle_nb.models.unet.training import Planes, patch_loss  # noqa: E402
@@ -23,6 +22,7 @@ from particle_nb.models.unet.weight_maps import (  # noqa: E402
     particles_of,
     weight_map,
 )
+from particle_nb.models.weights import packed  # noqa: E402
 
 TINY = pnb.UnetSettings(steps=70, minutes=999, patch=64, widths=(8, 16), rate=5e-3)
 

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from particle_nb.core.errors import ModelError
+from particle_nb.core.files import atomic
 
 
 def read_weights(
@@ -81,6 +82,50 @@ def parse_weights(data: bytes, what: str) -> tuple[dict[str, torch.Tensor], dict
         return load(data), metadata
     except (SafetensorError, ValueError, AttributeError) as error:
         raise ModelError(f"{what} cannot be read as safetensors: {error}") from None
+
+
+def packed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """Tensors and facts as the bytes of a safetensors file; what is no text becomes JSON."""
+    from safetensors.torch import save
+
+    words = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
+    }
+    held = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    return save(held, words)
+
+
+def file_digest(data: bytes) -> str:
+    """SHA-256 of a weights file, 16 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def write_weights(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write the bytes of a weights file, whole or not at all.
+
+    Raises
+    ------
+    ModelError
+        If the name does not end in ``.safetensors``.
+    DataError
+        If nothing can be written there.
+
+    Examples
+    --------
+    >>> write_weights("mine.pth", b"")
+    Traceback (most recent call last):
+    ...
+    particle_nb.core.errors.ModelError: ...
+    """
+    if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
+        raise ModelError(
+            f"weights are saved as a .safetensors file, not as {str(path)[:80]!r}; name it "
+            "like 'mine.safetensors'."
+        )
+    with atomic(path) as stream:
+        stream.write(data)
+    return Path(path)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,12 @@ from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.settling import Judges
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
-from particle_nb.models.weights import parse_weights, pick_device, read_weights
+from particle_nb.models.weights import (
+    file_digest,
+    parse_weights,
+    pick_device,
+    read_weights,
+)
 
 #: What the names of the judges' tensors begin with.
 JUDGE = "judge."
@@ -318,7 +322,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     """
     where = pick_device(device)
     path, stored, metadata = read_weights(source, WEIGHTS, "segmenter.train")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = file_digest(path.read_bytes())
     return _made(stored, metadata, (str(path), digest), where)
 
 
@@ -331,7 +335,7 @@ def parsed(data: bytes, what: str, device: torch.device) -> EmbeddedSegmenter:
         If they are damaged or of another network.
     """
     stored, metadata = parse_weights(data, what)
-    return _made(stored, metadata, (what, hashlib.sha256(data).hexdigest()[:16]), device)
+    return _made(stored, metadata, (what, file_digest(data)), device)
 
 
 def stored_tensors(segmenter: EmbeddedSegmenter) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ from particle_nb.models.tuning.losses import dense_loss
 from particle_nb.models.tuning.prompts import PromptShares
 from particle_nb.models.tuning.settings import TuneSettings
 from particle_nb.models.tuning.step import StepSettings, step_losses
-from particle_nb.models.tuning.tuned import file_digest, packed
+from particle_nb.models.weights import file_digest, packed
 
 #: Kinds of prompts while tuning: the automatic mode asks with boxes, a user clicks.
 PROMPTS = PromptShares(background=0.2, box=0.4, sketch=0.05)

@@ -21,7 +21,7 @@ from particle_nb.models.sam.tuned import DECODER, parsed, with_decoder
 from particle_nb.models.tuning.lessons import Lesson
 from particle_nb.models.tuning.scoring import LEAST_AREA
 from particle_nb.models.tuning.settings import TuneSettings
-from particle_nb.models.tuning.tuned import file_digest, packed
+from particle_nb.models.weights import file_digest, packed
 
 #: The decoder is small and well trained: it takes this share of the learning rate.
 SLOWER = 0.125

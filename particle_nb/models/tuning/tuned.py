@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
 
-from particle_nb.core.errors import ModelError
-from particle_nb.core.files import atomic
 from particle_nb.models.protocols import Segmenter
+from particle_nb.models.weights import write_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +52,7 @@ class Tuned:
         ModelError
             If the name does not end in ``.safetensors``.
         """
-        if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
-            raise ModelError(
-                f"weights are saved as a .safetensors file, not as {str(path)[:80]!r}; name it "
-                "like 'mine.safetensors'."
-            )
-        with atomic(path) as stream:
-            stream.write(self.data)
-        return Path(path)
+        return write_weights(path, self.data)
 
     @property
     def gain(self) -> float:
@@ -80,20 +68,3 @@ class Tuned:
             f"Tuned {self.segmenter.name}: automatic F1 {before:.3f} -> {after:.3f} on "
             f"{len(held)} held-out picture{'' if len(held) == 1 else 's'}, {said}"
         )
-
-
-def packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """Tensors and facts as the bytes of a safetensors file; what is no text becomes JSON."""
-    from safetensors.torch import save
-
-    words = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in metadata.items()
-    }
-    held = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    return save(held, words)
-
-
-def file_digest(data: bytes) -> str:
-    """SHA-256 of a weights file, 16 hex digits."""
-    return hashlib.sha256(data).hexdigest()[:16]

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError, ModelError
-from particle_nb.core.files import atomic
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import MaskSet, Prompt
@@ -23,11 +22,16 @@ from particle_nb.models.lookup import looked_up
 from particle_nb.models.own import KIND
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.tuning.crops import normalise
-from particle_nb.models.tuning.tuned import file_digest, packed
 from particle_nb.models.unet.network import NestedUnet
 from particle_nb.models.unet.settings import UnetSettings
 from particle_nb.models.unet.weight_maps import particles_of
-from particle_nb.models.weights import parse_weights, pick_device
+from particle_nb.models.weights import (
+    file_digest,
+    packed,
+    parse_weights,
+    pick_device,
+    write_weights,
+)
 
 #: Side of the tiles of a large image, and what a tile sees of its neighbours, px.
 TILE, MARGIN = 768, 64
@@ -136,14 +140,7 @@ class Unet:
         DataError
             If nothing can be written there.
         """
-        if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
-            raise ModelError(
-                f"weights are saved as a .safetensors file, not as {str(path)[:80]!r}; name it "
-                "like 'mine.safetensors'."
-            )
-        with atomic(path) as stream:
-            stream.write(self.data)
-        return Path(path)
+        return write_weights(path, self.data)
 
 
 def unet_file(network: NestedUnet, metadata: Mapping[str, Any]) -> bytes:
