@@ -12,9 +12,17 @@ from plotly.subplots import make_subplots
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import Comparison, SizeDistribution
 from particle_nb.figures.sizes import log_ticks
-from particle_nb.figures.style import GRID, INK, PALETTE, axis_title, layout, unit_text
+from particle_nb.figures.style import (
+    GRID,
+    INK,
+    PALETTE,
+    QUANTITY,
+    axis_title,
+    footnote,
+    layout,
+    unit_text,
+)
 
-_QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 #: Where the band of a distribution is drawn, in per cent.
 _BAND = (2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95, 98)
 
@@ -76,7 +84,7 @@ def compare(comparison: Comparison, *, title: str | None = None) -> go.Figure:
     low, high = np.log10(sizes.min()) - 0.03, np.log10(sizes.max()) + 0.03
     fig.update_xaxes(range=[low, high], **log_ticks(low, high), row=1, col=1)
     fig.update_yaxes(
-        title=f"cumulative {_QUANTITY[r]} Q<sub>{r}</sub> / %", range=[0, 101], row=1, col=1
+        title=f"cumulative {QUANTITY[r]} Q<sub>{r}</sub> / %", range=[0, 101], row=1, col=1
     )
     first = next(iter(comparison.distributions))
     fig.update_xaxes(
@@ -102,18 +110,7 @@ def compare(comparison: Comparison, *, title: str | None = None) -> go.Figure:
     )
     if comparison.notes:
         told += "<br>" + "<br>".join(note[0].upper() + note[1:] + "." for note in comparison.notes)
-    fig.add_annotation(
-        x=-0.05,
-        y=-0.17,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="top",
-        align="left",
-        showarrow=False,
-        text=told,
-        font={"size": 11, "color": "#5b6770"},
-    )
+    footnote(fig, told, -0.05, -0.17)
     fig.update_layout(
         legend={"x": 0.485, "y": 0.03, "xanchor": "right", "yanchor": "bottom"},
         margin={"b": 105 + 15 * len(comparison.notes), "l": 75},

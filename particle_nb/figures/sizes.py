@@ -17,7 +17,9 @@ from particle_nb.figures.style import (
     GRID,
     INK,
     PALETTE,
+    QUANTITY,
     axis_title,
+    footnote,
     layout,
     number,
     unit_text,
@@ -25,7 +27,6 @@ from particle_nb.figures.style import (
 )
 
 _MARKED = (10, 50, 90)
-_QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 
 
 def psd(
@@ -170,7 +171,7 @@ def psd(
             bgcolor="rgba(255,255,255,0.7)",
             font={"size": 12},
         )
-    words = f"{_QUANTITY[r]}-weighted size distribution"
+    words = f"{QUANTITY[r]}-weighted size distribution"
     layout(fig, title if title is not None else words.capitalize(), width=900, height=520)
     low, high = math.log10(min(drawn)), math.log10(max(drawn))
     margin = max(0.04 * (high - low), 0.02)
@@ -193,7 +194,7 @@ def psd(
             "nticks": 6,
         },
         yaxis2={
-            "title": f"cumulative {_QUANTITY[r]} Q<sub>{r}</sub> / %",
+            "title": f"cumulative {QUANTITY[r]} Q<sub>{r}</sub> / %",
             "range": [0, 101],
             "side": "left",
             "overlaying": "y",
@@ -212,18 +213,7 @@ def psd(
         doubtful = any(found[2] for found in intervals.values())
         told = f"{100 * level:g} % intervals. In them: {what_it_holds(images)}."  # type: ignore[operator]
         star = " * Wider in truth: too few particles or images." if doubtful else ""
-        fig.add_annotation(
-            x=0,
-            y=-0.16,
-            xref="paper",
-            yref="paper",
-            xanchor="left",
-            yanchor="top",
-            align="left",
-            showarrow=False,
-            text=f"{told}{star}<br>Not in them: {what_it_lacks(images)}.",
-            font={"size": 11, "color": "#5b6770"},
-        )
+        footnote(fig, f"{told}{star}<br>Not in them: {what_it_lacks(images)}.", 0, -0.16)
         fig.update_layout(margin={"b": 105}, height=560)
     return fig
 

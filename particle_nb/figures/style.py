@@ -23,6 +23,8 @@ PALETTE = (
     "#F0E442",
     "#000000",
 )
+#: What a distribution of each type of quantity counts by.
+QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 INK = "#1f2933"
 GRID = "#e4e7eb"
 
@@ -38,6 +40,35 @@ def unit_text(unit: str) -> str:
     'µm'
     """
     return _UNITS.get(unit, unit)
+
+
+def footnote(fig: go.Figure, text: str, x: float, y: float) -> None:
+    """Put small print below a figure: what is in its intervals and what is not.
+
+    Parameters
+    ----------
+    fig : Figure
+    text : str
+    x, y : float
+        Its upper left corner, in shares of the plotting area; y below 0 lies under it.
+
+    Examples
+    --------
+    >>> fig = go.Figure(); footnote(fig, "n = 3", 0, -0.2); fig.layout.annotations[0].text
+    'n = 3'
+    """
+    fig.add_annotation(
+        x=x,
+        y=y,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="top",
+        align="left",
+        showarrow=False,
+        text=text,
+        font={"size": 11, "color": "#5b6770"},
+    )
 
 
 def number(value: float, digits: int = 4) -> str:
