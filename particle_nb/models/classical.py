@@ -14,7 +14,7 @@ from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import MaskSet, Prompt
-from particle_nb.models.lookup import looked_up
+from particle_nb.models.lookup import every_region, looked_up
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 
 
@@ -102,11 +102,7 @@ class ClassicalSegmenter:
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
     ) -> MaskSet:
         """Return every region of the watershed; they never overlap."""
-        embedding = (encode or self.encode)(image, None)
-        masks = MaskSet.from_labels(np.asarray(embedding.arrays["labels"]))
-        if progress is not None:
-            progress(1, 1)
-        return masks
+        return every_region((encode or self.encode)(image, None), progress)
 
 
 def watershed_labels(grey: np.ndarray, settings: ClassicalSettings | None = None) -> np.ndarray:

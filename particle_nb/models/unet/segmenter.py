@@ -18,7 +18,7 @@ from particle_nb.core.errors import DataError, ModelError
 from particle_nb.core.image import Image
 from particle_nb.core.image.window import checked_window
 from particle_nb.core.masks import MaskSet, Prompt
-from particle_nb.models.lookup import looked_up
+from particle_nb.models.lookup import every_region, looked_up
 from particle_nb.models.own import KIND
 from particle_nb.models.protocols import Embedding, Encode, Progress, Window
 from particle_nb.models.tuning.crops import normalise
@@ -124,11 +124,7 @@ class Unet:
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
     ) -> MaskSet:
         """Every connected region."""
-        embedding = (encode or self.encode)(image, None)
-        masks = MaskSet.from_labels(np.asarray(embedding.arrays["labels"]))
-        if progress is not None:
-            progress(1, 1)
-        return masks
+        return every_region((encode or self.encode)(image, None), progress)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write weights, settings and origin; ``Session(segmenter=path)`` loads them.
