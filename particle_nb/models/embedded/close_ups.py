@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,30 +52,25 @@ def close_ups(finest: Level, place: Place, judges: Judges) -> list[Level]:
     seen = small_ones(finest, boxes, least=0.0)
     if not wanted.any():
         wanted = tried(finest, place, judges, seen)
-    out = [
-        closer(finest, place, judges, box)
-        for box, is_one in zip(boxes, wanted, strict=True)
-        if is_one
-    ]
+    out = looks(finest, place, judges, itertools.compress(boxes, wanted))
     # where what was hardly believed turns out to be particles, so may the rest of it
     believed = sum(sure_small_ones(level) for level in out)
     if believed >= max(FEWEST, 0.5 * seen[wanted].sum()):
         rest = (seen >= FEWEST) & ~wanted
-        out += [
-            closer(finest, place, judges, box)
-            for box, is_one in zip(boxes, rest, strict=True)
-            if is_one
-        ]
+        out += looks(finest, place, judges, itertools.compress(boxes, rest))
     return out
 
 
-def closer(finest: Level, place: Place, judges: Judges, core: Box) -> Level:
-    """A box looked at twice as finely as the finest view does."""
+def looks(finest: Level, place: Place, judges: Judges, cores: Iterable[Box]) -> list[Level]:
+    """Boxes looked at twice as finely as the finest view does."""
     assert place.closer is not None
-    box = around(core, place.window)
-    view = place.closer(box, 2.0 * finest.view.scale)
-    level = Level.of(view, judges.joining, judges.particle)
-    return own_part(level, core, box, place.window)
+    out = []
+    for core in cores:
+        box = around(core, place.window)
+        view = place.closer(box, 2.0 * finest.view.scale)
+        level = Level.of(view, judges.joining, judges.particle)
+        out.append(own_part(level, core, box, place.window))
+    return out
 
 
 def sure_small_ones(level: Level) -> int:
@@ -88,12 +84,13 @@ def tried(finest: Level, place: Place, judges: Judges, seen: np.ndarray) -> np.n
     believe, if a look at where most of them lie does. `seen` counts them (B,).
     """
     no = np.zeros(len(seen), bool)
-    if place.closer is None or seen.max(initial=0) < FEWEST:
+    if seen.max(initial=0) < FEWEST:
         return no
     spots = boxes_of(place.window, CLOSE_UP // 2)
     count = small_ones(finest, spots, least=0.0)
     best = int(count.argmax())
-    believed = sure_small_ones(closer(finest, place, judges, spots[best]))
+    (look,) = looks(finest, place, judges, [spots[best]])
+    believed = sure_small_ones(look)
     return seen >= FEWEST if believed >= max(FEWEST, 0.5 * count[best]) else no
 
 
@@ -147,9 +144,8 @@ def probed(finest: Level, place: Place, judges: Judges, boxes: Sequence[Box]) ->
     left, top = max(min(low[0], x1 - PROBE), x0), max(min(low[1], y1 - PROBE), y0)
     box = (left, top, min(left + PROBE, x1), min(top + PROBE, y1))
     look = Level.of(place.closer(box, 2.0 * scale), judges.joining, judges.particle)
-    size = np.bincount(look.labels.ravel(), minlength=len(look.confidence) + 1)[1:]
-    small = (2.0 * np.sqrt(size / math.pi) < SMALL) & (look.confidence > 0.5)
-    if small.sum() < 4 * FEWEST or small.sum() < 0.5 * (look.confidence > 0.2).sum():
+    small = sure_small_ones(look)
+    if small < 4 * FEWEST or small < 0.5 * (look.confidence > 0.2).sum():
         return no
     levels = []
     for x_low, y_low, x_high, y_high in boxes:
