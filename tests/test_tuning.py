@@ -190,6 +190,8 @@ def test_old_weights_stay_where_nothing_is_gained(
     monkeypatch.setattr(running, "scores_of", scored(0.6, 0.6, 0.605, 0.6))
     tuned = tune(small, pictures(3), FEW, Outlook(LONG))
     assert not tuned.kept
+    assert "small" in tuned.segmenter.about
+    assert "unchanged: tuning on" in tuned.segmenter.about
     assert any("old weights stay" in note for note in tuned.notes)
     assert tuned.segmenter.name == "small"
     state, old = tuned.segmenter.network.state_dict(), small.network.state_dict()

@@ -391,9 +391,10 @@ def parentage(metadata: Mapping[str, str]) -> str:
     try:
         about = json.loads(metadata["parentage"])
         parent, given = about["parent"], about["annotations"]
-        return (
-            f"tuned from {parent['name']} ({parent['digest']}) on {len(given)} annotated images, "
-            f"{sum(int(one['particles']) for one in given)} particles, {about['date']}"
-        )
+        whose = f"{parent['name']} ({parent['digest']})"
+        seen = f"{len(given)} annotated images, {sum(int(one['particles']) for one in given)}"
+        if not about["kept"]:
+            return f"{whose} unchanged: tuning on {seen} particles gained nothing, {about['date']}"
+        return f"tuned from {whose} on {seen} particles, {about['date']}"
     except (KeyError, TypeError, ValueError):
         return ""
