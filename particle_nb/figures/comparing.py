@@ -11,12 +11,12 @@ from plotly.subplots import make_subplots
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import Comparison, SizeDistribution
+from particle_nb.core.sizes.curves import QUANTITY
 from particle_nb.figures.sizes import log_ticks
 from particle_nb.figures.style import (
     GRID,
     INK,
     PALETTE,
-    QUANTITY,
     axis_title,
     footnote,
     layout,

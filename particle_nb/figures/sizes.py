@@ -12,12 +12,12 @@ import plotly.graph_objects as go
 
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import ReferenceDistribution, SizeDistribution
+from particle_nb.core.sizes.curves import QUANTITY
 from particle_nb.core.sizes.intervals import what_it_holds, what_it_lacks
 from particle_nb.figures.style import (
     GRID,
     INK,
     PALETTE,
-    QUANTITY,
     axis_title,
     footnote,
     layout,

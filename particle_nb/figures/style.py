@@ -23,8 +23,6 @@ PALETTE = (
     "#F0E442",
     "#000000",
 )
-#: What a distribution of each type of quantity counts by.
-QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 INK = "#1f2933"
 GRID = "#e4e7eb"
 

@@ -12,9 +12,9 @@ import pandas as pd
 from particle_nb.core.cascade import FilterSettings
 from particle_nb.core.errors import DataError
 from particle_nb.core.sizes import SizeDistribution
+from particle_nb.core.sizes.curves import QUANTITY
 
 _UNITS = {"um": "µm"}
-_KINDS = {0: "number", 1: "length", 2: "area", 3: "volume"}
 _NAMES = {
     "x_A": "the diameter of a circle of equal area, x_A (ISO 9276-6)",
     "x_Fmin": "the least Feret diameter, x_Fmin (ISO 9276-6)",
@@ -167,7 +167,7 @@ def _sized(distribution: SizeDistribution) -> str:
     )
     first = rows.iloc[0]
     return (
-        f"Size is {size}, weighted by {_KINDS[r]} (Q_{r}, ISO 9276-1), of {distribution.n} "
+        f"Size is {size}, weighted by {QUANTITY[r]} (Q_{r}, ISO 9276-1), of {distribution.n} "
         f"particles{weights}: {'; '.join(shares)}. In parentheses: 95 % confidence intervals, "
         f"which hold {first['holds']}, and not {first['lacks']}."
     )

@@ -15,6 +15,8 @@ from particle_nb.core.image import METRES
 
 #: How a percentile is read between particles; see `SizeDistribution`.
 CONVENTIONS = ("midpoint", "step", "linear")
+#: What a distribution of each type of quantity counts by.
+QUANTITY = {0: "number", 1: "length", 2: "area", 3: "volume"}
 #: Units that the name of a length may end in.
 UNITS = ("px", *METRES)
 
