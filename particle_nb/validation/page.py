@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,20 @@ def write_html(notebook: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _disarm(book: Any) -> None:
-    """Show HTML in a Markdown output as text: it came in with a file name or the like."""
+def _change_markdown(book: Any, change: Callable[[str], str]) -> None:
+    """Change the text of every Markdown output."""
     for cell in book.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             text = data.get("text/markdown")
             if text is not None:
                 text = text if isinstance(text, str) else "".join(map(str, text))
-                data["text/markdown"] = _TAGS.sub("&lt;", text)
+                data["text/markdown"] = change(text)
+
+
+def _disarm(book: Any) -> None:
+    """Show HTML in a Markdown output as text: it came in with a file name or the like."""
+    _change_markdown(book, lambda text: _TAGS.sub("&lt;", text))
 
 
 #: What stands for < and > of tags that nbconvert would close at once when it embeds images.
@@ -103,14 +109,14 @@ def _shield(book: Any) -> None:
     It looks into every tag for an image to embed, and writes back one that is whole.
     """
     tag = re.compile(r"<(/?(?:sub|sup|b|i|em|strong|small))>")
+
+    def hide(text: str) -> str:
+        return tag.sub(rf"{_OPEN}\1{_CLOSE}", text)
+
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            cell.source = tag.sub(rf"{_OPEN}\1{_CLOSE}", cell.source)
-        for output in cell.get("outputs", []):
-            text = output.get("data", {}).get("text/markdown")
-            if text is not None:
-                text = text if isinstance(text, str) else "".join(map(str, text))
-                output["data"]["text/markdown"] = tag.sub(rf"{_OPEN}\1{_CLOSE}", text)
+            cell.source = hide(cell.source)
+    _change_markdown(book, hide)
 
 
 def _unshielded(body: str) -> str:
