@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core.archives import read_archive, write_archive
-from particle_nb.core.errors import DataError, check_number
+from particle_nb.core.errors import DataError, check_whole
 from particle_nb.core.image import Image
 from particle_nb.core.phases import (
     Committee,
@@ -90,13 +90,9 @@ class PhaseSettings:
             ("most_pixels", 100, 10_000_000),
             ("smooth", 0, 100),
         ):
-            check_number(f"PhaseSettings.{name}", getattr(self, name), low, high)
+            check_whole(f"PhaseSettings.{name}", getattr(self, name), low, high)
         if self.depth is not None:
-            check_number("PhaseSettings.depth", self.depth, 1, 1000)
-        for name in ("trees", "leaf", "most_pixels", "smooth", "depth"):
-            value = getattr(self, name)
-            if value is not None and int(value) != value:
-                raise DataError(f"PhaseSettings.{name} is a whole number, not {value!r}.")
+            check_whole("PhaseSettings.depth", self.depth, 1, 1000)
         for name in ("balance", "linear"):
             if not isinstance(getattr(self, name), bool):
                 raise DataError(f"PhaseSettings.{name} is True or False.")
@@ -467,9 +463,13 @@ class PhaseClassifier:
         if not done:
             raise DataError(f"there is no image in {source!r}.")
 
-    def _check_channels(self, image: Image) -> None:
+    def _fitted(self) -> Committee:
         if self._forest is None:
             raise DataError("this PhaseClassifier knows no phases yet: fit it on strokes first.")
+        return self._forest
+
+    def _check_channels(self, image: Image) -> None:
+        self._fitted()
         channels = len(channels_of(image))
         if channels != self._channels:
             raise DataError(
@@ -478,15 +478,14 @@ class PhaseClassifier:
             )
 
     def _checked(self, maps: DenseFeatures) -> Committee:
-        if self._forest is None:
-            raise DataError("this PhaseClassifier knows no phases yet: fit it on strokes first.")
+        forest = self._fitted()
         if (maps.names, maps.origin) != self._kind:
             raise DataError(
                 f"the phases were learned from {len(self._kind[0])} features of "
                 f"{', '.join(self._kind[1])}, these are {len(maps.names)} of "
                 f"{', '.join(maps.origin)}."
             )
-        return self._forest
+        return forest
 
     # ------------------------------------------------------------------------------ keeping
 
@@ -505,8 +504,7 @@ class PhaseClassifier:
         ...
         particle_nb.core.errors.DataError: ...
         """
-        if self._forest is None:
-            raise DataError("this PhaseClassifier knows no phases yet: fit it on strokes first.")
+        forest = self._fitted()
         about = {
             "format": _FORMAT,
             "kind": _KIND,
@@ -521,7 +519,7 @@ class PhaseClassifier:
             "painted": self.painted,
             "images": self._images,
         }
-        return write_archive(path, about, {"classes": self._classes, **self._forest.arrays()})
+        return write_archive(path, about, {"classes": self._classes, **forest.arrays()})
 
     @classmethod
     def load(

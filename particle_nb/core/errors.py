@@ -32,6 +32,13 @@ class DataError(ParticleError):
     """Masks, tables, distributions or settings that a computation cannot use."""
 
 
+def check_whole(where: str, value: object, low: float, high: float) -> None:
+    """Raise `DataError` unless a value is a whole number within bounds; 3.0 is one."""
+    check_number(where, value, low, high)
+    if int(value) != value:  # type: ignore[call-overload]
+        raise DataError(f"{where} must be a whole number, not {value!r}.")
+
+
 def check_number(where: str, value: object, low: float, high: float) -> None:
     """Raise `DataError` unless a value is a number within bounds."""
     ok = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

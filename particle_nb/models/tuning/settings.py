@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from particle_nb.core.errors import DataError, check_number
+from particle_nb.core.errors import DataError, check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class TuneSettings:
         whole = {"steps": (1, 1e9), "crops": (1, 64), "prompts": (1, 64)}
         whole |= {"rehearsed": (2, 1000), "seed": (0, 2**31)}
         for name, (low, high) in whole.items():
-            value = getattr(self, name)
-            check_number(name, value, low, high)
-            if int(value) != value:
-                raise DataError(f"{name} must be a whole number, not {value!r}.")
+            check_whole(name, getattr(self, name), low, high)
         check_number("held_out", self.held_out, 0.05, 0.9)
         check_number("least_gain", self.least_gain, 0.0, 1.0)
         check_number("rate", self.rate, 1e-7, 1e-1)

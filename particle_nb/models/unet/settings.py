@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from particle_nb.core.errors import DataError, check_number
+from particle_nb.core.errors import DataError, check_number, check_whole
 
 #: Most weights that a network may have.
 MOST_WEIGHTS = 2_000_000
@@ -61,21 +61,17 @@ class UnetSettings:
     def __post_init__(self) -> None:
         ranges = {
             "minutes": (1e-3, 1e5),
-            "steps": (1, 1e8),
-            "patch": (32, 4096),
             "w0": (0, 1e3),
             "sigma": (1e-3, 1e3),
             "gamma": (0, 1e3),
             "vary": (0, 0.9),
             "rate": (1e-7, 1),
-            "least_area": (1, 1e9),
-            "seed": (0, 2**31),
         }
         for name, (low, high) in ranges.items():
             check_number(name, getattr(self, name), low, high)
-        for name in ("steps", "patch", "least_area", "seed"):
-            if int(getattr(self, name)) != getattr(self, name):
-                raise DataError(f"{name} must be a whole number, not {getattr(self, name)!r}.")
+        whole = {"steps": (1, 1e8), "patch": (32, 4096), "least_area": (1, 1e9)}
+        for name, (low, high) in (whole | {"seed": (0, 2**31)}).items():
+            check_whole(name, getattr(self, name), low, high)
         widths = self.widths
         if not isinstance(widths, (tuple, list)) or not 2 <= len(widths) <= 5:
             raise DataError(f"widths are 2 to 5 numbers of channels, not {widths!r:.80}.")
