@@ -113,6 +113,12 @@ def _reach(index, z, y, x, axis, phase):
 
 
 @compiled
+def _paths(one, other, step):
+    """Straight paths of so many voxels that go through one between so many of its phase."""
+    return one + other + 1 - step - max(one - step, 0) - max(other - step, 0)
+
+
+@compiled
 def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
     """Energy, which has no unit, that it would cost to give one voxel another phase.
 
@@ -141,7 +147,7 @@ def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
                     step = lengths[k]
                     if whole <= step:
                         break
-                    change = sign * (whole - step - max(one - step, 0) - max(other - step, 0))
+                    change = sign * _paths(one, other, step)
                     energy += change * (rises[axis, k, phase] + change * scales[axis, k, phase])
     offsets, powers, codes, _, _, _, tilts, which = patterns
     shift = np.int64(new) - np.int64(old)
@@ -182,8 +188,7 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
                     step = lengths[k]
                     if whole <= step:
                         break
-                    change = whole - step - max(one - step, 0) - max(other - step, 0)
-                    runs[axis, k, phase] += sign * change
+                    runs[axis, k, phase] += sign * _paths(one, other, step)
                     off = runs[axis, k, phase] - aims[axis, k, phase]
                     rises[axis, k, phase] = 2 * scales[axis, k, phase] * off
     offsets, powers, codes, seen, shares, costs, tilts, which = patterns
