@@ -74,18 +74,16 @@ class Level:
         dense = Dense.of(view)
         labels = basins(dense)
         labels = relabelled(labels, join(pieces_of(labels, dense), joining))
-        features = instance_features(labels, dense, view.scale)
-        judged = particle(features)
-        whole = _whole_bars(
-            labels,
-            dense,
-            judged[:, 0],
-            lambda made: particle(instance_features(made, dense, view.scale))[:, 0],
-        )
+
+        def judge(made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            features = instance_features(made, dense, view.scale)
+            return features, particle(features)
+
+        features, judged = judge(labels)
+        whole = _whole_bars(labels, dense, judged[:, 0], lambda made: judge(made)[1][:, 0])
         if whole:
             labels = joined(labels, whole)
-            features = instance_features(labels, dense, view.scale)
-            judged = particle(features)
+            features, judged = judge(labels)
         return cls(view, dense, labels, judged[:, 0], judged[:, 1], features)
 
     def stability(self) -> np.ndarray:

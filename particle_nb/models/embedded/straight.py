@@ -42,22 +42,21 @@ def bars(labels: np.ndarray, dense: Dense) -> list[tuple[np.ndarray, bool]]:
     parts, count = ndimage.label(labels > 0)
     if not count or labels.max() == count:
         return []
-    pieces = pieces_of(labels, dense)
-    walls = pieces.seams[:, 1] / pieces.seams[:, 0].clip(1.0)
-    owner = np.zeros(len(pieces.sums) + 1, np.int32)
+    owner = np.zeros(int(labels.max()) + 1, np.int32)
     owner[labels.ravel()] = parts.ravel()
     several = np.flatnonzero(np.bincount(owner[1:], minlength=count + 1) > 1)
     places = ndimage.find_objects(parts)
-    found = []
-    for number in several.tolist():
-        place = places[number - 1]
-        crop = ndimage.binary_fill_holes(parts[place] == number)
-        if framed(place, labels.shape) > 1 or not is_bar(crop):
-            continue
+    found = [number for number in several.tolist() if lies_bar(parts, number, places[number - 1])]
+    if not found:
+        return []
+    pieces = pieces_of(labels, dense)
+    walls = pieces.seams[:, 1] / pieces.seams[:, 0].clip(1.0)
+    out = []
+    for number in found:
         own = np.flatnonzero(owner == number)
         between = walls[np.isin(pieces.pairs[:, 0] + 1, own)]
-        found.append((own, bool(between.max(initial=0.0) <= SEAM)))
-    return found
+        out.append((own, bool(between.max(initial=0.0) <= SEAM)))
+    return out
 
 
 def bar_box(view: View, spot: Tensor) -> Tensor | None:
@@ -67,19 +66,22 @@ def bar_box(view: View, spot: Tensor) -> Tensor | None:
     column, row = ((view.into(spot) + 0.5) / 2.0).long().tolist()
     if not (0 <= row < height and 0 <= column < width) or not parts[row, column]:
         return None
-    here = parts == parts[row, column]
-    rows, columns = np.flatnonzero(here.any(1)), np.flatnonzero(here.any(0))
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    if framed(window, parts.shape) > 1 or not is_bar(ndimage.binary_fill_holes(here[window])):
+    number = int(parts[row, column])
+    ((rows, columns),) = ndimage.find_objects((parts == number).astype(np.uint8))
+    if not lies_bar(parts, number, (rows, columns)):
         return None
-    low = spot.new_tensor([columns[0], rows[0]])
-    high = spot.new_tensor([columns[-1] + 1, rows[-1] + 1])
+    low = spot.new_tensor([columns.start, rows.start])
+    high = spot.new_tensor([columns.stop, rows.stop])
     return torch.cat([view.out(2.0 * low - 0.5), view.out(2.0 * high - 0.5)])
 
 
-def framed(place: tuple[slice, slice], shape: tuple[int, ...]) -> int:
-    """Along how many axes a place ends where the frame (h, w) does: it may be straight for that."""
-    return sum(s.start == 0 or s.stop == n for s, n in zip(place, shape, strict=True))
+def lies_bar(parts: np.ndarray, number: int, place: tuple[slice, slice]) -> bool:
+    """Whether a part of a numbered map (h, w) is a straight bar that lies within the frame.
+
+    What the frame cuts along both axes may be straight for that.
+    """
+    framed = sum(s.start == 0 or s.stop == n for s, n in zip(place, parts.shape, strict=True))
+    return framed <= 1 and is_bar(ndimage.binary_fill_holes(parts[place] == number))
 
 
 def joined(labels: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
