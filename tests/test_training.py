@@ -3,6 +3,7 @@
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,17 @@ def test_a_script_says_how_it_is_run(name: str, capsys: pytest.CaptureFixture[st
         script.main(["--help"])
     assert ended.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_training_goes_on_from_the_weights_of_the_package() -> None:
+    """Weights that ship carry judges, which are no part of the network."""
+    from particle_nb.models.embedded import segmenter
+    from training.segmenter.train import Trainer, TrainSettings
+
+    run = SimpleNamespace(settings=TrainSettings(start=str(segmenter.WEIGHTS)))
+    built = Trainer.build(run).state_dict()  # type: ignore[arg-type]
+    shipped = segmenter.load(device="cpu").network.state_dict()
+    assert all(built[key].equal(value) for key, value in shipped.items())
 
 
 @pytest.mark.parametrize("card", sorted((ROOT / "particle_nb" / "models").rglob("CARD_*.md")))

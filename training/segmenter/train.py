@@ -18,10 +18,10 @@ import numpy as np
 from torch import Tensor
 
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
+from particle_nb.models.embedded.segmenter import load
 from particle_nb.models.tuning.crops import TrainingScene, make_batch
 from particle_nb.models.tuning.prompts import PromptShares
 from particle_nb.models.tuning.step import StepSettings, step_losses
-from particle_nb.models.weights import read_weights
 from training.run import RunSettings, TrainingRun, add_arguments, launch
 from training.segmenter.data import read_scenes, read_synthetic
 from training.segmenter.scores import quick_scores
@@ -54,8 +54,7 @@ class Trainer(TrainingRun):
         """The network, with random weights or those of a weights file."""
         network = PromptableNetwork(NetworkSettings())
         if self.settings.start:
-            stored = read_weights(self.settings.start, Path(), "train_segmenter")[1]
-            network.load_state_dict({key: value.float() for key, value in stored.items()})
+            network.load_state_dict(load(self.settings.start, "cpu").network.state_dict())
         return network
 
     def read(self) -> None:
