@@ -18,8 +18,9 @@ from particle_nb.core.errors import DataError, ImageError
 from particle_nb.core.exports.vti import read_vti, vti_bytes
 from particle_nb.core.files import atomic
 from particle_nb.core.image import Calibration, CalibrationWarning, read_pixels
-from particle_nb.core.image.reading import DAMAGE, checked_path, refuse_bomb
+from particle_nb.core.image.reading import DAMAGE, checked_path
 from particle_nb.core.image.scale import calibrate, metres, unit_metres
+from particle_nb.core.image.tiff import refuse_bomb
 from particle_nb.core.volume import Volume, as_volume
 
 #: Slices and pixels count as equally far apart while they differ by less than this.

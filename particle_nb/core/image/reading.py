@@ -21,8 +21,8 @@ import tifffile
 from particle_nb.core.errors import ImageError
 from particle_nb.core.image.image import Calibration, Image, freeze
 from particle_nb.core.image.infobar import find_info_bar
-from particle_nb.core.image.scale import RANKS, CalibrationWarning, Reading, calibrate, resolution
-from particle_nb.core.image.tiff import read_tiff
+from particle_nb.core.image.scale import Reading, calibrate, resolution
+from particle_nb.core.image.tiff import read_tiff, refuse_bomb
 from particle_nb.core.image.vendors import from_sidecar, without_sidecar
 
 _SUFFIXES = {
@@ -31,12 +31,6 @@ _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "BMP": (".bmp", ".dib"),
 }
-
-#: Larger pictures than this are refused: 46,340 x 46,340 pixels.
-MAX_PIXELS = 2**31
-
-# a small file that claims to unfold to more than this many times its size is a bomb, not a picture
-_BOMB_RATIO, _BOMB_BYTES = 26, 2**28
 
 _TALLEST_BAR = 0.4  # share of the picture that a stated bar may take
 
@@ -126,13 +120,14 @@ def read_image(
     ...     read_image(f"{folder}/a.png", "0.31 um")
     <Image 'a' 6 x 4 px uint8, 0.31 um/px (typed)>
     """
-    file = checked_path(path)
     bar = _checked_bar(crop_bar)
-    raw = read_pixels(file, page, channel=channel)
-    pixels = raw.pixels
+    raw = read_pixels(path, page, channel=channel)
+    file, pixels = Path(path), raw.pixels
     height, width = pixels.shape[:2]
-    readings = sorted([*raw.readings, *from_sidecar(file)], key=lambda reading: reading.rank)
-    readings = _without_sidecar(readings, raw.info.get("makers", ""), file.name, pixel_size)
+    readings = without_sidecar(
+        sorted([*raw.readings, *from_sidecar(file)], key=lambda reading: reading.rank),
+        raw.info.get("makers", ()),
+    )
     calibration = calibrate(readings, pixel_size, width=width, height=height, name=file.name)
     rows, source = (bar, "given") if bar is not None else _info_bar(pixels, readings)
     if rows >= height:
@@ -151,28 +146,6 @@ def read_image(
         return Image(pixels[: height - rows] if rows else pixels, calibration, file.stem, info)
     except ImageError as error:
         raise ImageError(f"{file.name}: {error}") from None
-
-
-def _without_sidecar(readings: list[Reading], makers: str, name: str, typed: Any) -> list[Reading]:
-    """Say what is missing where a scale was there and is lost; nothing is guessed in its place."""
-    scaled = [r for r in readings if r.x is not None]
-    vendor = without_sidecar(makers) if makers else None
-    if vendor is not None and not any(r.rank <= RANKS["sidecar"] for r in scaled):
-        note = (
-            f"{vendor.name} keeps the scale in a .txt file beside the picture, and there is none; "
-            "copy it along"
-        )
-        readings = [Reading(f"{vendor.name} sidecar", notes=(note,), lost=True), *readings]
-        # the resolution of such files is that of a screen or of a print
-        readings = [r for r in readings if r.x is None or r.rank < RANKS["resolution"]]
-    lost = next((r for r in readings if r.lost), None)
-    if lost is not None and typed is None and not any(r.x is not None for r in readings):
-        warnings.warn(
-            f"{name} has no scale: {lost.notes[0]}. Give pixel_size='... um'.",
-            CalibrationWarning,
-            stacklevel=3,
-        )
-    return readings
 
 
 def read_pixels(
@@ -212,9 +185,7 @@ def read_pixels(
         notes = (f"the file is named {file.suffix or 'without a suffix'} but holds {kind}",)
     with _named(file):
         if kind == "TIFF":
-            pixels, readings, info, said = read_tiff(
-                file, page, refuse_bomb, channel=channel, stored=stored
-            )
+            pixels, readings, info, said = read_tiff(file, page, channel=channel, stored=stored)
             raw = Raw(pixels, tuple(readings), info, tuple(said))
         else:
             raw = _read_pillow(file, kind, page, stored)
@@ -329,27 +300,6 @@ def _kind(file: Path) -> str:
         f"{file.name} is no TIFF, PNG, JPEG or BMP (it begins with {head[:8]!r}); "
         "open it in the microscope's software or Fiji and save it as TIFF."
     )
-
-
-def refuse_bomb(file: Path, width: int, height: int, nbytes: int, stored: int) -> None:
-    """Refuse a picture that is empty, absurdly large, or unfolds far beyond its size on disk.
-
-    Raises
-    ------
-    ImageError
-        If so.
-    """
-    if width < 1 or height < 1:
-        raise ImageError(f"{file.name} has no pixels ({width} x {height}); save it anew.")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{file.name} claims {width} x {height} pixels, more than {MAX_PIXELS}; split it."
-        )
-    if nbytes > _BOMB_BYTES and nbytes > _BOMB_RATIO * stored:
-        raise ImageError(
-            f"{file.name} claims to unfold from {stored} bytes to {nbytes}: that is no micrograph. "
-            "If it is one, save it without compression."
-        )
 
 
 def _read_pillow(file: Path, kind: str, page: int | None, stored: bool = False) -> Raw:

@@ -182,6 +182,13 @@ def calibrate(
         if reading.x is not None:
             break
     fitted = [_fitted(reading, width, height) for reading in readings if reading.x is not None]
+    lost = next((reading for reading in readings if reading.lost), None)
+    if chosen is None and not fitted and lost is not None:
+        warnings.warn(
+            f"{name} has no scale: {lost.notes[0]}. Give pixel_size='... um'.",
+            CalibrationWarning,
+            stacklevel=3,
+        )
     winner = None
     while chosen is None and fitted:
         # a scale that no microscope has is left out with a warning, and the next one counts

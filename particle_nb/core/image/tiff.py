@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ _BUFFER = 2**24
 # Olympus SIS, TVIPS and Micro-Manager: tifffile takes these tags apart
 _PARSED = (33560, 37706, 51123)
 
-Bomb = Callable[[Path, int, int, int, int], None]
+#: Larger pictures than this are refused: 46,340 x 46,340 pixels.
+MAX_PIXELS = 2**31
+
+# a small file that claims to unfold to more than this many times its size is a bomb, not a picture
+_BOMB_RATIO, _BOMB_BYTES = 26, 2**28
 
 
 def read_tiff(
-    file: Path, page: int | None, refuse: Bomb, *, channel: int | None = None, stored: bool = False
+    file: Path, page: int | None, *, channel: int | None = None, stored: bool = False
 ) -> tuple[np.ndarray, list[Reading], dict[str, Any], list[str]]:
     """Read one page of a TIFF file.
 
@@ -45,8 +50,6 @@ def read_tiff(
     file : Path
     page : int or None
         None takes the only page, and refuses a stack.
-    refuse : callable
-        Called with file, width, height, unfolded and stored bytes before anything is decoded.
     channel : int or None
         One channel, from 0, instead of all.
     stored : bool
@@ -65,13 +68,14 @@ def read_tiff(
     with _opened(file) as tif:
         if not len(tif.pages) or not tif.series:
             raise ImageError(f"{file.name} is a TIFF without a page; save it anew.")
-        planes, channels, notes = _planes(tif, file, page)
+        planes, channels, notes, count = _planes(tif, file, page)
         first = planes[0]
         height, width = int(first.imagelength), int(first.imagewidth)
         for plane in {id(plane): plane for plane in planes}.values():
             samples = int(plane.samplesperpixel)
             nbytes = height * width * samples * max(1, int(plane.bitspersample) // 8)
-            refuse(file, int(plane.imagewidth), int(plane.imagelength), nbytes, _stored(plane))
+            size = int(plane.imagewidth), int(plane.imagelength)
+            refuse_bomb(file, *size, nbytes, _stored(plane))
             _complete(tif, plane, nbytes, file)
         if first.photometric == _SEPARATED:
             raise ImageError(f"{file.name} is CMYK, made for print; save it as grey or RGB.")
@@ -80,7 +84,7 @@ def read_tiff(
                 f"{file.name} is {_RAW[int(first.photometric)]}; develop it and save grey or RGB."
             )
         if channels == 1:
-            stack = tif.is_imagej and len(tif.pages) == 1 and _count(tif) > 1
+            stack = tif.is_imagej and len(tif.pages) == 1 and count > 1
             pixels = _imagej(tif, page or 0) if stack else _decoded(first)
         elif len(tif.pages) >= channels:
             pixels = np.stack([_decoded(plane) for plane in planes], axis=-1)
@@ -96,10 +100,31 @@ def read_tiff(
                 f"{file.name} is damaged: its tags say {height} x {width} pixels, its data have "
                 f"the shape {pixels.shape}; copy it again from the microscope."
             )
-        info: dict[str, Any] = {"pages": _count(tif), "makers": makers(tif)}
+        info: dict[str, Any] = {"pages": count, "makers": _makers(tif)}
         if page is not None:
             info["page"] = page
         return pixels, _readings(tif, first, width), info, notes
+
+
+def refuse_bomb(file: Path, width: int, height: int, nbytes: int, stored: int) -> None:
+    """Refuse a picture that is empty, absurdly large, or unfolds far beyond its size on disk.
+
+    Raises
+    ------
+    ImageError
+        If so.
+    """
+    if width < 1 or height < 1:
+        raise ImageError(f"{file.name} has no pixels ({width} x {height}); save it anew.")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{file.name} claims {width} x {height} pixels, more than {MAX_PIXELS}; split it."
+        )
+    if nbytes > _BOMB_BYTES and nbytes > _BOMB_RATIO * stored:
+        raise ImageError(
+            f"{file.name} claims to unfold from {stored} bytes to {nbytes}: that is no micrograph. "
+            "If it is one, save it without compression."
+        )
 
 
 @contextmanager
@@ -124,46 +149,35 @@ def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
         yield tif
 
 
-def _count(tif: tifffile.TiffFile) -> int:
-    """Planes of the file; ImageJ writes large stacks under one page."""
-    whole = [page for page in _pages(tif) if not int(page.subfiletype) & _SUBSAMPLED]
-    shape, axes = tif.series[0].shape, tif.series[0].axes
-    planes = 1
-    for length, axis in zip(shape, axes, strict=True):
-        planes *= length if axis not in "YXS" else 1
-    return max(len(whole), planes)
-
-
-def _pages(tif: tifffile.TiffFile) -> list[Any]:
-    return [tif.pages[i].aspage() for i in range(len(tif.pages))]
-
-
 def _planes(
     tif: tifffile.TiffFile, file: Path, page: int | None
-) -> tuple[list[Any], int, list[str]]:
-    """The page to read, or the pages of the channels; its number of channels; notes."""
+) -> tuple[list[Any], int, list[str], int]:
+    """The page to read, or the pages of the channels; their number; notes; planes of the file."""
     notes: list[str] = []
-    whole = [p for p in _pages(tif) if not int(p.subfiletype) & _SUBSAMPLED]
-    whole = whole or _pages(tif)
-    count = _count(tif)
+    pages = [tif.pages[i].aspage() for i in range(len(tif.pages))]
+    whole = [p for p in pages if not int(p.subfiletype) & _SUBSAMPLED]
+    series = tif.series[0]
+    # ImageJ writes large stacks under one page
+    planes_of_axes = [n for n, a in zip(series.shape, series.axes, strict=True) if a not in "YXS"]
+    count = max(len(whole), math.prod(planes_of_axes))
+    whole = whole or pages
     if page is not None:
         if not 0 <= page < count:
             raise ImageError(f"{file.name} has {count} pages, from 0 to {count - 1}; not {page}.")
-        return [whole[page] if page < len(whole) else whole[0]], 1, notes
+        return [whole[page] if page < len(whole) else whole[0]], 1, notes, count
     if count == 1:
-        return whole[:1], 1, notes
-    series = tif.series[0]
+        return whole[:1], 1, notes, count
     extra = [
         (n, a) for n, a in zip(series.shape, series.axes, strict=True) if a not in "YXS" and n > 1
     ]
     if len(extra) == 1 and extra[0][1] == "C" and extra[0][0] <= 16 and "S" not in series.axes:
         notes.append(f"{extra[0][0]} channels")
         planes = whole[: extra[0][0]] if len(whole) >= extra[0][0] else whole[:1]
-        return planes, extra[0][0], notes
+        return planes, extra[0][0], notes, count
     areas = [int(p.imagewidth) * int(p.imagelength) for p in whole]
     if len(whole) > 1 and areas[0] >= 4 * max(areas[1:]):
         notes.append(f"{len(whole) - 1} smaller previews in the file were left out")
-        return whole[:1], 1, notes
+        return whole[:1], 1, notes, count
     raise ImageError(
         f"{file.name} is a stack of {count} pages; name the one to measure with page=0 to "
         f"page={count - 1}."
@@ -415,11 +429,10 @@ def _whole_tag(tag: Any) -> int | None:
         return None
 
 
-def makers(tif: tifffile.TiffFile) -> str:
-    """Make, Model and Software of the first page, one after another."""
+def _makers(tif: tifffile.TiffFile) -> list[Any]:
+    """Values of Make, Model and Software of the first page, as stored."""
     tags = tif.pages[0].aspage().tags
-    found = [tags.get(code) for code in (271, 272, 305)]
-    return " ".join(as_text(tag.value) for tag in found if tag is not None)
+    return [tag.value for code in (271, 272, 305) if (tag := tags.get(code)) is not None]
 
 
 def _raw(tif: tifffile.TiffFile, tag: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -442,16 +442,34 @@ def _sidecar(raw: bytes, name: str) -> list[Reading]:
     return best
 
 
-def without_sidecar(makers: str) -> Vendor | None:
-    """Return the instrument that keeps the scale in a sidecar only, by Make, Model and Software.
+def without_sidecar(readings: list[Reading], makers: Iterable[Any]) -> list[Reading]:
+    """Return the readings, and first what is missing where the instrument's sidecar is.
+
+    Parameters
+    ----------
+    readings : list of Reading
+        Those of the file and of its sidecar, most trusted first.
+    makers : iterable of str or bytes
+        What the file says of Make, Model and Software.
 
     Examples
     --------
-    >>> without_sidecar("JEOL Ltd. JSM-7600F").name
-    'JEOL'
+    >>> without_sidecar([], ["JEOL Ltd.", b"JSM-7600F"])[0].source
+    'JEOL sidecar'
     """
-    words = makers.lower()
-    return next((v for v in VENDORS if v.maker and v.maker.lower() in words), None)
+    words = " ".join(as_text(value) for value in makers).lower()
+    vendor = next((v for v in VENDORS if v.maker and v.maker.lower() in words), None)
+    scaled = [r for r in readings if r.x is not None]
+    if vendor is None or any(r.rank <= RANKS["sidecar"] for r in scaled):
+        return readings
+    note = (
+        f"{vendor.name} keeps the scale in a .txt file beside the picture, and there is none; "
+        "copy it along"
+    )
+    # the resolution of such files is that of a screen or of a print
+    kept = [r for r in readings if r.x is None or r.rank < RANKS["resolution"]]
+    missing = Reading(f"{vendor.name} sidecar", notes=(note,), rank=RANKS["sidecar"], lost=True)
+    return [missing, *kept]
 
 
 def _decoded(raw: bytes) -> list[str]:

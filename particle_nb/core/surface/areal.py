@@ -25,8 +25,8 @@ from particle_nb.core.surface.uncertainty import (
     form_left,
     radius_spread,
     sampled_area,
-    sq_correlated,
-    sq_uncertainty,
+    taken_with_form,
+    uncertainty_of_sq,
 )
 
 
@@ -351,50 +351,31 @@ def roughness(
             one, area = int(kept.argmax()), np.where(kept, area, np.float32(0))
             rows, cols = np.where(kept, rows, rows[one]), np.where(kept, cols, cols[one])
     values: dict[str, Any] = areal_parameters(heights, area, kept)
-    error, angle = form_error(levelled), cap_angle(levelled)
-    radius = float(levelled.form.radius)
+    sq, error, angle = values["Sq"], form_error(levelled), cap_angle(levelled)
+    loss = taken_with_form(levelled, sq, error)
     return Roughness(
         form,
         **values,
-        n_points=len(cloud) - levelled.rejected,
+        n_points=levelled.kept.size - levelled.rejected,
         n_rejected=levelled.rejected,
-        Sq_uncertainty=_uncertainty((heights, area, rows, cols), levelled, values["Sq"], error),
+        Sq_uncertainty=uncertainty_of_sq((heights, area, rows, cols), sq, loss),
         sampled_area=sampled_area(levelled),
-        radius=radius,
+        radius=float(levelled.form.radius),
         cap_angle=angle,
         form_error=error,
         s_filter=s_filter,
         l_filter=l_filter,
         lateral=lateral,
         form_parameters=levelled.form.parameters,
-        flags=_flags(levelled, values["Sq"], error, angle),
+        flags=_flags(levelled, sq, error, angle, loss),
     )
 
 
-def _uncertainty(
-    points: tuple[np.ndarray, ...], levelled: Levelled, sq: float, error: float
-) -> float:
-    """Scatter of Sq over a finite area, and the long waves that went with the form.
-
-    A particle whose Sq came out low states a small scatter as well, and what the form took along
-    is missing in all of them; so the scatter is that at the upper end (Sq is multiplied, not
-    shifted) and what is missing is added to it, not squared. Sq +- twice this then holds the
-    roughness of the process in 95 of 100.
-    """
-    scatter = max(sq_uncertainty(*points), sq_correlated(*points), key=_or_zero)
-    if not (math.isfinite(scatter) and sq > 0):
-        return scatter
-    gone = _or_zero(_share_taken_by_form(levelled, sq, error))
-    return scatter * (1 + 2 * scatter / sq) + gone * sq
-
-
-def _or_zero(value: float) -> float:
-    return value if math.isfinite(value) else 0.0
-
-
-def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[str, ...]:
+def _flags(
+    levelled: Levelled, sq: float, error: float, angle: float, loss: float
+) -> tuple[str, ...]:
     flags = []
-    count, size = len(levelled.cloud), levelled.form.radius
+    count, size = levelled.kept.size, levelled.form.radius
     if count < 1000:
         flags.append(f"few points: {count}")
     if levelled.rejected > 0.01 * count:
@@ -405,9 +386,10 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
         )
     if error > 0.7 * sq and error > 1e-3 * (size if math.isfinite(size) else sq):
         flags.append(f"poor form fit: {error:.1f} nm of the residual is long-waved")
-    elif (loss := 100 * _share_taken_by_form(levelled, sq, error)) > 5:
+    elif loss > 0.05:
         flags.append(
-            f"long waves: taking the {levelled.form.name} off takes about {loss:.0f} % of Sq along"
+            f"long waves: taking the {levelled.form.name} off takes about {100 * loss:.0f} % of Sq "
+            "along"
         )
     if (extra := form_left(levelled)) > 0.05:
         flags.append(
@@ -424,29 +406,6 @@ def _flags(levelled: Levelled, sq: float, error: float, angle: float) -> tuple[s
     if getattr(levelled.form, "sign", 1.0) < 0:
         flags.append("hollow: the sphere was fitted from inside")
     return tuple(flags)
-
-
-def _share_taken_by_form(levelled: Levelled, sq: float, error: float) -> float:
-    """Share of Sq that the fit is expected to have taken along with the form; NaN if unknown.
-
-    A form can follow as many long waves as it has parameters besides the mean, and takes them. Of
-    the fourteen that a surface of degree four can follow, the others are still there, and
-    `form_error` is their root mean square: those taken along held as much each. A polynomial
-    leaves none of its own; the waves up to two degrees above it then stand for them. (One of degree
-    2 or 3 leaves more of a sphere's form than roughness there, and tells nothing.)
-    """
-    form, extent = levelled.form, levelled.form.radius
-    followed, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
-    if form.name == "polynomial" and form.parameters["degree"] >= degree:
-        own = int(form.parameters["degree"])
-        followed, degree = own * (own + 3) / 2, own + 2
-        error = form_error(levelled, degree)
-        extent = float(np.ptp(levelled.cloud.xyz[levelled.cloud.sample(1000)], axis=0).max()) / 2
-    left = degree * (degree + 3) / 2 - followed
-    # where there is next to no roughness, what is left of the form is not told from its long waves
-    if not (sq > 0 and error > 1e-3 * extent):
-        return math.nan
-    return 1 - 1 / math.sqrt(1 + followed / left * (error / sq) ** 2)
 
 
 def _form_included(cloud: PointCloud) -> Roughness:

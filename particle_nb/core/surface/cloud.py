@@ -186,6 +186,11 @@ class PointCloud:
         return spread_sample(len(self), count)
 
     @cached_property
+    def extent(self) -> float:
+        """Longest side of the box around a thousand of the points, in the unit of z."""
+        return float(np.ptp(self.xyz[self.sample(1000)], axis=0).max())
+
+    @cached_property
     def pitch(self) -> float | None:
         """Pitch of the square grid under the points in nm; None for scattered points."""
         if self.pixel_size is not None:

@@ -12,6 +12,7 @@ length of 60 nm and 10 % too little at 30 nm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -263,10 +264,16 @@ class Levelled:
     sigma: float
     outlying: float
 
-    @property
+    @cached_property
     def rejected(self) -> int:
         """Number of spikes."""
         return int(self.kept.size - np.count_nonzero(self.kept))
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """Indices int (K,) of the points of `PointCloud.sample` that are no spikes."""
+        index = self.cloud.sample()
+        return index[self.kept[index]]
 
 
 def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
@@ -302,14 +309,15 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
     if outliers not in ("spikes", "far", "keep"):
         raise DataError(f"outliers is 'spikes', 'far' or 'keep', not {outliers!r}.")
     require_nm(cloud)
-    fitted = fit_form(cloud.xyz[cloud.sample()], form)
+    some = cloud.sample()
+    fitted = fit_form(cloud.xyz[some], form)
     grid = grid_of(cloud)
     residual, normal_z, foot = residuals(cloud, fitted)
-    probe = residual[cloud.sample()]
+    probe = residual[some]
     centre, sigma = float(np.median(probe)), robust_sigma(probe)
     least = _SPIKE_DISTANCE * max(sigma, 1e-6 * float(np.ptp(probe)) + 1e-30)
     far = np.flatnonzero(np.abs(residual - np.float32(centre)) > np.float32(least))
-    kept = np.ones(len(cloud), bool)
+    kept = np.ones(residual.size, bool)
     if outliers != "keep" and far.size:
         if grid is not None:
             found = spikes(grid, residual, far, _SPIKE_FACTOR, least)
@@ -318,7 +326,7 @@ def level(cloud: PointCloud, form: str, outliers: str = "spikes") -> Levelled:
         kept[far[found]] = False
         if grid is not None:
             _drop_isolated(grid, far[~found], kept)
-    limit = np.float32(_PATCH_DISTANCE * max(sigma, 1e-6 * _extent(cloud)))
+    limit = np.float32(_PATCH_DISTANCE * max(sigma, 1e-6 * cloud.extent))
     left = far[kept[far]]
     beyond = left[np.abs(residual[left] - np.float32(centre)) > limit]
     outlying = beyond.size / max(int(np.count_nonzero(kept)), 1)
@@ -339,10 +347,6 @@ def require_nm(cloud: PointCloud) -> None:
             "this cloud's z is relative depth without a scale; make it with "
             "point_cloud(..., height='hemisphere') or a known height in nm."
         )
-
-
-def _extent(cloud: PointCloud) -> float:
-    return float(np.ptp(cloud.xyz[cloud.sample(1000)], axis=0).max())
 
 
 def _drop_isolated(grid: Grid, candidates: np.ndarray, kept: np.ndarray) -> None:

@@ -137,9 +137,39 @@ def sq_correlated(
     return math.sqrt(variance * pieces / 2)
 
 
-def _sample(levelled: Levelled) -> np.ndarray:
-    index = levelled.cloud.sample()
-    return index[levelled.kept[index]]
+def uncertainty_of_sq(points: tuple[np.ndarray, ...], sq: float, loss: float) -> float:
+    """Return the standard uncertainty of Sq from a finite area and from taking a form off, nm.
+
+    A particle whose Sq came out low states a small scatter as well, and what the form took along
+    is missing in all of them; so the scatter is that at the upper end (Sq is multiplied, not
+    shifted) and what is missing is added to it, not squared. Sq +- twice this then holds the
+    roughness of the process in 95 of 100.
+
+    Parameters
+    ----------
+    points : tuple of 4 arrays (N,)
+        Heights, weights, rows and columns as in `sq_uncertainty`.
+    sq : float
+        nm.
+    loss : float
+        Share of Sq that went with the form, from `taken_with_form`; NaN counts as none.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:100, :100].reshape(2, -1)
+    >>> points = rng.normal(0, 5, x.size), np.ones(x.size), y, x
+    >>> uncertainty_of_sq(points, 5.0, 0.1) - uncertainty_of_sq(points, 5.0, math.nan)
+    0.5
+    """
+    scatter = max(sq_uncertainty(*points), sq_correlated(*points), key=_or_zero)
+    if not (math.isfinite(scatter) and sq > 0):
+        return scatter
+    return scatter * (1 + 2 * scatter / sq) + _or_zero(loss) * sq
+
+
+def _or_zero(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 def form_error(levelled: Levelled, degree: int = 4) -> float:
@@ -154,7 +184,7 @@ def form_error(levelled: Levelled, degree: int = 4) -> float:
     >>> form_error(level(egg, "sphere")) > 100 * form_error(level(egg, "ellipsoid"))
     True
     """
-    index = _sample(levelled)
+    index = levelled.sample
     points = levelled.cloud.xyz[index].astype(np.float64)
     residual, weight = levelled.residual[index].astype(np.float64), levelled.area[index]
     if len(index) < _FEWEST:
@@ -167,6 +197,38 @@ def form_error(levelled: Levelled, degree: int = 4) -> float:
     residual -= np.average(residual, weights=weight)
     found = np.linalg.lstsq(weighted.T @ system, weighted.T @ residual, rcond=None)[0]
     return float(np.sqrt(np.average((system @ found) ** 2, weights=weight)))
+
+
+def taken_with_form(levelled: Levelled, sq: float, error: float) -> float:
+    """Return the share of Sq that the fit is expected to have taken along; NaN if unknown.
+
+    A form can follow as many long waves as it has parameters besides the mean, and takes them. Of
+    the fourteen that a surface of degree four can follow, the others are still there, and
+    `form_error` is their root mean square: those taken along held as much each. A polynomial
+    leaves none of its own; the waves up to two degrees above it then stand for them. (One of degree
+    2 or 3 leaves more of a sphere's form than roughness there, and tells nothing.)
+
+    Examples
+    --------
+    >>> from particle_nb.core.surface.levelling import level
+    >>> from particle_nb.core.surface.cloud import PointCloud
+    >>> y, x = np.mgrid[-60:61, -60:61].reshape(2, -1).astype(float)
+    >>> dome = PointCloud(np.stack([x, y, np.sqrt(100.0**2 - x**2 - y**2)], axis=1))
+    >>> round(taken_with_form(level(dome, "sphere"), sq=1.0, error=0.5), 2)
+    0.03
+    """
+    form, extent = levelled.form, levelled.form.radius
+    followed, degree = {"sphere": 3.0, "ellipsoid": 8.0}.get(form.name, math.nan), 4
+    if form.name == "polynomial" and form.parameters["degree"] >= degree:
+        own = int(form.parameters["degree"])
+        followed, degree = own * (own + 3) / 2, own + 2
+        error = form_error(levelled, degree)
+        extent = levelled.cloud.extent / 2
+    left = degree * (degree + 3) / 2 - followed
+    # where there is next to no roughness, what is left of the form is not told from its long waves
+    if not (sq > 0 and error > 1e-3 * extent):
+        return math.nan
+    return 1 - 1 / math.sqrt(1 + followed / left * (error / sq) ** 2)
 
 
 def form_left(levelled: Levelled) -> float:
@@ -186,7 +248,7 @@ def form_left(levelled: Levelled) -> float:
     >>> form_left(level(egg, "sphere")) > 0.5, form_left(level(egg, "ellipsoid"))
     (True, 0.0)
     """
-    index = _sample(levelled)
+    index = levelled.sample
     if levelled.form.name != "sphere" or len(index) < _FEWEST:
         return 0.0
     points = levelled.cloud.xyz[index].astype(np.float64)
@@ -229,7 +291,7 @@ def radius_spread(levelled: Levelled) -> float:
     form = levelled.form
     if not isinstance(form, EllipsoidForm):
         return 0.0
-    index = _sample(levelled)[:: max(1, len(levelled.cloud.sample()) // 1500)]
+    index = levelled.sample[:: max(1, len(levelled.cloud.sample()) // 1500)]
     points = levelled.cloud.xyz[index].astype(np.float64)
     weight = np.asarray(levelled.area[index], np.float64)
     weight /= weight.sum()
@@ -279,7 +341,7 @@ def cap_angle(levelled: Levelled) -> float:
     centre = levelled.form.parameters
     if "z" not in centre:
         return math.nan
-    points = levelled.cloud.xyz[_sample(levelled)].astype(np.float64)
+    points = levelled.cloud.xyz[levelled.sample].astype(np.float64)
     aside = np.hypot(points[:, 0] - centre["x"], points[:, 1] - centre["y"])
     angle = np.arctan2(aside, np.abs(points[:, 2] - centre["z"]))
     return math.degrees(float(np.percentile(angle, 99.9)))
