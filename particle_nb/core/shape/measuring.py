@@ -262,7 +262,7 @@ def edge_weights(
             f"boxes is an int array (N, 4) as MaskSet.boxes, not {boxes.dtype} {boxes.shape}."
         )
     height, width = shape
-    analysed = region_mask(region, shape)
+    analysed = None if region is None else region_mask(region, shape)
     if analysed is not None:
         return _region_weights(boxes, analysed)
     r0, c0, r1, c1 = boxes.T
@@ -385,7 +385,8 @@ def measure(
     shape = masks.shape
     assert shape is not None  # MaskSet guarantees it; this is for the type checker
     numbers = np.arange(1, len(masks) + 1)
-    inside = region_mask(settings.region, shape)
+    region = settings.region
+    inside = None if region is None else region_mask(region, shape)
     if inside is not None:
         chosen = held(inside, masks.masks)
         masks, numbers = masks[chosen], numbers[chosen]
@@ -459,7 +460,7 @@ def touches(
     [True, False]
     """
     r0, c0, r1, c1 = boxes.T
-    inside = region_mask(region, shape)
+    inside = None if region is None else region_mask(region, shape)
     if inside is not None:
         # sums over boxes from sums over the rectangles between them and the first pixel
         sums = np.pad(inside, 2).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
