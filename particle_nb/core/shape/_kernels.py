@@ -51,7 +51,7 @@ _WAYS = (_MIDDLES[_EXITS] - _MIDDLES).reshape(64, 2)
 _SMALL = 2**14
 #: Of straight edges, in pixels: how near to a tangent, how much is left out at either end, the
 #: shortest half of what remains, and how far it may be bent or tilted.
-_NEAR, _ROUNDED, _SHORTEST, _BENT, _TILTED = 1.3, 2.0, 2.5, 0.25, 0.15
+_NEAR, _ROUNDED, _SHORTEST, _BENT, _TILTED, _STEPPED = 1.3, 2.0, 2.5, 0.25, 0.15, 0.8
 
 
 @compiled
@@ -327,14 +327,19 @@ def _edge_depth(x, y, n, hx, hy, narrow, least):
     The points within `_NEAR` of a tangent are taken for an edge where they run along it without a
     gap and are neither bent nor tilted beyond `_BENT`; their mean distance from it is the edge's.
     A round outline is bent, a corner is short: both give 0. Ends are left out: they are rounded.
+
+    Steps as long as the edge itself make it look tilted, and bent by up to `_STEPPED`. Where the
+    two edges tilt against each other, the particle lies askew and its sides are parallel: their
+    means count. Otherwise, in an edge longer than the particle is wide, a bulge of a pixel is not
+    told from a step. Returns both, px: what is known to lie behind the tangents, and what may.
     """
     ax, ay = hx[narrow], hy[narrow]
     ux, uy = hx[narrow + 1] - ax, hy[narrow + 1] - ay
     side = math.sqrt(ux * ux + uy * uy)
     if not side > 0.0:
-        return 0.0
+        return 0.0, 0.0
     ux, uy = ux / side, uy / side
-    total, first_mean, first_tilt = 0.0, 0.0, np.nan
+    total, doubt, first_tilt = 0.0, 0.0, 0.0
     for tangent in range(2):
         low, high, run = np.inf, -np.inf, 0.0
         was, before = False, 0.0
@@ -386,16 +391,17 @@ def _edge_depth(x, y, n, hx, hy, narrow, least):
             continue
         tilt = (e1 * c22 - e2 * c12) / determinant
         bend = (e2 * c11 - e1 * c12) / determinant
-        if abs(bend) > _BENT:
+        if abs(bend) > _STEPPED or abs(tilt) > _STEPPED:
             continue
-        if abs(tilt) < _TILTED:
+        if abs(tilt) < _TILTED and abs(bend) < _BENT:
             total += mean
-        elif tangent == 0:
-            first_mean, first_tilt = mean, tilt
-        if tangent == 1 and abs(first_tilt + tilt) < _TILTED and abs(tilt) < 0.5:
-            # two parallel edges whose steps are so long that the side runs across one
-            total = first_mean + mean
-    return total
+        elif half > 0.5 * least:
+            doubt += mean
+        if tangent == 0:
+            first_tilt = tilt
+        elif min(abs(tilt), abs(first_tilt)) > 0.1 and tilt * first_tilt < 0.0:
+            total, doubt = total + doubt, 0.0
+    return total, doubt
 
 
 @compiled
@@ -416,7 +422,7 @@ def _measure_loop(x, y, n, raw_area, room, out, more):
     narrow = _calipers(hx, hy, _hull(x, y, n, hx, hy), out)
     more[0] /= length
     more[1] = 0.5 * area
-    more[2] = _edge_depth(x, y, n, hx, hy, narrow, out[6])
+    more[2], more[3] = _edge_depth(x, y, n, hx, hy, narrow, out[6])
 
 
 @compiled
@@ -453,7 +459,7 @@ def _measure_all(pixels, offsets, heights, widths, entries, ways, taps, out, mor
 def measure_crops(
     crops: Sequence[np.ndarray], taps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `QUANTITIES` of bool crops, float64 (N, 11), the last contour, and `MORE` (N, 3).
+    """Return `QUANTITIES` of bool crops, float64 (N, 11), the last contour, and `MORE` (N, 4).
 
     Parameters
     ----------
@@ -466,7 +472,7 @@ def measure_crops(
     widths = np.array([crop.shape[1] for crop in crops], np.int64)
     ends = np.cumsum(heights * widths)
     pixels = np.concatenate([crop.reshape(-1) for crop in crops]).view(np.uint8)
-    out, more = np.zeros((len(crops), 11)), np.zeros((len(crops), 3))
+    out, more = np.zeros((len(crops), 11)), np.zeros((len(crops), 4))
     last = _measure_all(
         pixels, ends - heights * widths, heights, widths, _ENTRIES, _WAYS, taps, out, more
     )

@@ -54,7 +54,7 @@ AREA, X, Y, PERIMETER, HULL_PERIMETER, HULL_AREA, FERET_MIN, FERET_MAX, KEPT, N_
 )
 
 #: What one row of the second array of `measure_contours` holds.
-MORE = ("detail", "contour_area", "edge_depth")
+MORE = ("detail", "contour_area", "edge_depth", "edge_doubt")
 
 #: Smoothing that changes the contour's area by this share has removed the particle.
 UNMEASURABLE = 0.25
@@ -95,12 +95,14 @@ def measure_contours(crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
     of the perimeter. ``contour_area`` is the area within the smoothed contour. ``edge_depth`` is
     how far straight edges lie behind the tangents of the least Feret diameter, px: the ripples of
     an oblique staircase, whose crests the tangents touch, are 0.2 px high on either side.
+    ``edge_doubt`` is how much farther they may lie, px, where a step as long as the edge is not
+    told from a bulge.
 
     Examples
     --------
     >>> quantities, more = measure_contours([np.ones((20, 30), bool)])
     >>> more.round(1).tolist()
-    [[1.0, 599.5, 0.1]]
+    [[1.0, 599.5, 0.1, 0.0]]
     """
     if not len(crops):
         return np.zeros((0, len(QUANTITIES))), np.zeros((0, len(MORE)))
@@ -124,8 +126,8 @@ def measure_particles(crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
         outlines of up to 20 px a ratio of the two passes its limit of 1. Where that happens the
         area within the contour stands for the pixel count, in all ratios of that particle, and
         they keep their mathematical range because both then are of one polygon.
-    detail : float64 (N,)
-        See `measure_contours`.
+    judged : float64 (N, 2)
+        ``detail`` and ``edge_doubt``, see `measure_contours`.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def measure_particles(crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     (600.0, 600.0)
     """
     quantities, more = measure_contours(crops)
-    detail, contour_area, depth = more.T
+    detail, contour_area, depth, doubt = more.T
     own = quantities[:, AREA].copy()
     for row in np.flatnonzero(quantities[:, N_PARTS] > 1).tolist():
         own[row] = _outlined_part(crops[row])
@@ -147,7 +149,7 @@ def measure_particles(crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     least = np.minimum(np.minimum(hull, perimeter**2 / (4 * math.pi)), math.pi / 4 * longest**2)
     beyond = own > least
     own[beyond] = np.minimum(contour_area, least)[beyond]
-    return quantities, own, detail
+    return quantities, own, np.column_stack([detail, doubt])
 
 
 def measured_masks(masks: Iterable[Mask]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,13 +167,16 @@ def measured_masks(masks: Iterable[Mask]) -> tuple[np.ndarray, np.ndarray, np.nd
     masks = tuple(masks)
     fresh = [mask for mask in masks if "_measured" not in vars(mask)]
     if fresh:
-        quantities, own, detail = measure_particles([mask.crop for mask in fresh])
-        for mask, row in zip(fresh, np.column_stack([quantities, own, detail]), strict=True):
+        for mask, row in zip(
+            fresh,
+            np.column_stack(measure_particles([mask.crop for mask in fresh])),
+            strict=True,
+        ):
             vars(mask)["_measured"] = row
     if not masks:
-        return np.zeros((0, len(QUANTITIES))), np.zeros(0), np.zeros(0)
+        return np.zeros((0, len(QUANTITIES))), np.zeros(0), np.zeros((0, 2))
     rows = np.array([vars(mask)["_measured"] for mask in masks])
-    return rows[:, : len(QUANTITIES)], rows[:, -2], rows[:, -1]
+    return rows[:, : len(QUANTITIES)], rows[:, -3], rows[:, -2:]
 
 
 def _outlined_part(crop: np.ndarray) -> int:

@@ -102,6 +102,9 @@ _CELLS_ACROSS = 10
 #: The same for its width, x_Fmin: an edge is known to a fraction of a pixel at best.
 _CELLS_WIDE = 8
 
+#: Share of x_Fmin by which a single step in a long edge may put it off.
+_EDGE_DOUBT = 0.02
+
 #: Smoothing that changes the contour's area by this share has removed details of the mask,
 _FINE_DETAIL = 0.02
 
@@ -198,14 +201,15 @@ def choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str,
     return unit, 1.0 if unit == "px" else calibration.to(unit)
 
 
-def _flags(quantities: np.ndarray, detail: np.ndarray, grid_px: np.ndarray) -> list[str]:
+def _flags(quantities: np.ndarray, judged: np.ndarray, grid_px: np.ndarray) -> list[str]:
     """Name what keeps each particle from being measured as the estimator promises."""
     area, lost = quantities[:, AREA], np.abs(quantities[:, KEPT] - 1)
+    (detail, doubt), wide = judged.T, quantities[:, FERET_MIN]
     small = np.sqrt(4 * area / math.pi) < _CELLS_ACROSS * grid_px
     found = {
         "no_contour": ~(lost <= UNMEASURABLE),
         "too_small": small,
-        "narrow": ~small & (quantities[:, FERET_MIN] < _CELLS_WIDE * grid_px),
+        "narrow": ~small & ((wide < _CELLS_WIDE * grid_px) | (doubt > _EDGE_DOUBT * wide)),
         "fine_detail": (lost > _FINE_DETAIL) | (detail > 1 + _FINE_LENGTH),
         "parts": quantities[:, N_PARTS] > 1,
         "holes": quantities[:, N_HOLES] > 0,
@@ -338,7 +342,8 @@ def measure(
         ``predicted_iou``, ``stability_score``, ``confidence``, ``class_name`` and ``flag``. A flag
         names what limits the row: ``too_small`` (less than ten cells of the grid that the mask was
         made on across, see `MeasureSettings.grid_px`), ``narrow`` (less than eight cells wide:
-        x_Fmin of one particle, and ratios with it, may be off by 5 % and more), ``fine_detail``
+        x_Fmin of one particle, and ratios with it, may be off by 5 % and more; or a step in a long
+        edge, which a bulge of a pixel would look like, puts it off by over 2 %), ``fine_detail``
         (the smoothing changes the contour's area by over 2 %, or takes about 8 % or more of its
         length, as of corners and spikes of a few pixels), ``no_contour`` (the area by over 25 %),
         ``parts``, ``holes``. ``attrs`` says estimator, unit, frame, source of the scale, digest
@@ -391,7 +396,7 @@ def measure(
         chosen = held(inside, masks.masks)
         masks, numbers = masks[chosen], numbers[chosen]
     boxes = masks.boxes
-    quantities, own, detail = measured_masks(masks)
+    quantities, own, judged = measured_masks(masks)
     everything = Region.columns(quantities, own)
 
     grid = np.array([mask.grid_px for mask in masks], float)
@@ -430,7 +435,7 @@ def measure(
         "stability_score": masks.stability_score,
         "confidence": masks.confidence,
         "class_name": [mask.label for mask in masks],
-        "flag": _flags(quantities, detail, grid),
+        "flag": _flags(quantities, judged, grid),
     }
     table = frame(columns)
     table.attrs.update(
