@@ -20,8 +20,6 @@ from particle_nb.models.embedded import inference, segmenter, views  # noqa: E40
 from particle_nb.models.embedded.regions import FEATURES, MASK  # noqa: E402
 from training.segmenter.evaluate import middle  # noqa: E402
 
-torch.set_num_threads(2)
-
 
 def drawn_view(
     bar: tuple[slice, slice],

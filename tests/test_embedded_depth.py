@@ -267,6 +267,7 @@ def test_a_tiny_run_learns_stops_and_goes_on(shard, tmp_path):
     out = tmp_path / "run"
     common = ["--data", str(shard), "--out", str(out), "--tiny", "--side", "96", "--crops", "2"]
     common += ["--log-every", "5", "--score-minutes", "0", "--device", "cpu", "--seed", "3"]
+    common += ["--threads", "1"]
     train([*common, "--minutes", "0.05"])
     first = torch.load(out / "checkpoint.pt", weights_only=True)
     assert first["step"] > 3

@@ -32,8 +32,6 @@ from training.segmenter import train as train_segmenter  # noqa: E402
 from training.segmenter.data import is_validation  # noqa: E402
 from training.segmenter.export import export, isotonic  # noqa: E402
 
-torch.set_num_threads(2)
-
 
 def discs(
     shape: tuple[int, int], circles: list[tuple[float, float, float]]
@@ -237,7 +235,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         PilImage.fromarray(labels.astype(np.uint16)).save(folder / "labels" / f"{number}.png")
     out = tmp_path_factory.mktemp("run")
     arguments = ["--data", str(folder), "--out", str(out), "--device", "cpu", "--resume"]
-    arguments += ["--log-every", "1", "--score-minutes", "60", "--crops", "2", "--minutes"]
+    arguments += ["--threads", "1", "--log-every", "1", "--score-minutes", "60"]
+    arguments += ["--crops", "2", "--minutes"]
     train_segmenter.main([*arguments, "0.02"])
     train_segmenter.main([*arguments, "0.06"])
     return folder, out

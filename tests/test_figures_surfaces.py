@@ -348,10 +348,12 @@ def test_linked_pictures_hold_everything_they_show(sphere, tmp_path) -> None:
 
 def test_many_linked_particles_stay_small() -> None:
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[:1536, :2048]
+    y = np.arange(1536)[:, None] + np.zeros((1, 2048), int)
     labels = np.zeros(y.shape, int)
+    away = np.hypot(*np.mgrid[-50:51, -50:51])
     for number, (r, c) in enumerate(np.ndindex(15, 20), start=1):
-        labels[np.hypot(y - 60 - 100 * r, x - 60 - 100 * c) < rng.uniform(20, 45)] = number
+        box = labels[10 + 100 * r : 111 + 100 * r, 10 + 100 * c : 111 + 100 * c]
+        box[away < rng.uniform(20, 45)] = number
     masks = pnb.MaskSet.from_labels(labels)
     image = pnb.Image(rng.integers(0, 255, labels.shape, dtype=np.uint8))
     linked = figures.picking.linked_depth(image, np.where(labels, y, 0).astype(np.float32), masks)

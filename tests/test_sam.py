@@ -29,7 +29,6 @@ SIDE = 256  # of the encoder's input: a small SAM with SAM's own decoder
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    torch.set_num_threads(1)
     model = random_sam(seed=0, hidden=64, layers=2, side=SIDE, mlp=64)
     return model, *save(model, tmp_path_factory.mktemp("sam"))
 
