@@ -289,6 +289,12 @@ def test_intraclass_of_shrout_and_fleiss(
     assert (result.df1, result.df2, result.n, result.k) == (5, df2, 6, 4)
 
 
+@pytest.mark.parametrize("kind", ["1", "A,1", "C,1", "k", "A,k", "C,k"])
+def test_intraclass_has_no_unit(kind: str) -> None:
+    one, other = agreement.icc(JUDGES, kind), agreement.icc(25.4 * np.array(JUDGES) - 7, kind)
+    assert (other.value, other.low, other.high) == pytest.approx((one.value, one.low, one.high))
+
+
 def test_intraclass_of_perfect_raters() -> None:
     table = np.array([[1.0, 1.0], [2, 2], [5, 5]])
     for kind in ("1", "A,1", "C,1"):
@@ -386,6 +392,22 @@ def test_passing_bablok_in_rational_arithmetic() -> None:
     line = agreement.passing_bablok(*pairs(CREATININE))
     assert line.slope == pytest.approx(float(slope), abs=1e-12)
     assert line.intercept == pytest.approx(float(intercept), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", range(6, 40, 3))
+@pytest.mark.filterwarnings("ignore:Passing-Bablok")
+def test_passing_bablok_interval_by_its_ranks(n: int) -> None:
+    """M1 = (N - C) / 2 rounded, M2 = N - M1 + 1, with C of Kendall's variance: by hand."""
+    rng = np.random.default_rng(n)
+    x = np.sort(rng.normal(0, 3, n))
+    y = 1.3 * x + rng.normal(0, 0.3, n)
+    slopes = sorted((y[j] - y[i]) / (x[j] - x[i]) for i in range(n) for j in range(i + 1, n))
+    shift = sum(slope < -1 for slope in slopes)
+    # 1.959964 is the normal's 97.5 %; Kendall's S has the variance n (n - 1) (2 n + 5) / 18
+    reach = 1.959964 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    first = int((len(slopes) - reach) / 2 + 0.5)
+    expected = slopes[first - 1 + shift], slopes[len(slopes) - first + shift]
+    assert agreement.passing_bablok(x, y).slope_interval == pytest.approx(expected)
 
 
 def test_passing_bablok_on_creatinine_as_mcr() -> None:
