@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("--pixel-size", metavar="'0.31 um'", help="of all images")
     batch.add_argument("--segmenter", default="embedded", help="see `particle-nb models`")
     batch.add_argument("--unit", default="um", choices=("um", "nm", "px"), help="of all lengths")
+    batch.add_argument(
+        "--classes", metavar="FILE", help="names for the particles, from ShapeClassifier.save"
+    )
     batch.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     batch.add_argument("--cache", metavar="DIR", help="keep embeddings here, for other runs too")
     batch.add_argument("--out", default="batch", help="folder of the results (default: batch)")
@@ -197,6 +200,7 @@ def _batch(given: argparse.Namespace) -> int:
         segmenter=given.segmenter,
         unit=given.unit,
         cache_dir=given.cache,
+        classes=given.classes,
     )
     result = batch(images, settings, given.out, workers=given.workers)
     for row in result.errors.to_dict("records"):

@@ -6,6 +6,7 @@ disturbed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from particle_nb.batches.work import Job, work
 from particle_nb.core.cascade import FilterSettings, cascade
 from particle_nb.core.errors import CalibrationError, DataError, ModelError
 from particle_nb.core.image import read_image
+from particle_nb.core.learning import ShapeClassifier
 from particle_nb.core.shape import measure
 from particle_nb.session import Session
 
@@ -67,6 +69,44 @@ def parts(out: Path) -> dict[str, int]:
 
 
 # ---------------------------------------------------------------- what comes out
+
+
+def classes_of(path: Path, out: Path, least: float) -> Path:
+    """A classifier of the discs of one image: the larger ones are "large"."""
+    image = read_image(path, pixel_size="0.5 um")
+    session = Session("classical")
+    masks, _ = cascade(session.propose(image, progress=False), image, FilterSettings())
+    sizes = measure(masks, image.calibration)["x_A_um"]
+    labels = {row: "large" if size > least else "small" for row, size in enumerate(sizes)}
+    classifier = ShapeClassifier(reject=0, novelty=0)
+    return classifier.fit(session.features(image, masks), labels).save(out)
+
+
+def test_particles_carry_classes(folder: Path, tmp_path: Path) -> None:
+    images = [folder / f"image_{k}.png" for k in range(3)]
+    PIL.Image.fromarray(np.full((90, 90), 40, np.uint8)).save(tmp_path / "empty.png")
+    images.append(tmp_path / "empty.png")
+    told = classes_of(images[0], tmp_path / "my.pnbclasses", 13.4)
+    settings = dataclasses.replace(SETTINGS, classes=str(told))
+    result = batch(images, settings, tmp_path / "out", workers=2, progress=False)
+    table = result.particles()
+    assert result.images["n"].tolist() == [12, 12, 12, 0]
+    assert (table["class"] == np.where(table["x_A_um"] > 13.4, "large", "small")).mean() > 0.9
+    np.testing.assert_allclose(table["p_large"] + table["p_small"], 1)
+    assert (table["class_probability"] == table[["p_large", "p_small"]].max(axis=1)).all()
+    assert result.images["classes"].str.startswith("my.pnbclasses").all()
+    page = summarise(result).page.read_text("utf-8")
+    assert "<h2>Classes</h2>" in page
+    assert "36 particles, 0 of them unknown" in page
+
+    before = parts(tmp_path / "out")
+    batch(images, settings, tmp_path / "out", progress=False)
+    assert parts(tmp_path / "out") == before
+    classes_of(images[0], told, 17.0)  # the same name, another content
+    again = batch(images, settings, tmp_path / "out", progress=False).particles()
+    assert (again["class"] == "large").sum() < (table["class"] == "large").sum()
+    with pytest.raises(DataError, match=r"none\.pnbclasses"):
+        BatchSettings(classes=str(tmp_path / "none.pnbclasses"))
 
 
 def test_sizes_of_drawn_discs(folder: Path, undisturbed: pd.DataFrame) -> None:

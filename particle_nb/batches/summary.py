@@ -33,6 +33,8 @@ _MANY = 1_000_000
 _ONE_CARRIES = 0.1
 _DIFFERENT = 50.0
 
+_NOTHING = "<p>No whole particle was found in any image.</p>"
+
 _STYLE = """
 body { font: 15px/1.45 Inter, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2933;
   margin: 2em auto; max-width: 1040px; padding: 0 1em; }
@@ -107,30 +109,27 @@ def summarise(result: BatchResult, size: str = "x_A", r: int = 3) -> BatchSummar
         write_csv(found.images, csv)
     page = result.folder / "report.html"
     with atomic(page) as stream:
-        stream.write(_page(result, found, pooled).encode("utf-8"))
+        parts = _sizes(found, pooled) if found is not None and pooled is not None else [_NOTHING]
+        if "class_probability" in table:
+            parts += _classes(table, size, r)
+        stream.write(_page(result, parts).encode("utf-8"))
     return BatchSummary(page, csv, found, pooled)
 
 
-def _page(
-    result: BatchResult, found: ImageVariation | None, pooled: SizeDistribution | None
-) -> str:
+def _page(result: BatchResult, sections: list[str]) -> str:
     images = result.images
     counts = images["status"].value_counts()
     facts = [
         f"{len(images)} images: " + ", ".join(f"{n} {status}" for status, n in counts.items()),
         f"{int(images['n'].sum())} particles",
     ]
-    for name in ("segmenter", "weights", "scale"):
-        values = [value for value in images[name].unique() if value]
+    for name in ("segmenter", "weights", "scale", "classes", "features"):
+        values = [value for value in images[name].unique() if value] if name in images else []
         if values:
             more = f" and {len(values) - 3} more" if len(values) > 3 else ""
             facts.append(f"{name} {', '.join(values[:3])}{more}")
     parts = [f"<h1>Batch of {len(images)} images</h1>", f"<p>{html.escape('; '.join(facts))}</p>"]
-    if found is not None and pooled is not None:
-        parts += _sizes(found, pooled)
-    else:
-        parts.append("<p>No whole particle was found in any image.</p>")
-    parts += _failures(images)
+    parts += [*sections, *_failures(images)]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Batch</title>'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
@@ -186,6 +185,39 @@ def _sizes(found: ImageVariation, pooled: SizeDistribution) -> list[str]:
             found.images["outlier"].head(_MOST_ROWS).tolist(),
         ),
         f"<p><small>{left} more in summary.csv</small></p>" if left else "",
+    ]
+
+
+def _classes(table: pd.DataFrame, size: str, r: int) -> list[str]:
+    """What the classifier told: particles and sizes of every class over all images."""
+    from particle_nb.core.learning import class_sizes
+    from particle_nb.figures.style import unit_text
+
+    names = [name for name in table if str(name).startswith("p_")]
+    told = table[["class", "class_probability", *names]].rename(
+        columns={"class_probability": "probability", **{name: str(name)[2:] for name in names}}
+    )
+    sized = class_sizes(table, told, size, r, rng=0)
+    counts = table["class"].value_counts()
+    rows = []
+    for name, row in sized.iterrows():
+        cells = [str(name), f"{counts.get(name, 0)}", f"{row['particles']:.1f}"]
+        for place in (10, 50, 90):
+            low, high = row[f"x_{place}_low"], row[f"x_{place}_high"]
+            value = f"{row[f'x_{place}']:.4g}" if row[f"x_{place}"] == row[f"x_{place}"] else "–"
+            cells.append(f"{value} ({low:.4g} to {high:.4g})" if low == low else value)
+        rows.append(cells)
+    unknown = int(counts.get("unknown", 0))
+    return [
+        "<h2>Classes</h2>",
+        f"<p>{len(table)} particles, {unknown} of them unknown. Sizes of a class count every "
+        "particle with its probability there; each interval (95 %) holds that, and the sampling, "
+        "and no edge weights.</p>",
+        _table(
+            ["class", "told", "expected"]
+            + [f"D{place},{r} {unit_text(sized.attrs['unit'])}" for place in (10, 50, 90)],
+            rows,
+        ),
     ]
 
 

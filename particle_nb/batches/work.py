@@ -14,7 +14,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,11 @@ from particle_nb.core.image.vendors import sidecars
 from particle_nb.core.shape import ESTIMATOR, measure
 from particle_nb.models.protocols import settings_key
 from particle_nb.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from particle_nb.core.learning import ShapeClassifier
 
 # embeddings that tiles of one image share; more would only pile up images that are done
 _CACHE_BYTES = 128 << 20
@@ -61,6 +66,11 @@ class BatchSettings:
     threads : int or None
         Threads of one worker process; None shares the cores out. Not used with one worker, or on
         a cluster, which has its own setting.
+    classes : str or None
+        File of `ShapeClassifier.save`: every particle gets ``class``, ``class_probability`` and one
+        column ``p_<class>`` a class. Another content of the file does the images anew.
+    features : str
+        As in `Session`, what the classes were learned with.
 
     Raises
     ------
@@ -81,6 +91,8 @@ class BatchSettings:
     device: str = "cpu"
     cache_dir: str | None = None
     threads: int | None = None
+    classes: str | None = None
+    features: str = "embedded"
 
     def __post_init__(self) -> None:
         if self.pixel_size is not None:
@@ -98,12 +110,21 @@ class BatchSettings:
             object.__setattr__(self, "cache_dir", str(Path(self.cache_dir).absolute()))
         if self.threads is not None:
             whole(self.threads, "threads")
+        if not isinstance(self.features, str):
+            raise DataError(
+                f"features must be a name or a path, not {type(self.features).__name__}."
+            )
+        if self.classes is not None:
+            object.__setattr__(self, "classes", str(Path(self.classes).absolute()))
+            _classifier(self.classes, "")  # now, not image by image
 
     def result_key(self, model: str) -> str:
         """Digest of all that changes a result, `model` naming model, weights and their settings."""
         about = dataclasses.asdict(self)
-        for name in ("device", "cache_dir", "threads", "pixel_size"):
+        for name in ("device", "cache_dir", "threads", "pixel_size", "classes", "features"):
             del about[name]  # how, not what; the pixel size is added image by image
+        if self.classes is not None:
+            about |= {"classes": classes_digest(self.classes), "features": self.features}
         text = json.dumps([_FORMAT, ESTIMATOR, about, model], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -180,14 +201,48 @@ class Inputs:
 
 
 @functools.lru_cache(maxsize=1)
-def _session(segmenter: str, device: str, cache_dir: str | None) -> Session:
+def _session(
+    segmenter: str, device: str, cache_dir: str | None, features: str = "embedded"
+) -> Session:
     # one per worker process: loading a model takes longer than most images
-    return Session(segmenter, device=device, cache_bytes=_CACHE_BYTES, cache_dir=cache_dir)
+    return Session(
+        segmenter,
+        device=device,
+        features=features,
+        cache_bytes=_CACHE_BYTES,
+        cache_dir=cache_dir,
+    )
+
+
+def classes_digest(path: str) -> str:
+    """Return the SHA-256 of a file of classes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def _classifier(path: str, digest: str) -> ShapeClassifier:
+    # the digest is there so that another content of the file is read
+    from particle_nb.core.learning import ShapeClassifier
+
+    return ShapeClassifier.load(path)
+
+
+def _add_classes(table: pd.DataFrame, told: pd.DataFrame) -> None:
+    """Write what `ShapeClassifier.predict` found beside the sizes of the same particles."""
+    table["class"] = told["class"].astype(str)
+    table["class_probability"] = told["probability"].astype(float)
+    for name in told.columns[2:]:
+        table[f"p_{name}"] = told[name].astype(float)
+
+
+def _session_of(settings: BatchSettings) -> Session:
+    return _session(settings.segmenter, settings.device, settings.cache_dir, settings.features)
 
 
 def model_key(settings: BatchSettings) -> str:
     """Return name, weights digest and settings of the segmenter: what of it changes a result."""
-    model = _session(settings.segmenter, settings.device, settings.cache_dir).segmenter
+    model = _session_of(settings).segmenter
     return f"{model.name} {model.digest} {settings_key(model)}"
 
 
@@ -215,7 +270,7 @@ def _end_with_parent() -> None:
 def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
     """Do one image; the caller alone writes files."""
     start = time.perf_counter()
-    session = _session(settings.segmenter, settings.device, settings.cache_dir)
+    session = _session_of(settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         inputs, image = _read(job, settings)
@@ -226,6 +281,16 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
         proposals = session.propose(image, progress=False)
         masks, audit = cascade(proposals, image, settings.filters)
         table = measure(masks, image.calibration, image=job.name, unit=settings.unit)
+        classes = {}
+        if settings.classes is not None:
+            digest = classes_digest(settings.classes)
+            told = session.classify(image, masks, _classifier(settings.classes, digest))
+            _add_classes(table, told)
+            about = told.attrs
+            classes = {
+                "classes": f"{Path(settings.classes).name} {digest[:16]}",
+                "features": f"{about['features']} {about['digest']}",
+            }
     session.cache_clear()
     removed = audit.loc[audit["verdict"] == "removed", "stage"].value_counts()
     record = {
@@ -240,6 +305,7 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
         "masks_digest": masks.digest,
         "segmenter": session.segmenter.name,
         "weights": session.segmenter.digest,
+        **classes,
         "seconds": round(time.perf_counter() - start, 3),
         "notes": "; ".join(dict.fromkeys(str(warning.message) for warning in caught)),
     }
