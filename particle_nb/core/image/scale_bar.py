@@ -13,6 +13,7 @@ from particle_nb.core.image._bars import Bar, bars
 from particle_nb.core.image._printed import Found, length_near
 from particle_nb.core.image.image import METRES, Calibration, Image
 from particle_nb.core.image.reading import read_pixels
+from particle_nb.core.image.region import RegionPart
 
 _READ = 0.5  # probability from which a printed length counts as read
 _LIKELY = 0.15  # likeness that a bar with a printed length has at least
@@ -88,6 +89,20 @@ class ScaleBar:
     def text(self) -> str:
         """The printed length as read, e.g. ``"200 nm"``; empty where it is not."""
         return "" if self.value is None else f"{self.value:g} {self.unit}"
+
+    @property
+    def left_out(self) -> RegionPart | None:
+        """Bar and text as a part of a region that is not analysed; None where there is no `box`.
+
+        Examples
+        --------
+        >>> ScaleBar((10, 40, 110, 40), 4, 200.0, "nm", 0.9, (8, 20, 113, 43)).left_out
+        RegionPart(corners=((8.0, 20.0), (112.0, 20.0), (112.0, 42.0), (8.0, 42.0)), include=False)
+        """
+        if self.box is None:
+            return None
+        x0, y0, x1, y1 = self.box
+        return RegionPart.box(x0, y0, x1 - 1, y1 - 1, include=False)
 
     def calibration(self, length: str | None = None) -> Calibration:
         """Return the pixel size of the proposal, or of its bar and a length that you give.
