@@ -7,8 +7,10 @@ playwright and Chromium, as the browser tests do, and takes their harness.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +76,9 @@ def shot(page: Any, theme: str, path: Path, width: int = 1400) -> None:
     PillowImage.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
-def main(arguments: list[str]) -> int:
-    """Write the pictures, into another folder where one is named."""
+@contextlib.contextmanager
+def harnessed() -> Iterator[Any]:
+    """What opens a notebook in a JupyterLab of its own, as the browser tests do."""
     sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "browser")]
     import conftest as harness
 
@@ -88,7 +91,22 @@ def main(arguments: list[str]) -> int:
     labs = harness.lab.__wrapped__(Folders())
     browsers = harness.chromium.__wrapped__()
     pages = harness.open_notebook.__wrapped__(next(labs), next(browsers))
-    page = opened(next(pages))
+    try:
+        yield next(pages)
+    finally:
+        for fixture in (pages, browsers, labs):
+            next(fixture, None)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pictures, into another folder where one is named."""
+    with harnessed() as open_notebook:
+        draw(opened(open_notebook), arguments)
+    return 0
+
+
+def draw(page: Any, arguments: list[str]) -> None:
+    """Write the pictures of an open annotator."""
     out = Path(arguments[0]) if arguments else PICTURES
     shot(page, "JupyterLab Light", out / "annotator.png")
     shot(page, "JupyterLab Dark", out / "annotator-dark.png")
@@ -98,9 +116,6 @@ def main(arguments: list[str]) -> int:
             page.keyboard.press(tool)
             shot(page, "JupyterLab Light", out / f"annotator-{tool}.png")
         shot(page, "JupyterLab Dark", out / "annotator-narrow.png", 620)
-    for fixture in (pages, browsers, labs):
-        next(fixture, None)
-    return 0
 
 
 if __name__ == "__main__":
