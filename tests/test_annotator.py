@@ -565,6 +565,17 @@ def test_the_picture_shows_contours_where_no_kernel_runs(editor: Any) -> None:
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
+def test_voila_gets_the_live_widget_though_it_asks_for_no_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its kernel is run like papermill's, and goes on: a picture alone was all that it showed."""
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False))
+    monkeypatch.setattr(annotator, "get_ipython", lambda: shell)
+    assert not annotator.someone_is_there()
+    monkeypatch.setenv("VOILA_REQUEST_URL", "http://localhost:8866/")
+    assert annotator.someone_is_there()
+
+
 def test_an_executed_report_needs_no_kernel_and_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

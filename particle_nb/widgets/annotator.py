@@ -391,6 +391,9 @@ def someone_is_there() -> bool:
     """Whether a person may use the cell: what papermill and nbconvert run cannot ask for input.
 
     A widget left in their output would hide the picture and look for its code on the network.
+    Voila asks for no input either, but goes on with the kernel; it is told by its environment.
     """
+    if "VOILA_REQUEST_URL" in os.environ or "VOILA_KERNEL_ID" in os.environ:
+        return True
     shell = get_ipython()
     return getattr(getattr(shell, "kernel", None), "_allow_stdin", True) is not False
