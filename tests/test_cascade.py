@@ -136,6 +136,37 @@ def test_a_particle_split_in_two_and_an_agglomerate_are_told_apart_by_confidence
     assert len(kept) == left
 
 
+def test_parts_that_do_not_fill_a_particle_are_features_of_it() -> None:
+    whole = disc(100, 100, 40, predicted_iou=0.7)
+    spots = [disc(x, 100, 9, predicted_iou=0.9) for x in (80, 120)]
+    settings = FilterSettings(min_contrast=None)
+    kept, audit = cascade(MaskSet([whole, *spots]), picture([whole]), settings)
+    assert [mask.area for mask in kept] == [whole.area]
+    assert (audit[audit.verdict == "removed"]["value"] == 1).all(), "all of each spot lies inside"
+
+
+def test_what_is_gone_does_not_keep_the_smaller_ones_from_being_looked_at() -> None:
+    """The largest is a duplicate and gone; a spot on a smaller particle still goes."""
+    settings = FilterSettings(min_contrast=None)
+    masks = [disc(70, 100, 41, predicted_iou=0.5), disc(70, 100, 40, predicted_iou=0.9)]
+    masks += [disc(200, 100, 30, predicted_iou=0.9), disc(205, 100, 8, predicted_iou=0.9)]
+    kept, _ = cascade(MaskSet(masks), picture(masks), settings)
+    assert [mask.area for mask in kept] == [masks[1].area, masks[2].area]
+
+
+def test_contrast_is_that_of_the_rim() -> None:
+    """A disc whose middle is another level: only the step around the rim counts."""
+    body, core = disc(100, 100, 40), disc(100, 100, 25)
+    pixels = np.zeros(SHAPE)
+    pixels[body.full()], pixels[core.full()] = 60, 100
+    # smoothed over one pixel and looked at over five, a step of 60 % keeps most of its height
+    found = mask_values(MaskSet([body]), Image(pixels))["contrast"][0]
+    assert 0.5 < found < 0.6
+    plain = mask_values(MaskSet([body]), Image(np.where(body.full(), 60.0, 0)))["contrast"][0]
+    assert 0.85 < plain < 1
+    assert found / plain == pytest.approx(0.6, abs=0.001)
+
+
 def test_overlaps_may_be_kept() -> None:
     whole, spot = disc(100, 100, 40), disc(110, 95, 9)
     settings = FilterSettings(nested="keep", duplicate_iou=None, min_contrast=None)

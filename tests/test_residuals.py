@@ -91,6 +91,15 @@ def test_the_grid_holds_every_point_in_its_cell():
         grid_of(PointCloud(np.eye(3) * 1e6, pixel_size=1.0))
 
 
+def test_the_order_of_the_points_does_not_matter():
+    rows, cols = np.mgrid[-6:7, -9:10].reshape(2, -1)
+    points = np.stack([2.0 * cols, 2.0 * rows, np.hypot(rows, cols)], axis=1)
+    order = np.random.default_rng(3).permutation(len(points))
+    plain, mixed = (grid_of(PointCloud(p, pixel_size=2.0)) for p in (points, points[order]))
+    assert mixed.index.shape == plain.index.shape
+    assert np.array_equal(mixed.place, plain.place[order])
+
+
 def test_spikes_are_told_by_the_median_of_the_neighbours():
     cloud = ragged()
     grid, (rows, cols, shape) = gridded(cloud), cloud.grid_index()

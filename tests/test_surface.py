@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from particle_nb.core.errors import CalibrationError, DataError, ParticleError
 from particle_nb.core.exports import write_cloud, write_surface
@@ -246,6 +247,9 @@ def test_calibration_law_agrees_with_leaving_out_by_hand():
     assert law.loo_bias == pytest.approx(np.mean(errors))
     low, high = law.slope_interval
     assert low < 0.7 < high
+    line = stats.linregress(x, y)
+    reach = 2.2281389 * line.stderr  # Student's t, 10 degrees of freedom, 97.5 %
+    assert (low, high) == pytest.approx((line.slope - reach, line.slope + reach))
     assert CalibrationLaw.from_json(law.to_json()) == law
     with pytest.raises(DataError):
         CalibrationLaw.from_json('{"slope": 2}')

@@ -33,7 +33,8 @@ class BatchResult:
     images : DataFrame
         One row per file, in the order given: ``image``, ``path``, ``status`` (``"done"``,
         ``"failed"`` or ``"duplicate"``), ``n`` particles, ``proposed`` masks, size, scale,
-        models, classes, digests, ``seconds``, ``notes`` and, where it failed, ``error`` and ``message``.
+        models, classes, digests, ``seconds``, ``notes`` and, where it failed, ``error`` and
+        ``message``.
     """
 
     folder: Path
