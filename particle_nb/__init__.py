@@ -60,7 +60,7 @@ _NAMES = {
     "core.masks": ("Mask", "MaskSet", "Prompt"),
     "core.matching": ("match",),
     "core.phases": ("PhaseMap",),
-    "core.shape": ("DESCRIPTORS", "measure"),
+    "core.shape": ("DESCRIPTORS", "measure", "particle_structure"),
     "core.sizes": (
         "Comparison",
         "SegmentationErrors",

@@ -543,6 +543,13 @@ BAD = {
         lambda: pnb.neighbour_features(IMAGE, None),
         lambda: pnb.neighbour_features(IMAGE, MASKS, "features"),
     ],
+    "particle_structure": [
+        lambda: pnb.particle_structure("masks"),
+        lambda: pnb.particle_structure(MASKS, "image"),
+        lambda: pnb.particle_structure(MASKS, pnb.Image(np.zeros((7, 9), np.uint8))),
+        lambda: pnb.particle_structure(MASKS, unit="nm"),
+        lambda: pnb.particle_structure(MASKS, calibration="0.31 um"),
+    ],
     "class_geometry": [
         lambda: pnb.class_geometry(MASKS, ["sphere"] * 99),
         lambda: pnb.class_geometry("masks", []),

@@ -4,6 +4,7 @@ from particle_nb.core.shape.contour import ESTIMATOR
 from particle_nb.core.shape.descriptors import DESCRIPTORS, PAPER_NAMES, Descriptor, Region
 from particle_nb.core.shape.measuring import MeasureSettings, edge_weights, measure
 from particle_nb.core.shape.reference import compare_shapes, read_shapes, shape_percentiles
+from particle_nb.core.shape.structure import particle_structure
 
 __all__ = [
     "DESCRIPTORS",
@@ -15,6 +16,7 @@ __all__ = [
     "compare_shapes",
     "edge_weights",
     "measure",
+    "particle_structure",
     "read_shapes",
     "shape_percentiles",
 ]
