@@ -54,7 +54,7 @@ def particle_structure(
         ``gyration`` radius of gyration, the root mean square distance from the centroid.
         ``thickness``, ``thickness_max`` local thickness: the diameter of the largest disc within
         the mask that covers a pixel, its mean over the pixels and its greatest value. In an
-        oblique mask discs keep out of the steps of the rim: 0.5 to 1.5 px too low there.
+        oblique mask discs keep out of the steps of the rim: 0.5 to 2 px too low there.
         ``hole_area`` area of the holes, in the unit squared.
         ``mean_grey``, ``sd_grey`` of the grey values inside; only with an image.
         ``box_dimension`` by box counting, 1 a line, 2 a plane; meant for agglomerates and
