@@ -529,6 +529,18 @@ def test_an_acknowledgement_is_not_answered(front: Browser) -> None:
     assert front.got == []
 
 
+def test_counts_and_coverage_of_what_is_shown() -> None:
+    """Masks that overlap cover their pixels once; hidden ones count as hidden."""
+    shape = (40, 50)
+    masks = [Mask((5, c), np.ones((10, 10), bool), shape) for c in (5, 10, 30)]
+    state = State(shape).add(*(Particle(mask) for mask in masks))
+    tally = Tally(shape)
+    facts = tally.facts(state)
+    assert (facts["count"], facts["hidden"], facts["coverage"]) == (3, 0, 250 / 2000)
+    facts = tally.facts(state.put({1: state[1].replace(kept=False)}))
+    assert (facts["count"], facts["hidden"], facts["coverage"]) == (2, 1, 200 / 2000)
+
+
 def test_redrawing_five_hundred_particles_stays_below_150_ms() -> None:
     shape, rng = (1500, 2000), np.random.default_rng(0)
     state = State(shape).add(

@@ -56,6 +56,19 @@ def test_masks_that_overlap_are_seen() -> None:
     np.testing.assert_allclose(table["overlap_share"], 0.5)
 
 
+def test_sizes_beside_are_a_ratio_of_diameters() -> None:
+    """Squares of 20 and 40 px side by side: half and twice as large across."""
+    shape = (60, 90)
+    masks = [pnb.Mask((20, 10), np.ones((20, 20), bool), shape)]
+    masks += [pnb.Mask((10, 31), np.ones((40, 40), bool), shape)]
+    grey = np.full(shape, 50, np.uint8)
+    grey[20:40, 10:30], grey[10:50, 31:71] = 120, 200
+    table = pnb.neighbour_features(pnb.Image(grey), pnb.MaskSet(tuple(masks), shape))
+    assert table["neighbours"].tolist() == [1, 1]
+    np.testing.assert_allclose(table["size_beside"], [-np.log10(2), np.log10(2)])
+    np.testing.assert_allclose(table["seam_step"], [-80 / 150, 80 / 150])
+
+
 def test_columns_stand_behind_those_of_the_session(heap: pnb.synthetic.Scene) -> None:
     own = pnb.core.learning.particle_numbers(heap.image, heap.masks)
     both = pnb.neighbour_features(heap.image, heap.masks, own)

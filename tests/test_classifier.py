@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.learning import FeatureTable, ShapeClassifier, particle_numbers
+from particle_nb.core.learning._samples import design_effect
 from particle_nb.core.masks import Mask, MaskSet
 
 
@@ -165,6 +166,17 @@ def test_scores_keep_images_apart() -> None:
     assert apart.attrs["design_effect"] > 2
     table = FeatureTable(values, [f"c{i}" for i in range(30)], images=groups.astype(str))
     assert ShapeClassifier().fit(table, names).scores().equals(apart)
+
+
+def test_the_design_effect_runs_from_one_to_the_size_of_a_group() -> None:
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(40), 10)
+    alike = np.repeat(np.arange(40) % 2 == 0, 10)
+    assert design_effect(alike, groups) == 10
+    free = [design_effect(rng.random(400) < 0.5, groups) for _ in range(200)]
+    assert min(free) == 1
+    assert 1 < np.mean(free) < 1.2, "independent errors: 1, but for what is cut off below"
+    assert design_effect(np.ones(400, bool), groups) == 1
 
 
 def test_weights_move_the_boundary() -> None:

@@ -102,6 +102,9 @@ class Particle:
         >>> mask = Mask((0, 0), np.ones((2, 2), bool), (4, 4), 0.9, 0.5)
         >>> round(Particle(mask).doubt, 6)
         0.55
+        >>> sure = Mask((0, 0), np.ones((2, 2), bool), (4, 4), confidence=0.8)
+        >>> round(Particle(sure).doubt, 6)
+        0.2
         """
         if self.mask.confidence is not None:
             return 1.0 - self.mask.confidence
