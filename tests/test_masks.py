@@ -64,6 +64,11 @@ def test_boxes_and_crops_are_those_of_scipy(dtype: type) -> None:
             assert not mask.crop.flags.writeable
     many = np.array([[0, 2**31 - 1, 7], [2**31 - 1, 0, 70]], np.int64)
     assert [m.area for m in MaskSet.from_labels(many)] == [1, 1, 2]
+    # beyond 32 bits: cut off they would be one label, or the ground
+    large = np.array([[0, 2**32, 1], [2**40 + 1, 2**40 + 1, 2**32]], np.int64)
+    assert [m.area for m in MaskSet.from_labels(large)] == [1, 2, 2]
+    with pytest.raises(ImageError, match="negative"):
+        MaskSet.from_labels(np.array([[0, -(2**40)], [1, 1]]))
 
 
 def test_to_labels_puts_the_smaller_mask_on_top() -> None:
@@ -194,3 +199,14 @@ def test_prompts_refuse_what_cannot_be_meant() -> None:
     ):
         with pytest.raises(PromptError):
             prompt.check((20, 20))
+
+
+@pytest.mark.parametrize(
+    "box", [(2, 9.5, 5, 12), (14.5, 2, 17, 5), (2, -3, 5, -0.5), (-3, 2, -0.5, 5)]
+)
+def test_a_box_beside_the_image_is_refused(box: tuple[float, ...]) -> None:
+    """Half a pixel beyond the middle of the last one, on each side."""
+    with pytest.raises(PromptError, match="image"):
+        Prompt(box=box).check((10, 15))
+    Prompt(box=(14, 9, 20, 20)).check((10, 15))
+    Prompt(box=(-5, -5, 0, 0)).check((10, 15))
