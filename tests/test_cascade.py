@@ -114,6 +114,16 @@ def test_of_two_duplicates_the_more_confident_stays() -> None:
     assert reason["value"] == pytest.approx(masks[0].iou(masks[1]))
 
 
+def test_every_pair_of_duplicates_is_looked_at() -> None:
+    """Also the pairs behind one of which a mask is gone already."""
+    masks = MaskSet(
+        [disc(x + k, 60, 20, predicted_iou=s) for x, k, s in ((60, 0, 0.9), (60, 1, 0.8))]
+        + [disc(x + k, 60, 20, predicted_iou=s) for x, k, s in ((180, 0, 0.7), (180, 1, 0.6))]
+    )
+    kept, _ = cascade(masks, picture(list(masks)), FilterSettings())
+    assert [mask.predicted_iou for mask in kept] == [0.9, 0.7]
+
+
 def test_a_feature_on_a_particle_goes_and_the_particle_stays() -> None:
     whole, spot = disc(100, 100, 40, predicted_iou=0.9), disc(110, 95, 9, predicted_iou=0.95)
     kept, audit = cascade(
