@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -46,6 +46,18 @@ class Judges:
     def read(cls, stored: Mapping[str, np.ndarray]) -> Judges:
         """Those among stored arrays; KeyError where one lacks."""
         return cls(*(Judge.read(stored, item.name) for item in fields(cls)))
+
+    def towards(self, other: Judges, share: float) -> Judges:
+        """Judges that lie a share of the way to others of the same size and scales."""
+        made = {}
+        for item in fields(self):
+            own, its = getattr(self, item.name), getattr(other, item.name)
+            layers = [
+                tuple((1.0 - share) * a + share * b for a, b in zip(*pair, strict=True))
+                for pair in zip(own.layers, its.layers, strict=True)
+            ]
+            made[item.name] = replace(its, layers=tuple(layers))
+        return Judges(**made)
 
     def stored(self) -> dict[str, np.ndarray]:
         """Arrays that `read` makes these judges of again; their shapes are those of the layers."""

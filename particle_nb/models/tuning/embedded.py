@@ -52,6 +52,8 @@ REHEARSAL = 1.0
 JUDGED = 14
 #: Every so many steps train prompts, too: the automatic mode hangs on the dense maps.
 PROMPTED = 4
+#: How far from the old weights to the learned ones the mean lies that is tried beside them.
+HALFWAY = 0.6
 #: Weights are averaged over about 1 / (1 - AVERAGE) steps.
 AVERAGE = 0.97
 #: The way down of the encoder learns so much more slowly.
@@ -234,6 +236,25 @@ class EmbeddedLearner:
         rng = np.random.default_rng([self.settings.seed, 2])
         judges = refit(made.network, self.base.judges, list(self._pictures(rng)), going)
         return replace(made, judges=judges)
+
+    def variants(self, made: EmbeddedSegmenter) -> list[tuple[float, EmbeddedSegmenter]]:
+        """A mean of the old and the new weights, and the new ones.
+
+        Notes
+        -----
+        Between first and fine-tuned weights most of the gain is there, and little is forgotten:
+        M. Wortsman et al., arXiv:2109.01903.
+        """
+        network = copy.deepcopy(made.network)
+        old = self.base.network.state_dict()
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(old[key].to(value), 1.0 - HALFWAY)
+        judges = made.judges
+        if judges is not None and self.base.judges is not None:
+            judges = self.base.judges.towards(judges, 0.5)
+        return [(HALFWAY, replace(made, network=network, judges=judges)), (1.0, made)]
 
     def _pictures(self, rng: np.random.Generator) -> Iterator[KnownPicture]:
         """The user's pictures, turned, and drawings, in turns."""

@@ -142,6 +142,10 @@ class SamLearner:
         """The same; SAM has no judges."""
         return self.segmenter()
 
+    def variants(self, made: Sam) -> list[tuple[float, Sam]]:
+        """This alone."""
+        return [(1.0, made)]
+
     def packed(self, made: Any, about: dict[str, Any]) -> tuple[Any, bytes]:
         """A segmenter as its file will give it, and the bytes of that file."""
         name = self.base.name
