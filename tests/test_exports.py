@@ -144,6 +144,23 @@ def test_any_counts_survive_compression(counts: list[int]) -> None:
     assert rle.decompress(rle.compress(counts)).tolist() == counts
 
 
+@pytest.mark.parametrize("last", [1, 2, 40])
+def test_many_runs_are_cut_to_their_box(last: int) -> None:
+    """More than the short way takes; the last run begins in a column of its own."""
+    rng = np.random.default_rng(last)
+    full = np.zeros((60, 120), bool)
+    full[5:50, 10:70] = rng.random((45, 60)) < 0.5
+    full[30 : 30 + last, 100] = True
+    if last == 40:
+        full[30:, 101] = True  # one run over two columns, to the last pixel
+    mask = Mask.from_full(full)
+    code = rle.encode(mask)
+    assert len(code["counts"]) > 400
+    back = rle.decode(code)
+    assert back.digest == mask.digest
+    np.testing.assert_array_equal(back.full(), full)
+
+
 def test_run_lengths_of_a_large_frame_come_from_the_crop() -> None:
     mask = Mask((4000, 90), np.ones((3, 2), bool), (30_000, 40_000))
     assert rle.encode(mask)["counts"] == [90 * 30_000 + 4000, 3, 29_997, 3, 1_197_265_994 + 3]

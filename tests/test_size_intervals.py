@@ -103,6 +103,26 @@ def test_intervals_say_what_they_hold() -> None:
         assert (twin.holds, twin.level, twin.method) == (many.holds, 0.95, many.method)
 
 
+@pytest.mark.filterwarnings("ignore:x_90", "ignore:the particles are from")
+def test_an_interval_from_images_left_out_lies_around_the_span() -> None:
+    """Four images that share no law: the logarithm's jackknife, even on both sides."""
+    rng = np.random.default_rng(8)
+    table = table_of(rng, 4, 0.2)
+    table["x_A_um"] = np.where(table["image"] == "i0", rng.uniform(0.2, 3, 400), table["x_A_um"])
+    q3 = size_distribution(table)
+    found = q3.span_interval()
+    assert found.method == "images left out in turn"
+    assert np.sqrt(found.low * found.high) == pytest.approx(q3.span)
+    logs = [
+        np.log(size_distribution(table[table["image"] != name]["x_A_um"]).span)
+        for name in table["image"].unique()
+    ]
+    error = np.sqrt(3 / 4 * ((logs - np.mean(logs)) ** 2).sum())
+    # degrees of freedom between those of one image and of all
+    half = np.log(found.high / q3.span) / error
+    assert stats.t.ppf(0.975, 3) < half < stats.t.ppf(0.975, 1)
+
+
 def test_the_batch_and_the_distribution_say_the_same() -> None:
     table = table_of(np.random.default_rng(3), 8, 0.1)
     row = image_variation(table).pooled.loc["D50"]
