@@ -1103,3 +1103,15 @@ def test_a_workbook_without_openpyxl_says_what_to_do(
     with pytest.raises(DataError, match="pip install openpyxl"):
         write_xlsx(pd.DataFrame({"n": [1]}), tmp_path / "t.xlsx")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [b"40 1/", b"40 ,8", b"x 60", b"40 -3"])
+def test_a_zip_of_regions_whose_frame_is_damaged_is_refused(words: bytes, tmp_path: Path) -> None:
+    mask = Mask((3, 4), np.ones((5, 6), bool), (40, 60))
+    path = tmp_path / "a.zip"
+    write_rois(MaskSet((mask,)), path)
+    assert read_rois(path).shape == (40, 60)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"particle_nb " + words
+    with pytest.raises(DataError, match="comment"):
+        read_rois(path)

@@ -232,7 +232,12 @@ def _contents(file: Path) -> tuple[list[tuple[str, bytes]], tuple[int, int] | No
         if isinstance(error, DataError):
             raise
         raise DataError(f"{file.name} is no ROI zip or is damaged ({error}).") from None
-    ours = len(words) == 3 and words[0] == b"particle_nb" and words[1].isdigit()
+    ours = len(words) == 3 and words[0] == b"particle_nb"
+    if ours and not (words[1].isdigit() and words[2].isdigit()):
+        raise DataError(
+            f"{file.name}: its comment {archive.comment[:60]!r} should end with height and width "
+            "of the image; it is damaged."
+        )
     if not rois and not ours:
         raise DataError(f"{file.name} holds no .roi file; save it from ImageJ's ROI Manager.")
     return rois, (checked_frame((int(words[1]), int(words[2]))) if ours else None)
