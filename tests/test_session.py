@@ -114,7 +114,11 @@ def test_embeddings_outlive_the_kernel_and_damage(tmp_path) -> None:
 
     (entry,) = tmp_path.glob("*.safetensors")
     whole = entry.read_bytes()
-    for damage in (b"", whole[:40], b"\xff" * len(whole), whole[:-100], b"{}" + whole):
+    flipped = whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:]  # one bit of a number
+    renamed = whole.replace(b'"a":', b'"b":', 1)
+    assert renamed != whole
+    damages = (b"", whole[:40], b"\xff" * len(whole), whole[:-100], b"{}" + whole)
+    for damage in (*damages, flipped, renamed):
         entry.write_bytes(damage)
         before = len(model.encoded)
         Session(model, cache_dir=tmp_path).encode(image())

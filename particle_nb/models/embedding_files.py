@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ def save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
     header = {
         "key": json.dumps(key),
         "arrays": "torch" if tensors else "numpy",
+        "digest": _digest(embedding.arrays),
         "embedding": json.dumps(
             {
                 "model": embedding.model,
@@ -53,6 +56,20 @@ def save_embedding(path: Path, key: Key, embedding: Embedding) -> None:
         )
 
 
+def _digest(arrays: Mapping[str, Any]) -> str:
+    """Digest of names, types, shapes and values of arrays or tensors."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        value = arrays[name]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        if hasattr(value, "detach"):
+            import torch
+
+            value = value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy()
+        found.update(np.ascontiguousarray(value).data)
+    return found.hexdigest()
+
+
 def load_embedding(path: Path | None, key: Key, device: str) -> Embedding | None:
     """Return what was written under this key, or None where it is missing or damaged."""
     if path is None or not path.exists():
@@ -68,11 +85,16 @@ def load_embedding(path: Path | None, key: Key, device: str) -> Embedding | None
         if header["arrays"] == "torch":
             from safetensors.torch import load_file as load_tensors
 
-            arrays: dict[str, Any] = load_tensors(path, device=device)
+            arrays: dict[str, Any] = load_tensors(path)
         else:
             from safetensors.numpy import load_file as load_arrays
 
             arrays = load_arrays(path)
+        # a bit that turned over on the disk would be another mask, and nobody would know
+        if _digest(arrays) != header["digest"]:
+            return None
+        if header["arrays"] == "torch":
+            arrays = {name: value.to(device) for name, value in arrays.items()}
         return Embedding(
             about["model"],
             about["weights"],

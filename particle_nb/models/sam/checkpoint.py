@@ -160,8 +160,11 @@ def _safetensors_error() -> type[Exception]:
 
 def _is_archive(path: Path) -> bool:
     """Whether a file is a whole zip archive or a bare pickle."""
-    if zipfile.is_zipfile(path):
-        return True
+    try:
+        if zipfile.is_zipfile(path):
+            return True
+    except zipfile.BadZipFile:  # its directory claims several disks
+        return False
     with path.open("rb") as stream:
         return stream.read(2) in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}
 
