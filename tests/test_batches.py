@@ -514,12 +514,12 @@ def test_embeddings_outlive_a_run_and_are_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other filters are other results; the images are as they were and are not encoded again."""
-    from particle_nb.batches.work import _session
+    from particle_nb.batches.work import _session, _session_of
 
     draw(tmp_path / "a.png", 1)
     cache = str(tmp_path / "cache")
     plain = BatchSettings("0.5 um", cache_dir=cache)
-    model = _session("embedded", "cpu", cache).segmenter
+    model = _session_of(plain).segmenter
     encoded = []
     encode = type(model).encode
 

@@ -201,9 +201,7 @@ class Inputs:
 
 
 @functools.lru_cache(maxsize=1)
-def _session(
-    segmenter: str, device: str, cache_dir: str | None, features: str = "embedded"
-) -> Session:
+def _session(segmenter: str, device: str, cache_dir: str | None, features: str) -> Session:
     # one per worker process: loading a model takes longer than most images
     return Session(
         segmenter,

@@ -19,7 +19,7 @@ from particle_nb.core.image import Calibration
 from particle_nb.core.learning._bodies import MISFIT, Pixels, fitted
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.masks.masks import checked_masks
-from particle_nb.core.shape.measuring import choose_unit
+from particle_nb.core.shape.measuring import choose_unit, scale_facts
 
 #: Words for a class -> the body that it is measured as.
 BODIES = {
@@ -141,12 +141,7 @@ def class_geometry(
         columns[ratio] = np.array([row.get(ratio, math.nan) for row in rows], float)
     columns["flag"] = [_flag(mask, row) for mask, row in zip(masks, rows, strict=True)]
     found = pd.DataFrame(columns)
-    found.attrs.update(
-        unit=unit,
-        pixel_size=pixel,
-        calibration="none" if calibration is None else str(calibration),
-        masks=masks.digest,
-    )
+    found.attrs.update(scale_facts(masks, calibration, unit))
     return found
 
 

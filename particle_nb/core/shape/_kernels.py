@@ -50,7 +50,7 @@ _WAYS = (_MIDDLES[_EXITS] - _MIDDLES).reshape(64, 2)
 #: A crop of so many pixels or fewer has room for the points of any contour without counting them.
 _SMALL = 2**14
 #: Of straight edges, in pixels: how near to a tangent, how much is left out at either end, the
-#: shortest half of what remains, and how far it may be bent or tilted.
+#: shortest half of what remains, how far it may be bent or tilted, and how far by a single step.
 _NEAR, _ROUNDED, _SHORTEST, _BENT, _TILTED, _STEPPED = 1.3, 2.0, 2.5, 0.25, 0.15, 0.8
 
 

@@ -201,6 +201,22 @@ def choose_unit(calibration: Calibration | None, unit: str | None) -> tuple[str,
     return unit, 1.0 if unit == "px" else calibration.to(unit)
 
 
+def scale_facts(masks: MaskSet, calibration: Calibration | None, unit: str) -> dict[str, Any]:
+    """Return what a table of masks says of its lengths: unit, pixel size, scale, digest of masks.
+
+    Examples
+    --------
+    >>> scale_facts(MaskSet((), (4, 4)), Calibration(2.0, "nm"), "nm")["pixel_size"]
+    2.0
+    """
+    return {
+        "unit": unit,
+        "pixel_size": choose_unit(calibration, unit)[1],
+        "calibration": "none" if calibration is None else str(calibration),
+        "masks": masks.digest,
+    }
+
+
 def _flags(quantities: np.ndarray, judged: np.ndarray, grid_px: np.ndarray) -> list[str]:
     """Name what keeps each particle from being measured as the estimator promises."""
     area, lost = quantities[:, AREA], np.abs(quantities[:, KEPT] - 1)

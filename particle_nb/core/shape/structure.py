@@ -13,7 +13,7 @@ from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.masks import Mask, MaskSet
 from particle_nb.core.masks.masks import checked_masks
-from particle_nb.core.shape.measuring import choose_unit
+from particle_nb.core.shape.measuring import choose_unit, scale_facts
 
 #: Second moments that differ by less than this share have no long axis.
 _ROUND = 0.02
@@ -107,12 +107,7 @@ def particle_structure(
         columns["sd_grey"] = [float(values.std()) for values in inside]
     columns["box_dimension"] = [_box_dimension(mask.crop) for mask in masks]
     found = pd.DataFrame(columns)
-    found.attrs.update(
-        unit=unit,
-        pixel_size=pixel,
-        calibration="none" if calibration is None else str(calibration),
-        masks=masks.digest,
-    )
+    found.attrs.update(scale_facts(masks, calibration, unit))
     return found
 
 

@@ -182,6 +182,7 @@ class _Run:
         self.drawn = remembered(settings)
         self.learned = learned
         self.best: tuple[float, Segmenter] | None = None
+        self.way = 1.0
         self.now = float("nan")
 
     @property
@@ -203,12 +204,7 @@ class _Run:
         self.before_drawn = scores_of(self.base, self.drawn, clicks=False)
         interrupted = self.descend()
         made, notes = self.finish(interrupted)
-        way, made, after, drawn = self.choose(made)
-        if way < 1.0:
-            notes.append(
-                f"the weights lie {100 * way:.0f} % of the way from the old to the learned ones, "
-                "which forgets less."
-            )
+        self.way, made, after, drawn = self.choose(made)
         return self.verdict(made, after, drawn, notes)
 
     def choose(
@@ -297,6 +293,11 @@ class _Run:
             "judges refitted on these images and on drawings: confidences hold for pictures like "
             "these; on others check them, or use the old weights."
         ]
+        if self.way < 1.0:
+            notes.append(
+                f"the weights lie {100 * self.way:.0f} % of the way from the old to the learned "
+                "ones, which forgets less."
+            )
         lost = scores["f1_before"] - scores["f1_after"]
         drawn = float(lost[scores["kind"] == "rehearsed"].mean())
         if drawn > MAY_LOSE:
