@@ -1,4 +1,4 @@
-"""Draw the kinds of pictures that the renderer lacks: dense fields, dots, grain, nets, nothing.
+"""Draw the kinds of pictures that the renderer lacks: dense fields, heaps, dots, nets, nothing.
 
 Plain drawings, milliseconds each: what training is fed with, and what a tuned network must not
 forget. What is no particle carries no label: the holes and the threads of a net, a support, print,
@@ -204,9 +204,45 @@ def primaries(rng: np.random.Generator) -> Drawn:
     gap = near[..., -1] - near[..., 0]
     depth = np.minimum(1 - near[..., 0] / (0.5 * sizes[index[..., 0]]), gap / (0.5 * size) + 0.02)
     image = paint(rng, labels, np.clip(depth, 0, 1), GreyTones.draw(rng, 0.15))
-    groove = np.exp(-gap / log_uniform(rng, 0.6, 2.5)) * inside
-    image += groove * rng.choice([-1, -1, 1]) * rng.uniform(0.1, 0.35)
+    sign = float(rng.choice([-1, -1, 1]))
+    # Wide bright grooves would be the walls of a foam, see `net`.
+    groove = np.exp(-gap / log_uniform(rng, 0.6, 2.5 if sign < 0 else 1.2)) * inside
+    image += groove * sign * rng.uniform(0.1, 0.35)
     return image, labels
+
+
+def heap(rng: np.random.Generator) -> Drawn:
+    """Particles lying over one another, the lower ones in shadow; those mostly covered unmarked."""
+    size = log_uniform(rng, 12, 90)
+    count = int(np.clip(EDGE * EDGE / size**2 * rng.uniform(0.4, 3.5), 4, 1500))
+    spots = _some(rng, rng.uniform(-0.3 * size, EDGE + 0.3 * size, (count, 2)))
+    spread, power = rng.uniform(0.05, 0.35), float(rng.choice([2, 2, 2.5, 4]))
+    order = np.zeros((EDGE, EDGE), np.int32)
+    depth = np.zeros((EDGE, EDGE))
+    whole = np.zeros(len(spots) + 1)
+    for number, (x, y) in enumerate(spots, 1):
+        long = 0.5 * size * math.exp(rng.normal(0, spread))
+        short, angle = long * rng.uniform(0.6, 1.0), rng.uniform(0, math.pi)
+        reach = 1.25 * long + 1
+        x0, x1 = max(int(x - reach), 0), min(int(x + reach) + 2, EDGE)
+        y0, y1 = max(int(y - reach), 0), min(int(y + reach) + 2, EDGE)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        u, v = np.arange(x0, x1)[None] - x, np.arange(y0, y1)[:, None] - y
+        c, s = math.cos(angle), math.sin(angle)
+        far = np.abs((c * u + s * v) / long) ** power + np.abs((c * v - s * u) / short) ** power
+        here = far < 1
+        order[y0:y1, x0:x1][here] = number
+        depth[y0:y1, x0:x1][here] = 1 - far[here] ** (1 / power)
+        whole[number] = np.count_nonzero(here)
+    image = paint(rng, order, depth, GreyTones.draw(rng, 0.15))
+    reach = max(1.0, size * rng.uniform(0.04, 0.15))
+    above = ndimage.gaussian_filter(order.astype(float), reach) - order
+    shadow = np.clip(above / max(order.max(), 1) * 4, 0, 1) * rng.uniform(0.2, 0.9)
+    image *= 1 - shadow * (order > 0)
+    image *= 1 - rng.uniform(0, 0.5) * (order > 0) * (1 - order / max(order.max(), 1))
+    seen = np.bincount(order.ravel(), minlength=len(whole)) / np.maximum(whole, 1)
+    return image, np.where(seen[order] > 0.4, order, 0).astype(np.int32)
 
 
 def dots(rng: np.random.Generator) -> Drawn:
@@ -319,8 +355,10 @@ def net(rng: np.random.Generator) -> Drawn:
     elif kind < 0.75:
         seeds = rng.uniform(0, EDGE, (int(log_uniform(rng, 10, 250)), 2))
         near = spatial.cKDTree(seeds).query(np.stack([xx, yy], -1).reshape(-1, 2), k=2)[0]
-        wall = (near[:, 1] - near[:, 0]).reshape(EDGE, EDGE) / log_uniform(rng, 2, 14)
-        thread = np.exp(-(wall**2)) + 0.1 * grain(rng, 3)
+        wall = (near[:, 1] - near[:, 0]).reshape(EDGE, EDGE) / log_uniform(rng, 5, 18)
+        thread = ndimage.gaussian_filter(np.exp(-(wall**2)), rng.uniform(1, 4))
+        # Holes are flat and darker than their walls: touching primaries are neither.
+        return ground_of(rng, tones) + abs(tones.step) * thread, np.zeros((EDGE, EDGE), np.int32)
     else:
         hole = grain(rng, log_uniform(rng, 6, 40))
         thread = 1 / (1 + np.exp((hole - rng.uniform(-0.3, 0.8)) * rng.uniform(3, 20)))
@@ -383,13 +421,14 @@ def letters(rng: np.random.Generator, image: np.ndarray, labels: np.ndarray) -> 
 
 
 FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator], Drawn]]] = {
-    "field": (0.26, field),
-    "squares": (0.10, squares),
-    "primaries": (0.16, primaries),
-    "dots": (0.14, dots),
-    "boulders": (0.12, boulders),
-    "sticks": (0.10, sticks),
-    "net": (0.07, net),
+    "field": (0.22, field),
+    "squares": (0.08, squares),
+    "primaries": (0.14, primaries),
+    "heap": (0.17, heap),
+    "dots": (0.12, dots),
+    "boulders": (0.10, boulders),
+    "sticks": (0.07, sticks),
+    "net": (0.06, net),
     "nothing": (0.05, nothing),
 }
 
