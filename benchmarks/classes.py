@@ -1,6 +1,6 @@
 """Classes from a few labels: macro-F1 by labels a class, and what is called unknown.
 
-    python benchmarks/classes.py EMPS [--features embedded] [--draws 20]
+    python -m benchmarks.classes EMPS [--features embedded] [--draws 20]
 
 EMPS is a folder with `images/` and `labels/` of the micrographs of tests/data/emps_classes.csv; the
 rendered part needs no data. Half of the images, drawn anew each time, give the labels; the others
@@ -20,9 +20,9 @@ from PIL import Image as Pillow
 from sklearn.metrics import f1_score
 
 import particle_nb as pnb
+from benchmarks.label_agreement import TABLE, agreed
 from particle_nb.core.shape import DESCRIPTORS
 
-TABLE = Path(__file__).parent.parent / "tests" / "data" / "emps_classes.csv"
 #: Shapes of the table that are scored: a covered or cut particle has none.
 SHAPES = ("sphere", "oval", "rod", "cube", "faceted", "irregular")
 RENDERED = ("sphere", "ellipsoid", "cube", "rod", "triangle", "hexagon", "agglomerate", "blob")
@@ -30,9 +30,9 @@ LABELS = (5, 10, 50)
 
 
 def real(folder: Path, session: pnb.Session) -> tuple[pnb.FeatureTable, np.ndarray]:
-    """Features and names of the particles that both passes called alike."""
+    """Features and names of the particles that all passes called alike."""
     rows = pd.read_csv(TABLE)
-    rows = rows[(rows["pass_1"] == rows["pass_2"]) & rows["pass_1"].isin(SHAPES)]
+    rows = rows[agreed(rows) & rows["pass_1"].isin(SHAPES)]
     tables, names = [], []
     for image, chosen in rows.groupby("image"):
         pixels = np.array(Pillow.open(folder / "images" / image).convert("L"))
