@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,35 @@ def test_a_particle_seen_in_two_views_comes_once() -> None:
     (iou, sure), *_ = settling.support([fine, coarse])[0]
     assert iou > 0.9
     assert sure == pytest.approx(0.81)
+
+
+def test_the_view_with_the_better_outline_settles_a_particle_of_which_both_are_sure() -> None:
+    """A sphere cut off by a fine view, which knows that its outline is poor."""
+    whole = level(discs_on_cells(32, [(15.75, 15.75)], 10), 0.5, [0.999])
+    cut = discs_on_cells(64, [(32, 32)], 20)
+    cut[:, :22] = 0
+    fine = replace(level(cut, 1.0, [0.993]), iou=np.array([0.75]))
+    assert [c.level for c in settling.settle([fine, whole])] == [1]
+    good = replace(level(discs_on_cells(64, [(32, 32)], 20), 1.0, [0.993]), iou=np.array([0.99]))
+    assert [c.level for c in settling.settle([good, whole])] == [0]
+
+
+def test_a_committee_says_the_mean_of_its_members() -> None:
+    rng = np.random.default_rng(0)
+    middle, spread = rng.normal(0, 1, 5), rng.uniform(1, 2, 5)
+
+    def member() -> Judge:
+        sizes = ((5, 4), (4, 4), (4, 2))
+        layers = tuple((rng.normal(0, 0.5, (m, n)), rng.normal(0, 0.5, m)) for n, m in sizes)
+        return Judge(middle, spread, layers)
+
+    members = [member() for _ in range(3)]
+    rows = rng.normal(0, 2, (50, 5))
+    logits = [np.log(p / (1 - p)) for p in (judge(rows) for judge in members)]
+    together = Judge.committee(members)(rows)
+    np.testing.assert_allclose(np.log(together / (1 - together)), np.mean(logits, 0), atol=1e-3)
+    twice = Judge.committee([Judge.committee(members[:2]), Judge.committee(members[:2])])
+    np.testing.assert_allclose(twice(rows), Judge.committee(members[:2])(rows), atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1.5])

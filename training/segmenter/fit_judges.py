@@ -4,15 +4,15 @@
 
 The judge of joining sees every pair of pieces that touch, while pieces are joined by the truth; the
 judge of particles sees what the finished joining proposes, so its false examples are the automatic
-mode's own mistakes. Images of the validation split are never looked at.
+mode's own mistakes. Each is a committee of six. Images of the validation split are never looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from particle_nb.models.embedded.one_pass import (
 )
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.segmenter import load
-from particle_nb.models.embedded.settling import Level
+from particle_nb.models.embedded.settling import Judges, Level
 from particle_nb.models.tuning.crops import compact, normalise
 from particle_nb.models.tuning.drawings import FAMILIES, draw_field
 from particle_nb.models.tuning.examples import (
@@ -48,6 +48,7 @@ from training.segmenter.scenes import training_settings
 
 log = logging.getLogger("particle_nb.fit_judges")
 Picture = tuple[str, np.ndarray, np.ndarray]
+Part = tuple[int, np.ndarray, np.ndarray]
 
 
 def pictures(folder: Path, drawings: int, scenes: int, seed: int) -> Iterator[Picture]:
@@ -122,71 +123,105 @@ def whole(dense: Dense) -> Dense:
     return Dense(**{f.name: getattr(dense, f.name).astype(np.float32) for f in fields(dense)})
 
 
-def fitted(examples: Examples, steps: int = 1500, seed: int = 0) -> Judge:
-    """A judge trained by cross-entropy."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    middle = np.median(examples.features, 0)
-    spread = examples.features.std(0) + 1e-3
-    x = torch.from_numpy(((examples.features - middle) / spread).clip(-6, 6)).float()
-    y = torch.from_numpy(examples.targets).float()
-    outputs = y.shape[1]
-    net = nn.Sequential(
-        nn.Linear(x.shape[1], HIDDEN),
-        nn.ReLU(),
-        nn.Linear(HIDDEN, HIDDEN),
-        nn.ReLU(),
-        nn.Linear(HIDDEN, outputs),
-    )
-    optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.03)
-    share = examples.weights / examples.weights.sum()
-    picks = rng.choice(len(x), (steps, 2048), p=share)
-    for step, pick in enumerate(picks):
-        for group in optimiser.param_groups:
-            group["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
-        noise = 0.05 * torch.randn(len(pick), x.shape[1])
-        loss: Tensor = F.binary_cross_entropy_with_logits(net(x[pick] + noise), y[pick])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    layers = tuple(
-        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
-        for layer in net
-        if isinstance(layer, nn.Linear)
-    )
-    return Judge(middle.astype(np.float32), spread.astype(np.float32), layers)
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How one kind of judge is fitted: what features are less and divided by, steps, members."""
+
+    middle: np.ndarray
+    spread: np.ndarray
+    steps: int
+
+    @classmethod
+    def on(cls, features: np.ndarray, steps: int) -> Fit:
+        """Scales from features (N, F)."""
+        return cls(np.median(features, 0), features.std(0) + 1e-3, steps)
+
+    def committee(self, examples: Examples, members: int = 3, seed: int = 0) -> Judge:
+        """Judges of the same examples, each on pictures drawn with replacement, as one."""
+        return Judge.committee([self._member(examples, seed + k) for k in range(members)])
+
+    def _member(self, examples: Examples, seed: int) -> Judge:
+        torch.manual_seed(seed)
+        rng = np.random.default_rng(seed)
+        times = rng.poisson(1.0, int(examples.pictures.max()) + 1)
+        share = examples.weights * (times[examples.pictures] if times.any() else 1.0)
+        rows = ((examples.features - self.middle) / self.spread).clip(-6, 6)
+        x, y = torch.from_numpy(rows).float(), torch.from_numpy(examples.targets).float()
+        net = nn.Sequential(
+            nn.Linear(x.shape[1], HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, y.shape[1]),
+        )
+        optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.03)
+        picks = rng.choice(len(x), (self.steps, 2048), p=share / share.sum())
+        for step, pick in enumerate(picks):
+            for group in optimiser.param_groups:
+                group["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / self.steps))
+            noise = 0.05 * torch.randn(len(pick), x.shape[1])
+            loss: Tensor = F.binary_cross_entropy_with_logits(net(x[pick] + noise), y[pick])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        layers = tuple(
+            (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+            for layer in net
+            if isinstance(layer, nn.Linear)
+        )
+        return Judge(self.middle.astype(np.float32), self.spread.astype(np.float32), layers)
 
 
-def first_judges(known: list[tuple[np.ndarray, list[tuple[Dense, float]]]]) -> tuple[Judge, Judge]:
-    """The judges of joining and of one view's proposals, from true labels and dense maps."""
+Known = list[tuple[int, np.ndarray, list[tuple[Dense, float]]]]
+Halves = tuple[Judge, Judge]
+
+
+def halves(parts: Sequence[Part], steps: int) -> Halves:
+    """A judge of the pictures of even numbers and one of those of odd ones, on the same scales."""
+    fit = Fit.on(gathered(list(parts)).features, steps)
+    one, other = (
+        fit.committee(gathered([p for p in parts if p[0] % 2 == side]), seed=10 * side)
+        for side in (0, 1)
+    )
+    return one, other
+
+
+def first_judges(known: Known) -> tuple[Halves, Halves]:
+    """Halves of the judges of joining and of one view's proposals, from truth and dense maps."""
     rng = np.random.default_rng(0)
-    parts = []
-    for number, (labels, levels) in enumerate(known):
+    parts: list[Part] = []
+    for number, labels, levels in known:
         for dense, scale in levels:
             truth = on_cells(labels, dense.logit.shape, scale)
             parts.append((number, *pair_examples(whole(dense), truth, rng)))
-    joining = fitted(gathered(parts))
+    joining = halves(parts, 1500)
     parts = []
-    for number, (labels, levels) in enumerate(known):
+    for number, labels, levels in known:
         for dense, scale in levels:
-            features, iou = instance_examples(whole(dense), labels, scale, joining)
+            judge = joining[number % 2]
+            features, iou = instance_examples(whole(dense), labels, scale, judge)
             parts.append((number, features, np.stack([iou >= 0.5, iou], 1).astype(float)))
-    return joining, fitted(gathered(parts), 2500)
+    return joining, halves(parts, 2500)
 
 
 def late_judges(
-    network: PromptableNetwork, every: Iterator[Picture], joining: Judge, particle: Judge
-) -> tuple[Judge, Judge, Examples, Examples]:
-    """The judges of settled proposals, before and after the prompt decoder was asked, and what
-    they were fitted on."""
-    settled, shown = [], []
+    network: PromptableNetwork, every: Iterable[Picture], joining: Halves, particle: Halves
+) -> tuple[Judge, Judge]:
+    """The judges of settled proposals, before and after the prompt decoder was asked.
+
+    Each picture is decoded by the first judges that were not fitted on it: proposals of pictures
+    that they know look too good.
+    """
+    settled: list[Part] = []
+    shown: list[Part] = []
     for number, (_, grey, labels) in enumerate(every):
         height, width = grey.shape
         window = (0, 0, width, height)
         part = torch.from_numpy(normalise(grey))[None, None]
+        other = 1 - number % 2
         with torch.inference_mode():
             views = [view_of(network, part, s, (0.0, 0.0)) for s in scales_for(grey, labels)]
-            levels = [Level.of(view, joining, particle) for view in views]
+            levels = [Level.of(view, joining[other], particle[other]) for view in views]
             found = passed(levels, grey.shape, window)
             truth = matched([p.mask for p in found], labels)
             settled.append((number, np.array([p.features for p in found]), truth))
@@ -196,8 +231,11 @@ def late_judges(
         masks = [mask or found[k].mask for k, (mask, _) in zip(picked, answers, strict=True)]
         features = np.array([known for _, known in answers])
         shown.append((number, features, np.concatenate([truth[picked], matched(masks, labels)], 1)))
-    one, other = gathered(settled), gathered(shown)
-    return fitted(one, 2500), fitted(other, 2500), one, other
+    made = []
+    for parts in (settled, shown):
+        examples = gathered(parts)
+        made.append(Fit.on(examples.features, 2500).committee(examples, 6))
+    return made[0], made[1]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -215,22 +253,19 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     network = load(args.weights, "cpu").network
-    first = pictures(args.data, args.drawings, args.scenes, args.seed)
-    known = []
-    for number, (_, grey, labels) in enumerate(first):
-        if number % (2 * args.every) == 0:
-            known.append((labels, seen(network, grey, labels)))
+
+    def some() -> Iterator[Picture]:
+        every = pictures(args.data, args.drawings, args.scenes, args.seed)
+        return (picture for number, picture in enumerate(every) if number % args.every == 0)
+
+    known = [(n, labels, seen(network, grey, labels)) for n, (_, grey, labels) in enumerate(some())]
     log.info("%d pictures", len(known))
     joining, particle = first_judges(known)
     known.clear()
-    # others: proposals of pictures that the first judges were fitted on look too good
-    rest = pictures(args.data, args.drawings, args.scenes, args.seed)
-    rest = (picture for n, picture in enumerate(rest) if n % (2 * args.every) == 1)
-    settled, shown, *_ = late_judges(network, rest, joining, particle)
-    judges = {"joining": joining, "particle": particle, "settled": settled, "asked": shown}
-    arrays: dict[str, Any] = {}
-    for name, judge in judges.items():
-        arrays |= judge.stored(name)
+    log.info("judges of single views")
+    settled, shown = late_judges(network, some(), joining, particle)
+    judges = Judges(Judge.committee(joining), Judge.committee(particle), settled, shown)
+    arrays: dict[str, Any] = dict(judges.stored())
     np.savez(args.out, **arrays)
     log.info("written")
 

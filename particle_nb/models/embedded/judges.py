@@ -6,10 +6,11 @@ network as plain tensors and evaluated in numpy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 HIDDEN = 24
 
@@ -44,6 +45,23 @@ class Judge:
         """The judge of this name among stored arrays; KeyError where it lacks."""
         layers = tuple((stored[f"{name}.weight{k}"], stored[f"{name}.bias{k}"]) for k in range(3))
         return cls(stored[f"{name}.middle"], stored[f"{name}.spread"], layers)
+
+    @classmethod
+    def committee(cls, members: Sequence[Judge]) -> Judge:
+        """One judge whose logits are the mean of its members', which share features and outputs.
+
+        Their layers stand side by side, so it is stored and evaluated like any other judge.
+        """
+        layers = []
+        for number, pairs in enumerate(zip(*(judge.layers for judge in members), strict=True)):
+            weights, biases = zip(*pairs, strict=True)
+            if number == len(members[0].layers) - 1:
+                made = np.concatenate(weights, 1) / len(members), np.mean(biases, 0)
+            else:
+                wide = np.concatenate(weights) if number == 0 else block_diag(*weights)
+                made = wide, np.concatenate(biases)
+            layers.append((made[0].astype(np.float32), made[1].astype(np.float32)))
+        return replace(members[0], layers=tuple(layers))
 
     def stored(self, name: str) -> dict[str, np.ndarray]:
         """Arrays that `read` makes this judge of again."""

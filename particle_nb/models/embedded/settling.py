@@ -98,6 +98,11 @@ class Level:
             features, judged = judge(labels)
         return cls(view, dense, labels, judged[:, 0], judged[:, 1], features)
 
+    @property
+    def worth(self) -> np.ndarray:
+        """What proposals (N,) of several levels are weighed by: confidence times expected IoU."""
+        return self.confidence * self.iou
+
     def stability(self) -> np.ndarray:
         """IoU (N,) of each label's cells above a foreground logit of +1 with those above -1, the
         band between 0 and -1 taken as wide as that between 0 and 1."""
@@ -219,17 +224,17 @@ def _settle_one(
             if fine in kept[other] and coarse in mine:
                 entry = (other, fine, unit * count, own[fine - 1], whole[coarse - 1])
                 rivals.setdefault(coarse, []).append(entry)
-    for label in sorted(rivals, key=lambda k: -level.confidence[k - 1]):
+    for label in sorted(rivals, key=lambda k: -level.worth[k - 1]):
         near = [r for r in rivals[label] if r[1] in kept[r[0]]]
         parts = [r for r in near if r[2] > PART * r[3]]
         around = [r for r in near if r[2] > PART * r[4] and r[2] <= PART * r[3]]
-        value = float(level.confidence[label - 1])
-        if any(levels[r[0]].confidence[r[1] - 1] >= value - FINER for r in around):
+        value = float(level.worth[label - 1])
+        if any(levels[r[0]].worth[r[1] - 1] >= value - FINER for r in around):
             mine.discard(label)
             continue
         if parts:
             weight = np.array([r[2] for r in parts])
-            sure = np.array([levels[r[0]].confidence[r[1] - 1] for r in parts])
+            sure = np.array([levels[r[0]].worth[r[1] - 1] for r in parts])
             good = sure > 0.5 * sure.max()
             cover = float(weight[good].sum()) / parts[0][4]
             together = float((weight * sure)[good].sum() / weight[good].sum())

@@ -111,9 +111,9 @@ class Examples:
 
 
 def gathered(parts: list[tuple[int, np.ndarray, np.ndarray]]) -> Examples:
-    """Examples of all pictures; a picture weighs as the root of its number of examples."""
+    """Examples of all pictures; a picture weighs as the fourth root of its number of examples."""
     parts = [part for part in parts if len(part[1])]
-    weights = [np.full(len(f), len(f) ** -0.5) for _, f, _ in parts]
+    weights = [np.full(len(f), len(f) ** -0.75) for _, f, _ in parts]
     numbers = [np.full(len(f), number) for number, f, _ in parts]
     targets = [t if t.ndim == 2 else t[:, None] for _, _, t in parts]
     return Examples(
