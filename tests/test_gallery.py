@@ -7,6 +7,7 @@ import io
 import json
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import ipywidgets
 import numpy as np
@@ -170,3 +171,58 @@ def test_what_it_carries_is_small_and_its_table_is_shown_without_a_kernel(folder
     data, _ = pnb.Gallery(None, folder)._repr_mimebundle_()
     assert "<td>a.png</td><td>new</td>" in data["text/html"]
     assert data["text/plain"] == "<Gallery of 4 images: 4 new>"
+
+
+class Learning(Proposing):
+    """Proposes with weights that can change, and doubts what lies in dark pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.segmenter = SimpleNamespace(name="fake", digest="old")
+        self.learned_from: list = []
+
+    def propose(self, image, progress=True):
+        found = super().propose(image)
+        sure = 0.2 if image.name == "c" and self.segmenter.digest == "old" else 0.9
+        return MaskSet(tuple(m.replace(confidence=sure) for m in found))
+
+    def tune(self, annotations, minutes=5.0):
+        raise NotImplementedError
+
+
+def test_the_most_doubtful_of_the_next_images_comes_first(folder):
+    session = Learning()
+    gallery = pnb.Gallery(session, folder, pixel_size="0.5 um")
+    gallery.open("a.png").do("delete", ids=[1])
+    editor = gallery.most_doubtful(among=4)
+    assert editor.image.name == "c"
+    assert session.asked == 3
+    assert gallery.states == {"corrected": 1, "failed": 1, "proposed": 1, "doubtful": 1}
+    assert [p.doubtful for p in gallery.album.pages] == [0, 0, 0, 4]
+    # new weights: what nobody touched is proposed anew, what a person corrected stays
+    session.segmenter.digest = "new"
+    editor = gallery.most_doubtful(among=4)
+    assert editor.image.name == "b"
+    gallery.open("sub/c.png")
+    assert session.asked == 5
+    assert gallery.states == {"corrected": 1, "failed": 1, "proposed": 2}
+    assert len(gallery.open("a.png").masks) == 3
+    assert session.asked == 5
+    # a new kernel knows whose proposals they are
+    again = pnb.Gallery(session, folder, pixel_size="0.5 um")
+    again.open("b.png")
+    assert session.asked == 5
+    session.segmenter.digest = "newer"
+    again.open("sub/c.png")
+    assert session.asked == 6
+    with pytest.raises(DataError, match="above 0"):
+        again.most_doubtful(0)
+
+
+def test_learning_in_the_gallery_takes_all_corrected_images(folder):
+    gallery = pnb.Gallery(Learning(), folder, pixel_size="0.5 um")
+    gallery.open("a.png").do("delete", ids=[1])
+    gallery.open("b.png")
+    editor = gallery.open("sub/c.png")
+    given = editor._lessons.others()
+    assert [(image.name, len(masks)) for image, masks in given] == [("a", 3)]

@@ -96,6 +96,10 @@ class Annotator(Annotation):
         self._still = StillOutput(lambda: (repr(self), self._sheet()))
         self.widget = ipywidgets.VBox([self._canvas, self._strip])
 
+    def learn_from(self, others: Callable[[], list[Any]]) -> None:
+        """Let "learn" also learn from what `others` gives then, as `Session.tune` takes it."""
+        self._lessons.others = others
+
     def select(self, numbers: Any) -> None:
         """Select particles by their numbers, in the canvas, the list and the histogram."""
         super().select(numbers)

@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image as PillowImage
 
+from particle_nb.core.annotation import Annotation
 from particle_nb.core.annotation.album import STATES, Album, Page
 from particle_nb.core.errors import DataError, ParticleError
+from particle_nb.core.image import Image
 from particle_nb.core.image.tones import Tones
+from particle_nb.core.masks import MaskSet
 from particle_nb.core.sizes import SizeDistribution
 from particle_nb.widgets._esm import joined_modules
 from particle_nb.widgets.annotator import Annotator, someone_is_there
@@ -25,6 +28,8 @@ from particle_nb.widgets.prompt_canvas import PromptCanvas
 _HERE = Path(__file__).parent
 _SIDE = 144  # pixels of a thumbnail
 _BINS = 24
+#: Corrected images that are learned from beside the open one, the last of the album.
+_LESSONS = 30
 
 
 class GalleryGrid(PromptCanvas):
@@ -45,8 +50,9 @@ class Gallery:
     """Work through the images of a folder: thumbnails, states, counts, and one pooled distribution.
 
     Leave it as the last line of a cell. A click on a thumbnail (Enter on the keyboard) opens the
-    image in the annotator below; Alt+Down and Alt+Up go to the next and the previous one. Masks are
-    proposed when a new image is opened, and each commit is saved: a kernel that was restarted goes
+    image in the annotator below; Alt+Down and Alt+Up go to the next and the previous one,
+    Alt+Shift+Down to the most doubtful of those that come. Masks are proposed when a new image is
+    opened, and each commit is saved: a kernel that was restarted goes
     on where it was. One image is in memory at a time.
 
     Parameters
@@ -107,12 +113,10 @@ class Gallery:
             self.album.fail(page, error)
             self._tell(page)
             raise
-        path = self.album.file(page)
-        fresh = self.session is not None and not path.exists()
-        masks = self.session.propose(image, progress=False) if fresh else None
-        editor = Annotator(self.session, image, masks, autosave=path)
-        if masks is not None and not path.exists():
-            editor.save(path, with_image=False)
+        masks = self._proposals(page, image)
+        editor = Annotator(self.session, image, masks, autosave=self.album.file(page))
+        self._kept(page, editor, masks)
+        editor.learn_from(self._lessons)
         self.editor, self._open = editor, page
         editor.watch(lambda one: self._changed(page, one))
         self._changed(page, editor)
@@ -141,6 +145,42 @@ class Gallery:
         at += step
         return self.open(at) if 0 <= at < len(self.album) else None
 
+    def most_doubtful(self, among: int = 3) -> Annotator | None:
+        """Open the image whose particles are the most doubtful, of those that nobody worked on.
+
+        Masks are proposed first for up to `among` of them that come next and have none, or have
+        those of a segmenter from before the last learning.
+
+        Raises
+        ------
+        DataError
+            If `among` is no whole number above 0.
+        ImageError, CalibrationError, ModelError
+            As `open`.
+        """
+        if isinstance(among, bool) or not isinstance(among, int) or among < 1:
+            raise DataError(f"among is a whole number above 0, not {among!r}.")
+        at = -1 if self._open is None else self.album.pages.index(self._open)
+        pages = self.album.pages[at + 1 :] + self.album.pages[: at + 1]
+        waiting = [p for p in pages if p is not self._open and not p.touched]
+        asked = [p for p in waiting if p.state != "failed" and self._wanting(p)][:among]
+        for page in asked:
+            try:
+                image = self.album.read(page)
+            except ParticleError as error:
+                self.album.fail(page, error)
+                self._tell(page)
+                continue
+            masks = self._proposals(page, image)
+            one = Annotation(self.session, image, masks, autosave=self.album.file(page))
+            self._kept(page, one, masks)
+            self._changed(page, one)
+        able = [p for p in waiting if p.state in ("proposed", "doubtful")]
+        if not able:
+            return None
+        worst = max(able, key=lambda p: p.doubtful / max(len(p.sizes), 1))
+        return self.open(self.album.pages.index(worst))
+
     def distribution(self, r: int = 3) -> SizeDistribution | None:
         """Return the sizes of all images pooled, None before the first whole particle.
 
@@ -163,6 +203,39 @@ class Gallery:
         told = ", ".join(f"{count} {state}" for state, count in self.states.items())
         return f"<Gallery of {len(self.album)} images: {told}>"
 
+    # ------------------------------------------------------------------------------- proposing
+
+    def _wanting(self, page: Page) -> bool:
+        """Whether masks are to be proposed: there are none, or untouched ones of older weights."""
+        if self.session is None:
+            return False
+        if not self.album.file(page).exists():
+            return True
+        return not page.touched and page.proposer not in ("", self._model)
+
+    @property
+    def _model(self) -> str:
+        return str(getattr(getattr(self.session, "segmenter", None), "digest", ""))
+
+    def _proposals(self, page: Page, image: Image) -> MaskSet | None:
+        if not self._wanting(page):
+            return None
+        masks: MaskSet = self.session.propose(image, progress=False)
+        self.album.file(page).unlink(missing_ok=True)
+        page.proposer = self._model
+        return masks
+
+    def _kept(self, page: Page, one: Annotation, masks: MaskSet | None) -> None:
+        path = self.album.file(page)
+        if masks is not None and not path.exists():
+            one.save(path, with_image=False)
+
+    def _lessons(self) -> list[tuple[Image, MaskSet]]:
+        """Images that a person corrected, beside the open one, with their masks."""
+        pages = [p for p in self.album.pages if p.state == "corrected" and p is not self._open]
+        read = [self.album.annotation(page) for page in pages[-_LESSONS:]]
+        return [(one.image, one.masks) for one in read]
+
     # ------------------------------------------------------------------------------- messages
 
     def _answered(self, request: str, kind: str, content: Mapping[str, Any]) -> None:
@@ -171,6 +244,7 @@ class Gallery:
             "thumbnail": self._thumbnail,
             "open": lambda request, c: self._opened(request, lambda: self.open(int(c["index"]))),
             "step": lambda request, c: self._opened(request, lambda: self.next(int(c["by"]))),
+            "doubtful": lambda request, _: self._opened(request, self.most_doubtful),
         }
         if kind not in answers:
             raise DataError(f"the browser sent an unknown message {kind!r}; reload the page.")

@@ -29,6 +29,8 @@ class LearnBoard:
     def __init__(self, editor: Any, send: Callable[[dict[str, Any]], None]) -> None:
         self._editor, self._send = editor, send
         self.run: BackgroundTune | None = None
+        #: Gives what is learned from beside the open image, as `Session.tune` takes it.
+        self.others: Callable[[], list[Any]] = list
         self._told = 0.0
         self._used = False
 
@@ -79,7 +81,8 @@ class LearnBoard:
                 return  # the kernel ends
 
         self._used = False
-        self.run = BackgroundTune(session, [self._editor], minutes, watch=watch).start()
+        given = [self._editor, *self.others()]
+        self.run = BackgroundTune(session, given, minutes, watch=watch).start()
 
     def tell(self) -> None:
         """Say how far it is, and in the end what came out."""
@@ -93,6 +96,7 @@ class LearnBoard:
         self._send(
             {
                 "state": run.state,
+                "images": len(run.lessons),
                 "doing": progress.doing,
                 "share": round(progress.share, 4),
                 "before": before,

@@ -47,6 +47,12 @@ class Page:
         x_A of the kept particles, and what each counts (0 where the frame cuts it).
     message : str
         Why it failed.
+    doubtful : int
+        Particles that the model doubts and nobody accepted.
+    touched : bool
+        Whether a person changed anything.
+    proposer : str
+        Digest of the model whose proposals these are, as far as it is known.
     """
 
     name: str
@@ -56,6 +62,9 @@ class Page:
     sizes: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     message: str = ""
+    doubtful: int = 0
+    touched: bool = False
+    proposer: str = ""
 
     def distribution(self, r: int = 3) -> SizeDistribution | None:
         """Return its size distribution, None where no whole particle counts."""
@@ -155,6 +164,7 @@ class Album:
         page.sizes = [float(x) for x in table[column]] if column else []
         page.weights = [float(w) for w in table["edge_weight"]] if len(table) else []
         page.state, page.message = state_of(annotation), ""
+        page.doubtful, page.touched = len(_unsure(annotation)), bool(_done(annotation) - {"load"})
         if not self.file(page).exists():
             return before != (page.state, page.sizes, page.weights)
         stamp = list(_stamp(self.file(page)))
@@ -203,12 +213,21 @@ class Album:
             raise DataError("no image of the album has particles yet; open one.")
         return pd.concat(tables, ignore_index=True)
 
+    def annotation(self, page: Page) -> Annotation:
+        """Read the picture and the annotation of a page.
+
+        Raises
+        ------
+        ImageError, CalibrationError, DataError
+            If one of them cannot be read.
+        """
+        return Annotation(None, self.read(page), autosave=self.file(page))
+
     def _tables(self) -> Iterator[pd.DataFrame]:
         for page in self.pages:
             if page.state in ("new", "failed") or not self.file(page).exists():
                 continue
-            one = Annotation(None, self.read(page), autosave=self.file(page))
-            table = one.table
+            table = self.annotation(page).table
             table.insert(0, "image", page.name)
             yield table
 
@@ -230,6 +249,10 @@ class Album:
                 return
             page.sizes, page.weights = sizes, weights
             page.state, page.unit = record["state"], str(record["unit"])
+            page.doubtful = int(record.get("doubtful", 0))
+            # of a note without this nothing is known: better to take it for touched
+            page.touched = bool(record.get("touched", True))
+            page.proposer = str(record.get("proposer", ""))
         except (DataError, KeyError, TypeError, ValueError):
             return  # a damaged note is as good as none
 
@@ -242,15 +265,25 @@ def state_of(annotation: Annotation) -> str:
     >>> state_of(Annotation(None, Image(np.zeros((8, 8), np.uint8)), autosave=False))
     'new'
     """
-    history, state = annotation.history, annotation.state
-    done = [step.record.get("action") for step in history.steps[: history.position]]
+    done = _done(annotation)
     if not done:
         return "new"
-    kept = [p for p in state.particles.values() if p.kept]
-    unsure = [p for p in kept if p.review != "accepted" and p.doubt > _UNSURE]
-    if len(unsure) > _MANY_UNSURE * len(kept):
+    kept = [p for p in annotation.state.particles.values() if p.kept]
+    if len(_unsure(annotation)) > _MANY_UNSURE * len(kept):
         return "doubtful"
-    return "proposed" if set(done) <= {"load"} else "corrected"
+    return "proposed" if done <= {"load"} else "corrected"
+
+
+def _done(annotation: Annotation) -> set[str]:
+    """Kinds of actions that were done and not taken back."""
+    history = annotation.history
+    return {str(step.record.get("action")) for step in history.steps[: history.position]}
+
+
+def _unsure(annotation: Annotation) -> list[Any]:
+    """Kept particles that the model doubts and nobody accepted."""
+    kept = [p for p in annotation.state.particles.values() if p.kept]
+    return [p for p in kept if p.review != "accepted" and p.doubt > _UNSURE]
 
 
 def _stamp(path: Path) -> tuple[int, int]:

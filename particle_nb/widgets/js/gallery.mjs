@@ -61,10 +61,12 @@ class Gallery {
       onclick: () => this.step(-1) }, "◀ previous");
     this.following = element("button", { type: "button", class: "pnb-gallery-button", title: "next image (Alt+Down)",
       onclick: () => this.step(1) }, "next ▶");
+    this.doubtful = element("button", { type: "button", class: "pnb-gallery-button",
+      title: "the most doubtful of the images that nobody worked on (Alt+Shift+Down)", onclick: () => this.doubt() }, "⚑ most doubtful");
     this.grid = element("div", { class: "pnb-gallery-grid", role: "listbox", "aria-label": "images" });
     this.pooled = element("div", { class: "pnb-gallery-pooled", "aria-live": "polite" });
     this.alarm = element("div", { class: "pnb-gallery-alarm", role: "alert", hidden: true });
-    const head = element("div", { class: "pnb-gallery-head" }, this.told, this.filter, this.previous, this.following);
+    const head = element("div", { class: "pnb-gallery-head" }, this.told, this.filter, this.previous, this.following, this.doubtful);
     this.root.append(head, this.alarm, element("div", { class: "pnb-gallery-main" }, this.grid, this.pooled));
     el.append(this.root);
     this.link = new Link(model, {
@@ -212,20 +214,28 @@ class Gallery {
     event.stopPropagation();
   }
 
-  /** Alt+Down and Alt+Up, also from within the annotator below. */
+  /** Alt+Down, Alt+Up and Alt+Shift+Down, also from within the annotator below. */
   hotkey(event) {
-    if (!event.altKey || event.ctrlKey || event.metaKey || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+    const there = event.shiftKey ? ["ArrowDown"] : ["ArrowDown", "ArrowUp"];
+    if (!event.altKey || event.ctrlKey || event.metaKey || !there.includes(event.key)) return;
     const cell = this.root.closest(".jp-Cell, .cell") || this.root.parentElement;
     if (!this.root.isConnected || !cell.contains(event.target)) return;
     event.preventDefault();
     event.stopPropagation();
-    this.step(event.key === "ArrowDown" ? 1 : -1);
+    if (event.shiftKey) this.doubt();
+    else this.step(event.key === "ArrowDown" ? 1 : -1);
   }
 
   go(index) {
     if (this.waiting) return;
     this.busy(true);
     this.link.request("open", { index });
+  }
+
+  doubt() {
+    if (this.waiting) return;
+    this.busy(true);
+    this.link.request("doubtful");
   }
 
   step(by) {
@@ -237,8 +247,7 @@ class Gallery {
   busy(on) {
     this.waiting = on;
     this.root.setAttribute("aria-busy", String(on));
-    this.previous.disabled = on;
-    this.following.disabled = on;
+    for (const button of [this.previous, this.following, this.doubtful]) button.disabled = on;
   }
 
   warn(text) {

@@ -5,10 +5,11 @@ import { element, textButton } from "./elements.mjs";
 /** What is said of a run; before the first one, what the button does. */
 export function learnText(run) {
   if (!run) return "Correct all particles of the image, then learn from them. Clicks go on being answered meanwhile.";
-  const { state, doing, before, now, kept, used, notes, error } = run;
+  const { state, doing, before, now, kept, used, notes, error, images } = run;
   const scores = before != null && now != null ? ` F1 of held-out particles ${before.toFixed(2)} → ${now.toFixed(2)}.` : "";
   if (state === "failed") return `Nothing was learned: ${error}`;
-  if (state === "running") return `${doing} …${scores}`;
+  const from = images > 1 ? ` From ${images} images.` : "";
+  if (state === "running") return `${doing} …${from}${scores}`;
   const end = used ? "The new weights are in use." : kept ? "The new weights are better; use them?" : "No gain: the old weights stay.";
   return [`${end}${scores}`, ...notes].join(" ");
 }
