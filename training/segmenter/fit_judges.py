@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from PIL import Image as PilImage
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -176,6 +177,52 @@ Known = list[tuple[int, np.ndarray, list[tuple[Dense, float]]]]
 Halves = tuple[Judge, Judge]
 
 
+def pairs_of(number: int, labels: np.ndarray, levels: list[tuple[Dense, float]]) -> list[Part]:
+    """Touching pieces of the views of a picture."""
+    rng, parts = np.random.default_rng(number), []
+    for dense, scale in levels:
+        truth = on_cells(labels, dense.logit.shape, scale)
+        features, target = pair_examples(whole(dense), truth, rng)
+        parts.append((number, features, target[:, None]))
+    return parts
+
+
+def instances_of(
+    joining: Halves, number: int, labels: np.ndarray, levels: list[tuple[Dense, float]]
+) -> list[Part]:
+    """What the views of a picture propose."""
+    parts = []
+    for dense, scale in levels:
+        features, iou = instance_examples(whole(dense), labels, scale, joining[number % 2])
+        parts.append((number, features, np.stack([iou >= 0.5, iou], 1).astype(float)))
+    return parts
+
+
+def late_of(
+    network: PromptableNetwork, judges: tuple[Halves, Halves], number: int, picture: Picture
+) -> tuple[Part, Part]:
+    """What the views of a picture settle on, before and after the prompt decoder was asked.
+
+    Each picture is decoded by the first judges that were not fitted on it: proposals of pictures
+    that they know look too good.
+    """
+    _, grey, labels = picture
+    height, width = grey.shape
+    window = (0, 0, width, height)
+    part = torch.from_numpy(normalise(grey))[None, None]
+    joining, particle = (both[1 - number % 2] for both in judges)
+    with torch.inference_mode():
+        views = [view_of(network, part, s, (0.0, 0.0)) for s in scales_for(grey, labels)]
+        found = passed([Level.of(view, joining, particle) for view in views], grey.shape, window)
+        truth = matched([p.mask for p in found], labels)
+        picked = np.random.default_rng(number).permutation(len(found))[:60]
+        answers = asked(network, views, [found[k] for k in picked], window)
+    masks = [mask or found[k].mask for k, (mask, _) in zip(picked, answers, strict=True)]
+    known = np.array([features for _, features in answers])
+    both = np.concatenate([truth[picked], matched(masks, labels)], 1)
+    return (number, np.array([p.features for p in found]), truth), (number, known, both)
+
+
 def halves(parts: Sequence[Part], steps: int) -> Halves:
     """A judge of the pictures of even numbers and one of those of odd ones, on the same scales."""
     fit = Fit.on(gathered(list(parts)).features, steps)
@@ -186,56 +233,27 @@ def halves(parts: Sequence[Part], steps: int) -> Halves:
     return one, other
 
 
-def first_judges(known: Known) -> tuple[Halves, Halves]:
-    """Halves of the judges of joining and of one view's proposals, from truth and dense maps."""
-    rng = np.random.default_rng(0)
-    parts: list[Part] = []
-    for number, labels, levels in known:
-        for dense, scale in levels:
-            truth = on_cells(labels, dense.logit.shape, scale)
-            parts.append((number, *pair_examples(whole(dense), truth, rng)))
-    joining = halves(parts, 1500)
-    parts = []
-    for number, labels, levels in known:
-        for dense, scale in levels:
-            judge = joining[number % 2]
-            features, iou = instance_examples(whole(dense), labels, scale, judge)
-            parts.append((number, features, np.stack([iou >= 0.5, iou], 1).astype(float)))
-    return joining, halves(parts, 2500)
-
-
-def late_judges(
-    network: PromptableNetwork, every: Iterable[Picture], joining: Halves, particle: Halves
-) -> tuple[Judge, Judge]:
-    """The judges of settled proposals, before and after the prompt decoder was asked.
-
-    Each picture is decoded by the first judges that were not fitted on it: proposals of pictures
-    that they know look too good.
-    """
-    settled: list[Part] = []
-    shown: list[Part] = []
-    for number, (_, grey, labels) in enumerate(every):
-        height, width = grey.shape
-        window = (0, 0, width, height)
-        part = torch.from_numpy(normalise(grey))[None, None]
-        other = 1 - number % 2
-        with torch.inference_mode():
-            views = [view_of(network, part, s, (0.0, 0.0)) for s in scales_for(grey, labels)]
-            levels = [Level.of(view, joining[other], particle[other]) for view in views]
-            found = passed(levels, grey.shape, window)
-            truth = matched([p.mask for p in found], labels)
-            settled.append((number, np.array([p.features for p in found]), truth))
-            rng = np.random.default_rng(number)
-            picked = rng.permutation(len(found))[:60]
-            answers = asked(network, views, [found[k] for k in picked], window)
-        masks = [mask or found[k].mask for k, (mask, _) in zip(picked, answers, strict=True)]
-        features = np.array([known for _, known in answers])
-        shown.append((number, features, np.concatenate([truth[picked], matched(masks, labels)], 1)))
+def fitted(network: PromptableNetwork, every: Callable[[], Iterator[Picture]], work: Any) -> Judges:
+    """All four judges on pictures, which are gone through twice; `work` is a joblib.Parallel."""
+    maps = work(delayed(seen)(network, grey, labels) for _, grey, labels in every())
+    known = [(n, picture[2], m) for n, (picture, m) in enumerate(zip(every(), maps, strict=True))]
+    log.info("%d pictures", len(known))
+    joining = halves(_flat(work(delayed(pairs_of)(*one) for one in known)), 1500)
+    log.info("joined")
+    particle = halves(_flat(work(delayed(instances_of)(joining, *one) for one in known)), 2500)
+    log.info("judged in single views")
+    known.clear()
+    both = (joining, particle)
+    late = work(delayed(late_of)(network, both, n, one) for n, one in enumerate(every()))
     made = []
-    for parts in (settled, shown):
-        examples = gathered(parts)
+    for parts in zip(*late, strict=True):
+        examples = gathered(list(parts))
         made.append(Fit.on(examples.features, 2500).committee(examples, 6))
-    return made[0], made[1]
+    return Judges(Judge.committee(joining), Judge.committee(particle), *made)
+
+
+def _flat(lists: Iterable[list[Part]]) -> list[Part]:
+    return [part for one in lists for part in one]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -249,22 +267,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--drawings", type=int, default=14, help="drawings of each family")
     parser.add_argument("--scenes", type=int, default=40, help="rendered scenes")
     parser.add_argument("--every", type=int, default=1, help="every n-th picture only")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=5)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
     network = load(args.weights, "cpu").network
 
     def some() -> Iterator[Picture]:
         every = pictures(args.data, args.drawings, args.scenes, args.seed)
         return (picture for number, picture in enumerate(every) if number % args.every == 0)
 
-    known = [(n, labels, seen(network, grey, labels)) for n, (_, grey, labels) in enumerate(some())]
-    log.info("%d pictures", len(known))
-    joining, particle = first_judges(known)
-    known.clear()
-    log.info("judges of single views")
-    settled, shown = late_judges(network, some(), joining, particle)
-    judges = Judges(Judge.committee(joining), Judge.committee(particle), settled, shown)
+    judges = fitted(network, some, Parallel(args.processes))
     arrays: dict[str, Any] = dict(judges.stored())
     np.savez(args.out, **arrays)
     log.info("written")
