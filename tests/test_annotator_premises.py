@@ -15,7 +15,8 @@ from PIL import Image as PillowImage
 from particle_nb.core.annotation import Annotation, read_archive, replay
 from particle_nb.core.annotation.premises import drawn_scale
 from particle_nb.core.errors import CalibrationError, DataError, ImageError, PromptError
-from particle_nb.core.image import Calibration, Image, RegionOfInterest, RegionPart
+from particle_nb.core.image import Calibration, Image, RegionOfInterest, RegionPart, read_image
+from particle_nb.core.image.scale import CalibrationWarning
 from particle_nb.core.shape import edge_weights, measure
 
 annotator = pytest.importorskip("particle_nb.widgets.annotator")
@@ -208,6 +209,58 @@ def test_a_bar_in_the_picture_is_proposed_and_not_used(monkeypatch: pytest.Monke
     assert found["length"] is None
     assert found["note"]
     assert editor.image.calibration is None, "a proposal only"
+
+
+def test_a_bar_in_the_info_bar_is_proposed_with_its_provenance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What `read_image` cut away lies below the picture; it is proposed all the same."""
+    pixels = np.random.default_rng(0).integers(60, 90, (260, 600)).astype(np.uint8)
+    pixels[200:] = 0
+    pixels[230:234, 420:520] = 255
+    PillowImage.fromarray(pixels).save(tmp_path / "cut.png")
+    image = read_image(tmp_path / "cut.png", crop_bar=60)
+    assert image.shape == (200, 600)
+    editor = annotator.Annotator(None, image, autosave=False)
+    sent: list[Any] = []
+    monkeypatch.setattr(editor._canvas, "send", lambda c, b=None: sent.append(c))
+    editor._canvas._received(None, {"id": "r", "kind": "scale_bar"}, [])
+    found = json.loads(json.dumps(sent[-1]["found"]))
+    assert found["bar"] == pytest.approx([419.5, 231.5, 519.5, 231.5], abs=0.6)
+    assert (found["found"], found["box"]) == ("info bar", None)
+    editor.do("scale", bar=found["bar"], length="2 um", found=found["found"])
+    assert str(editor.image.calibration) == (
+        "0.02 um/px (scale bar found in the info bar and confirmed: 100.0 px = 2 um)"
+    )
+
+
+def test_what_a_newcomer_types_after_drawing_a_scale_is_right_or_loud() -> None:
+    own = Calibration(3.0, "nm", "tag")
+    editor = made(scale=own)
+    assert editor.calibration == own
+    editor.do("scale", **BAR)
+    for given in (None, editor.calibration):
+        assert "x_A_nm" in measure(editor.masks, given)
+        assert measure(editor.masks, given).attrs["pixel_size"] == 2.0
+        assert measure(editor.masks[:1], given).attrs["pixel_size"] == 2.0
+    with pytest.warns(CalibrationWarning, match=r"bar drawn by hand.*editor\.calibration"):
+        table = measure(editor.masks, own)
+    assert table.attrs["pixel_size"] == 3.0, "what was given counts"
+    editor.undo()
+    assert measure(editor.masks, own).attrs["pixel_size"] == 3.0
+    assert measure(editor.masks).attrs["unit"] == "px"
+
+
+def test_masks_carry_the_region_that_was_drawn() -> None:
+    editor = made()
+    height, width = editor.image.shape
+    half = {"path": [[0, 0], [width // 2, 0], [width // 2, height - 1], [0, height - 1]]}
+    editor.do("region", parts=[{**half, "include": True}])
+    taken, given = measure(editor.masks), measure(editor.masks, region=editor.region)
+    assert taken["edge_weight"].tolist() == given["edge_weight"].tolist()
+    whole = measure(editor.masks, region=np.ones(editor.image.shape, bool))
+    assert taken["edge_weight"].tolist() != whole["edge_weight"].tolist()
+    assert editor.masks.drawn_scale is None
 
 
 def test_lengths_in_mm_are_live_too() -> None:

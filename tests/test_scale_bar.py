@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,3 +193,74 @@ def test_a_bar_in_the_info_bar_that_was_left_out(tmp_path):
         assert found.text == "2 um"
         assert found.pixels == pytest.approx(80, abs=0.5)
         assert found.ends[1] == pytest.approx(316.5, abs=0.6)
+
+
+def overlaid(colour, bar, text, turn=0, white_text=False, quality=None, on="specimen"):
+    """An RGB picture (400, 520, 3) with a coloured bar (x, y, wide, tall) and a text (x, y)."""
+    grey = ground(on, np.random.default_rng(2)).astype(np.uint8)
+    picture = PIL.Image.fromarray(grey).convert("RGB")
+    x, y, wide, tall = bar
+    PIL.ImageDraw.Draw(picture).rectangle((x, y, x + wide - 1, y + tall - 1), fill=colour)
+    (px, py), letters = text
+    font = PIL.ImageFont.load_default(24)
+    x0, y0, x1, y1 = (int(v) for v in font.getbbox(letters))
+    ink = PIL.Image.new("L", (x1 - x0 + 2, y1 - y0 + 2))
+    PIL.ImageDraw.Draw(ink).text((1 - x0, 1 - y0), letters, 255, font)
+    ink = ink.rotate(turn, expand=True)
+    picture.paste((255, 255, 255) if white_text else colour, (px, py), ink)
+    if quality is not None:
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG", quality=quality)
+        picture = PIL.Image.open(stream)
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize(
+    ("colour", "quality"),
+    [((255, 0, 0), None), ((255, 255, 0), None), ((0, 160, 0), None), ((255, 0, 0), 90)],
+    ids=["red", "yellow", "dark green", "red, JPEG"],
+)
+def test_coloured_bars(colour, quality):
+    """As grey levels, red and dark green are no brighter than the specimen."""
+    text = ((225, 308), "200 nm")
+    pixels = overlaid(colour, (200, 340, 120, 6), text, quality=quality, on="plain")
+    found = find_scale_bar(pixels)
+    assert found.ends == pytest.approx((199.5, 342.5, 319.5, 342.5), abs=1.0)
+    assert found.text == "200 nm"
+
+
+def test_a_white_text_at_a_red_bar():
+    pixels = overlaid((255, 0, 0), (200, 340, 120, 6), ((225, 308), "500 nm"), white_text=True)
+    assert find_scale_bar(pixels).text == "500 nm"
+
+
+@pytest.mark.parametrize("turn", [0, 90, 270], ids=["level text", "turned left", "turned right"])
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0)], ids=str)
+def test_upright_bars(turn, colour):
+    text = ((320, 160), "500 nm")
+    pixels = overlaid(colour, (300, 100, 6, 150), text, turn, on="plain")
+    found = find_scale_bar(Image(pixels))
+    assert found.ends == pytest.approx((302.5, 99.5, 302.5, 249.5), abs=0.6)
+    assert found.pixels == pytest.approx(150, abs=1)
+    assert found.text == "500 nm"
+    assert "upright bar" in found.note
+    x0, y0, x1, y1 = found.box
+    rest = pixels.copy()
+    rest[y0:y1, x0:x1] = 120
+    inked = np.abs(rest.astype(int) - np.array(colour)).max(axis=2) < 5
+    assert not inked.any()
+
+
+def test_a_stem_of_a_letter_is_no_upright_bar():
+    pixels, _ = drawn(Drawing("1 µm", thick=1, length=1, ground="plain"))
+    found = find_scale_bar(pixels)
+    assert found.value is None
+    assert not found
+
+
+def test_upright_bars_that_disagree_give_no_length():
+    one = overlaid((255, 255, 255), (300, 100, 6, 150), ((320, 160), "500 nm"))
+    two = overlaid((255, 255, 255), (300, 100, 6, 150), ((320, 160), "200 nm"))
+    found = find_scale_bar(np.hstack([one, two]))
+    assert found.value is None
+    assert "disagree" in found.note

@@ -381,13 +381,15 @@ def open_annotation(
 def _proposed_bar(image: Image) -> dict[str, Any] | None:
     """What `find_scale_bar` finds in the picture, as the browser takes it."""
     found = find_scale_bar(image)
-    if found.ends is None or found.ends[1] > image.shape[0] - 1:
-        return None  # none, or in an info bar that was left out on reading
+    if found.ends is None:
+        return None
+    below = found.ends[1] > image.shape[0] - 1  # in the info bar that was left out on reading
     return {
         "bar": list(found.ends),
         "length": found.text or None,
-        "box": None if found.box is None else list(found.box),
+        "box": None if found.box is None or below else list(found.box),
         "note": found.note,
+        "found": "info bar" if below else True,
     }
 
 

@@ -10,6 +10,7 @@ import { barEnds, levelled } from "../../particle_nb/widgets/js/ruler.mjs";
 test("a line that is nearly horizontal becomes so, from left to right", () => {
   assert.deepEqual(levelled([50, 7], [10, 5]), [10, 5, 50, 5]);
   assert.deepEqual(levelled([10, 5], [20, 15]), [10, 5, 20, 15], "45 degrees are meant");
+  assert.deepEqual(levelled([12, 90], [10, 5]), [12, 5, 12, 90], "upright");
   assert.deepEqual(levelled([10, 5], [50, 7], true), [10, 5, 50, 7]);
 });
 
@@ -27,6 +28,8 @@ test("the ends lie on the rims of the bar, wherever nearby they were drawn", () 
   assert.ok(Math.abs(end - 150.005) < 0.02, String(end));
   assert.deepEqual(barEnds([60.2, 9, 120.7, 9], picture(255, 40, 0, 199)), [60.2, 9, 120.7, 9], "no step: as drawn");
   assert.deepEqual(barEnds([47, 9, 152, 12], picture(255, 40, 50, 149)), [47, 9, 152, 12], "oblique: as drawn");
+  const upright = (x, y) => picture(255, 40, 50, 149)(y, x);
+  assert.deepEqual(barEnds([9, 47, 9, 152], upright), [9, 49.5, 9, 149.5], "an upright bar");
 });
 
 test("a region's rectangle is cut to the image, and a click is its first corner", () => {

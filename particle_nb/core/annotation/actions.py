@@ -436,7 +436,7 @@ def _classes(bench: _Bench, names: Any, rename: Any = None) -> State:
     return bench.state.put(changes)
 
 
-def _scale(bench: _Bench, bar: Any = None, length: Any = None, found: bool = False) -> State:
+def _scale(bench: _Bench, bar: Any = None, length: Any = None, found: Any = False) -> State:
     """Take the scale from a drawn bar; no particle changes, but what is measured does."""
     drawn_scale(bar, length, found)
     return bench.state

@@ -29,7 +29,7 @@ from particle_nb.core.annotation.thresholds import (
     write_settings,
 )
 from particle_nb.core.errors import DataError, ImageError, PromptError
-from particle_nb.core.image import Image, RegionOfInterest
+from particle_nb.core.image import Calibration, Image, RegionOfInterest
 from particle_nb.core.learning import ShapeClassifier
 from particle_nb.core.masks import MaskSet
 
@@ -128,8 +128,19 @@ class Annotation:
 
     @property
     def masks(self) -> MaskSet:
-        """The committed masks that pass the filter, with their classes as labels."""
-        return self._history.state.masks
+        """The committed masks that pass the filter, with their classes as labels.
+
+        They carry the scale and the region that were drawn here: ``measure(editor.masks)``.
+        """
+        drawn: dict[str, Any] = {"drawn_scale": self._premises.calibration}
+        if self._premises.parts:
+            drawn["drawn_region"] = self.image.region
+        return dataclasses.replace(self._history.state.masks, **drawn)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The scale that holds now: the drawn one, or else the image's own; None without any."""
+        return self.image.calibration
 
     @property
     def state(self) -> State:

@@ -168,7 +168,15 @@ def with_key(names: tuple[str, ...], key: int) -> tuple[str, ...]:
 DECISIVE = ("scale", "region")
 
 
-def drawn_scale(bar: Any, length: Any, found: bool = False) -> Calibration | None:
+#: How a bar came about, as the log says it.
+_HOW = {
+    False: "bar drawn by hand",
+    True: "scale bar found and confirmed",
+    "info bar": "scale bar found in the info bar and confirmed",
+}
+
+
+def drawn_scale(bar: Any, length: Any, found: bool | str = False) -> Calibration | None:
     """Return the scale of a bar in the picture; None where no bar is given, to take one back.
 
     Parameters
@@ -177,8 +185,9 @@ def drawn_scale(bar: Any, length: Any, found: bool = False) -> Calibration | Non
         Its ends in image pixels, as they were drawn, to a part of a pixel.
     length : str or None
         What the bar stands for: ``"200 nm"``.
-    found : bool
-        Whether `find_scale_bar` proposed it and a person agreed, in place of drawing it.
+    found : bool or "info bar"
+        Whether `find_scale_bar` proposed it and a person agreed, in place of drawing it; the
+        text where it lies in the info bar that was left out on reading.
 
     Raises
     ------
@@ -210,6 +219,6 @@ def drawn_scale(bar: Any, length: Any, found: bool = False) -> Calibration | Non
             f"cannot read {length!r:.60} as the length of the bar; write a number and a unit, "
             "such as 200 nm or 5 um."
         ) from None
-    how = "scale bar found and confirmed" if found is True else "bar drawn by hand"
+    how = _HOW.get(found if isinstance(found, (bool, str)) else False, _HOW[False])
     source = f"{how}: {pixels:.1f} px = {length.strip()}"
     return Calibration(whole.pixel_size / pixels, whole.unit, source)

@@ -37,9 +37,14 @@ class Bar:
         return self.top - self.reach[0], self.bottom + self.reach[1]
 
 
-def bars(grey: np.ndarray) -> list[Bar]:
-    """Return candidates in a picture of grey levels 0 to 255, (H, W) float32, best first."""
-    found = [bar for start in _starts(grey) if (bar := _rectangle(grey, *start)) is not None]
+def bars(grey: np.ndarray, soft: bool = False) -> list[Bar]:
+    """Return candidates in a picture of grey levels 0 to 255, (H, W) float32, best first.
+
+    `soft` is for colours, which JPEG keeps at half the pixels: an end then takes four.
+    """
+    skip = 4 if soft else 2
+    made = (_rectangle(grey, *start, skip) for start in _starts(grey))
+    found = [bar for bar in made if bar is not None]
     found = _distinct(_without_frames(found))
     found += _split(found) + _rulers(grey)
     return sorted(found, key=lambda bar: -bar.score)[:_MOST]
@@ -71,7 +76,7 @@ def _starts(grey: np.ndarray) -> list[tuple[int, int, int]]:
     return [(int(row[good][k]), int(a[good][k]), int(b[good][k])) for k in order]
 
 
-def _rectangle(grey: np.ndarray, row: int, a: int, b: int) -> Bar | None:
+def _rectangle(grey: np.ndarray, row: int, a: int, b: int, skip: int = 2) -> Bar | None:
     """The rectangle of one tone that begins with this run, if it ends like a drawn one."""
     height = len(grey)
     middle = grey[:, a + 1 : b - 1]
@@ -95,7 +100,7 @@ def _rectangle(grey: np.ndarray, row: int, a: int, b: int) -> Bar | None:
         return None
     core = grey[top : bottom + 1]
     profile = core.mean(axis=0)
-    ends = _end(profile, a, -1, level), _end(profile, b - 1, 1, level)
+    ends = _end(profile, a, -1, level, skip), _end(profile, b - 1, 1, level, skip)
     if ends[0] is None or ends[1] is None or ends[1] - ends[0] < 0.8 * (b - a):
         return None
     # one tone: what is drawn has no noise of its own
@@ -117,9 +122,12 @@ def _same(row: np.ndarray, level: float) -> bool:
     return bool((np.abs(row - level) <= 20).mean() >= 0.9)
 
 
-def _end(profile: np.ndarray, at: int, way: int, level: float) -> float | None:
-    """Where the tone has gone half the way to the ground beyond an end; None where it does not."""
-    beyond = np.arange(at + 2 * way, at + 6 * way, way)
+def _end(profile: np.ndarray, at: int, way: int, level: float, skip: int) -> float | None:
+    """Where the tone has gone half the way to the ground beyond an end; None where it does not.
+
+    The ground begins `skip` pixels beyond.
+    """
+    beyond = np.arange(at + skip * way, at + (skip + 4) * way, way)
     beyond = beyond[(beyond >= 0) & (beyond < len(profile))]
     if not len(beyond):
         return None
@@ -214,8 +222,9 @@ def _split(found: list[Bar]) -> list[Bar]:
 def _rulers(grey: np.ndarray) -> list[Bar]:
     """Rows of equal marks at equal distances: the ruler of eleven dots."""
     found = []
+    above = grey - ndimage.median_filter(grey, (1, 9), mode="nearest")
     for sign in (1, -1):
-        stands = sign * (grey - ndimage.median_filter(grey, (1, 9), mode="nearest")) > 30
+        stands = sign * above > 30
         labels, count = ndimage.label(stands, np.ones((3, 3), int))
         if not 9 <= count <= 200_000:
             continue

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from particle_nb.core.image._bars import Bar
 from particle_nb.core.image.scale_text import PrintedLength, prepared, read_line
+
+_FAINT = 0.3  # ink from which a pixel belongs to a stroke
+_CERTAIN = 0.5  # confidence from which a line is read once
 
 
 @dataclass(frozen=True)
@@ -20,26 +22,34 @@ class Found:
     score: float  # confidence, less for a text that stands far from the bar
 
 
-def length_near(grey: np.ndarray, bar: Bar) -> Found | None:
+def length_near(
+    grey: np.ndarray, bar: tuple[float, float, float, float], level: float, inside: bool = False
+) -> Found | None:
     """Return the printed length that belongs to a bar, None where none can be read.
 
     Parameters
     ----------
     grey : array (H, W)
         Grey levels 0 to 255.
-    bar : Bar
+    bar : (x0, y0, x1, y1)
+        Ends of the bar, pixel centres at integers, and its rows with ticks, the last one excluded.
+    level : float
+        Its grey value.
+    inside : bool
+        Whether the text stands between two strokes of the bar.
     """
     height, width = grey.shape
-    reach = int(max(0.16 * height, 40, 2.5 * (bar.bottom - bar.top + 1)))
-    side = int(max(1.1 * bar.length, 0.25 * width, 60))
-    top, bottom = max(bar.rows[0] - reach, 0), min(bar.rows[1] + reach + 1, height)
-    left, right = max(int(bar.x0) - side, 0), min(int(bar.x1) + side + 1, width)
+    x0, y0, x1, y1 = bar
+    reach = int(max(0.16 * height, 40, 2.5 * min(x1 - x0, y1 - y0)))
+    side = int(max(1.1 * (x1 - x0), 1.1 * (y1 - y0), 0.25 * width, 60))
+    top, bottom = max(int(y0) - reach, 0), min(int(y1) + reach, height)
+    left, right = max(int(x0) - side, 0), min(int(x1) + side + 1, width)
     part = grey[top:bottom, left:right]
-    own = (bar.x0 - left, bar.rows[0] - top, bar.x1 - left, bar.rows[1] + 1 - top)
+    own = (x0 - left, y0 - top, x1 - left, y1 - top)
     best: Found | None = None
     seen: set[tuple[int, int, int, int]] = set()
-    for tone in _tones(part, bar):
-        for box in _lines(part, tone, own, bar.kind == "split"):
+    for tone in _tones(part, level):
+        for box in _lines(part, tone, own, inside):
             if box in seen:
                 continue
             seen.add(box)
@@ -48,13 +58,13 @@ def length_near(grey: np.ndarray, bar: Bar) -> Found | None:
                 best = found
     if best is None:
         return None
-    x0, y0, x1, y1 = best.box
-    return Found(best.printed, (x0 + left, y0 + top, x1 + left, y1 + top), best.score)
+    a, b, c, d = best.box
+    return Found(best.printed, (a + left, b + top, c + left, d + top), best.score)
 
 
-def _tones(part: np.ndarray, bar: Bar) -> list[float]:
+def _tones(part: np.ndarray, level: float) -> list[float]:
     """Grey values that letters may have: the bar's, white and black."""
-    tones = [bar.level]
+    tones = [level]
     for tone in (255.0, 0.0, float(part.max()), float(part.min())):
         if all(abs(tone - other) > 30 for other in tones):
             tones.append(tone)
@@ -146,7 +156,7 @@ def _read(
     ink = _ink(part, tone, box, own)
     if ink is None:
         return None
-    printed = read_line(prepared(ink, box))
+    printed = _most_certain(ink, box)
     if printed is None:
         return None
     x0, y0, x1, y1 = box
@@ -159,11 +169,55 @@ def _read(
         if len(rows) < 5 or b - a < 6:
             return None
         box = (a, y0 + int(rows[0]), b, y0 + int(rows[-1]) + 1)
-        again = read_line(prepared(ink, box))
+        again = _most_certain(ink, box)
         if again is None or (again.value, again.unit) != (printed.value, printed.unit):
             return None
         printed = again
     return Found(printed, box, printed.confidence * _belongs(box, own))
+
+
+def _grown(ink: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The box with the faint strokes that go on beyond it, as the thin ones of serif letters."""
+    x0, y0, x1, y1 = box
+    most = (y1 - y0) // 2
+    lines = {
+        "left": ink[y0:y1, max(x0 - most, 0) : x0].max(axis=0)[::-1],
+        "right": ink[y0:y1, x1 : x1 + most].max(axis=0),
+        "top": ink[max(y0 - most, 0) : y0, x0:x1].max(axis=1)[::-1],
+        "foot": ink[y1 : y1 + most, x0:x1].max(axis=1),
+    }
+    more = {}
+    for side, line in lines.items():
+        faint = np.flatnonzero(line < _FAINT)
+        more[side] = int(faint[0]) if len(faint) else 0  # no end: ground, no stroke
+    return x0 - more["left"], y0 - more["top"], x1 + more["right"], y1 + more["foot"]
+
+
+def _most_certain(ink: np.ndarray, box: tuple[int, int, int, int]) -> PrintedLength | None:
+    """Read a line; one that is not read so, also bolder, fainter and with its faint strokes.
+
+    None where these read it in two ways.
+    """
+    first = read_line(prepared(ink, box))
+    whole = _grown(ink, _grown(ink, box))
+    if (first is None and whole == box) or (first is not None and first.confidence >= _CERTAIN):
+        return first
+    x0, y0, x1, y1 = whole
+    others = (
+        prepared(ink, whole),
+        prepared(np.clip(1.6 * ink, 0, 1), whole),
+        prepared(np.sqrt(ink), whole),
+        prepared(ink, (x0, y0 - 1, x1, y1 + 1)),
+    )
+    found = [printed for printed in (first, *map(read_line, others)) if printed is not None]
+    best = max(found, key=lambda printed: printed.confidence, default=None)
+    if best is None or any(
+        (printed.value, printed.unit) != (best.value, best.unit)
+        and printed.confidence >= 0.5 * best.confidence
+        for printed in found
+    ):
+        return None
+    return best
 
 
 def _ink(

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from particle_nb.core.errors import CalibrationError
-from particle_nb.core.image._bars import Bar, bars
-from particle_nb.core.image._printed import Found, length_near
+from particle_nb.core.image._bars import Bar
+from particle_nb.core.image._printed import Found
+from particle_nb.core.image._views import LIKELY, UNREAD, Box, Candidate, candidates, planes
 from particle_nb.core.image.image import METRES, Calibration, Image
 from particle_nb.core.image.reading import read_pixels
 from particle_nb.core.image.region import RegionPart
 
 _READ = 0.5  # probability from which a printed length counts as read
-_LIKELY = 0.15  # likeness that a bar with a printed length has at least
+_CLEAR = 0.4  # likeness that an upright or coloured one has at least
 _DRAWN = 0.7  # likeness from which a bar without a printed length is proposed
 _AGREE = 0.04  # two readings of one scale differ by less
 
@@ -30,7 +31,7 @@ class ScaleBar:
     ends : (x0, y0, x1, y1) or None
         Ends of the bar in pixels, sub-pixel, pixel centres at integers; None where none is found.
     thickness : float
-        Rows of the bar itself, without ticks.
+        Pixels across the bar itself, without ticks.
     value, unit : float, str or None
         The printed length; None where none can be read.
     confidence : float
@@ -141,9 +142,11 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
     """Propose the scale bar of a micrograph and the length that is printed at it.
 
     The proposal is shown and confirmed, never applied: a burned-in bar is read from its pixels.
-    Horizontal bars are found, white or black, with or without strokes at their ends, rulers of
-    dots, with the text above, below, beside or within; lengths in nm, µm and mm. A bar without a
-    readable text is proposed without a length. Where two bars disagree, no length is proposed.
+    Bars that lie or stand upright are found, white, black or coloured, with or without strokes at
+    their ends, rulers of dots, with the text above, below, beside or within, at an upright bar also
+    turned; lengths in nm, µm and mm. A bar without a readable text is proposed without a length,
+    and so is one whose ends, or whose text, are not clear. Where two bars disagree, no length is
+    proposed.
 
     Parameters
     ----------
@@ -169,38 +172,32 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
     >>> found.ends, found.text
     ((49.5, 181.5, 149.5, 181.5), '')
     """
-    grey = _levels(_whole(image))
+    pixels = _whole(image)
+    grey = _levels(pixels)
     if min(grey.shape) < 24:
         return ScaleBar(None, note=f"no scale bar in {grey.shape[1]} x {grey.shape[0]} pixels")
-    candidates = [(bar, length_near(grey, bar)) for bar in bars(grey)]
-    read = [
-        (bar, found, found.score * (0.3 + 0.7 * bar.score))
-        for bar, found in candidates
-        if found is not None
-        and found.printed.confidence >= _READ
-        and found.score >= 0.25
-        and bar.score >= _LIKELY
-        and not _within(bar, found)
-        and not _label_rim(grey, bar, found)
-    ]
+    seen = _without_ticks(list(candidates(planes(grey, pixels))))
+    read = sorted((one for one in seen if _is_read(one)), key=lambda one: -_worth(one))
     if not read:
-        drawn = [bar for bar, _ in candidates if bar.score >= _DRAWN and bar.kind != "split"]
-        # strokes of letters are drawn as well, but short
-        drawn.sort(key=lambda bar: -bar.score * min(1.0, bar.length / (0.12 * grey.shape[1])))
-        return _unread(drawn[0]) if drawn else ScaleBar(None, note="no scale bar was found")
-    read.sort(key=lambda item: -item[2])
-    bar, text, score = read[0]
+        drawn = [one for one in seen if _is_drawn(one)]
+        return _longest(drawn) if drawn else ScaleBar(None, note="no scale bar was found")
     # a stroke beside the text is half a bar where there is another one on the other side
-    whole = [one for one in read if one[0].kind == "split" and one[1].box == text.box]
-    bar, text, score = whole[0] if whole else read[0]
-    if not whole and _half(grey, bar, text):
-        return _unread(bar, "the text stands in the middle of it and its other half is not like it")
-    read = [one for one in read if one[1].box != text.box or one[0] is bar]
-    for other, also, worth in read[1:]:
-        size = _size(bar, text) / _size(other, also)
-        if also.box != text.box and worth > 0.6 * score and abs(np.log(size)) > _AGREE:
-            return _doubtful(bar, text, other, also)
-    return _proposal(bar, text)
+    best = next(
+        (one for one in read if one.bar.kind == "split" and _one_text(one, read[0])), read[0]
+    )
+    if best.bar.kind != "split" and _half(best.grey, best.bar, best.text):
+        why = "the text stands in the middle of it and its other half is not like it"
+        return _unread(best, why)
+    rival = next((one for one in seen if _stands_nearer(one, best)), None)
+    if rival is not None:
+        return _unread(rival, f"whether '{best.text.printed.text}' is its length is not clear")
+    if any(_piece(best, other) for other in seen):
+        return _unread(best, "where it ends is not clear")
+    for other in read:
+        apart = abs(np.log(_size(best) / _size(other)))
+        if not _one_text(best, other) and _worth(other) > 0.6 * _worth(best) and apart > _AGREE:
+            return _doubtful(best, other)
+    return _proposal(_sharpest(best, read))
 
 
 def _whole(image: Any) -> np.ndarray:
@@ -263,56 +260,162 @@ def _half(grey: np.ndarray, bar: Bar, text: Found) -> bool:
     return int((row < 0.4 * abs(bar.level - bar.ground)).sum()) >= max(8, tall)
 
 
-def _size(bar: Bar, text: Found) -> float:
+def _sharpest(best: Candidate, read: list[Candidate]) -> Candidate:
+    """The same bar as it is seen in grey, where it is: JPEG keeps colours at half the pixels."""
+    twins = [
+        one
+        for one in read
+        if one.sharp
+        and one.turn == best.turn
+        and one.bar.kind == best.bar.kind
+        and _one_text(one, best)
+        and np.abs(np.subtract(one.ends, best.ends)).max() < 4
+    ]
+    return best if best.sharp or not twins else twins[0]
+
+
+def _without_ticks(seen: list[Candidate]) -> list[Candidate]:
+    """Leave out the strokes at the ends of bars: what a longer one crosses."""
+    boxes = [_box(one, False) for one in seen]
+    return [
+        one
+        for one, (x0, y0, x1, y1) in zip(seen, boxes, strict=True)
+        if not any(
+            other.turn != one.turn
+            and other.bar.length > one.bar.length
+            and other.bar.score >= LIKELY
+            and min(x1, box[2]) > max(x0, box[0])
+            and min(y1, box[3]) > max(y0, box[1])
+            for other, box in zip(seen, boxes, strict=True)
+        )
+    ]
+
+
+def _is_drawn(one: Candidate) -> bool:
+    """Whether a bar without a length is proposed; stems of letters stand upright as well."""
+    long = not one.turn or one.bar.length >= max(48, 0.08 * one.grey.shape[1])
+    return long and one.bar.score >= _DRAWN and one.bar.kind != "split"
+
+
+def _is_read(one: Candidate) -> bool:
+    """Whether the length at a bar counts as read, and as this bar's."""
+    bar, text = one.bar, one.text
+    x0, y0, x1, y1 = text.box
+    # stems of letters are no bars, and neither is every upright edge that has a text near
+    least, near = (2.5, 0.5) if one.turn else (1.2, 0.25)
+    return (
+        text is not UNREAD
+        and text.printed.value > 0
+        and bar.score >= (LIKELY if one.sharp and not one.turn else _CLEAR)
+        and bar.length > least * min(x1 - x0, y1 - y0)
+        and text.printed.confidence >= _READ
+        and text.score >= near
+        and not _within(bar, text)
+        and not _label_rim(one.grey, bar, text)
+    )
+
+
+def _stands_nearer(one: Candidate, best: Candidate) -> bool:
+    """Whether a longer bar that is drawn as well stands nearer to the text than the best one."""
+    if one.text is not UNREAD or not _is_drawn(one) or one.bar.length < 1.5 * best.bar.length:
+        return False
+    return _away(_box(one, False), best.place) < 0.7 * _away(_box(best, False), best.place) - 2
+
+
+def _away(a: Box, b: Box) -> float:
+    """Pixels between two boxes."""
+    across = max(a[0] - b[2], b[0] - a[2], 0)
+    return float(np.hypot(across, max(a[1] - b[3], b[1] - a[3], 0)))
+
+
+def _worth(one: Candidate) -> float:
+    """How probable the reading is, less for a bar that looks less like a drawn one."""
+    return one.text.score * (0.3 + 0.7 * one.bar.score)
+
+
+def _one_text(one: Candidate, other: Candidate) -> bool:
+    """Whether two bars have their length from the same text."""
+    a, b = one.place, other.place
+    wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    most = max((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    same = one.text.printed.text == other.text.printed.text
+    return same and wide > 0 and tall > 0 and 2 * wide * tall > most
+
+
+def _piece(best: Candidate, other: Candidate) -> bool:
+    """Whether another bar lies on this one and ends elsewhere, as two pieces of one bar do."""
+    a, b = best.bar, other.bar
+    if other.turn != best.turn or "split" in (a.kind, b.kind) or b.score < 0.5 * a.score:
+        return False
+    near = max(a.top - b.bottom, b.top - a.bottom) <= 5 and abs(a.level - b.level) < 90
+    common = min(a.x1, b.x1) - max(a.x0, b.x0)
+    differ = abs(np.log(a.length / b.length)) > _AGREE
+    return bool(near and differ and common > 0.5 * min(a.length, b.length))
+
+
+def _size(one: Candidate) -> float:
     """Metres a pixel."""
-    return text.printed.value * METRES[text.printed.unit] / bar.length
+    printed = one.text.printed
+    return printed.value * METRES[printed.unit] / one.bar.length
 
 
-def _ends(bar: Bar) -> tuple[float, float, float, float]:
-    middle = (bar.top + bar.bottom) / 2
-    return (round(bar.x0, 2), middle, round(bar.x1, 2), middle)
-
-
-def _box(bar: Bar, text: Found | None = None) -> tuple[int, int, int, int]:
-    """Bar and text with two pixels around them."""
+def _box(one: Candidate, text: bool) -> Box:
+    """Bar and text with two pixels around them, in the picture."""
+    bar = one.bar
     x0, x1 = int(np.floor(bar.x0)) - 2, int(np.ceil(bar.x1)) + 3
     y0, y1 = bar.rows[0] - 2, bar.rows[1] + 3
-    if text is not None:
-        a, b, c, d = text.box
+    if text:
+        a, b, c, d = one.text.box
         x0, y0, x1, y1 = min(x0, a - 2), min(y0, b - 2), max(x1, c + 2), max(y1, d + 2)
+    x0, y0, x1, y1 = one.in_picture((x0, y0, x1, y1))
     return max(x0, 0), max(y0, 0), x1, y1
 
 
-def _proposal(bar: Bar, text: Found) -> ScaleBar:
-    sure = round(float(min(text.score, 0.99)), 3)
-    printed = text.printed
+def _way(one: Candidate) -> str:
+    return "upright bar" if one.turn else "bar"
+
+
+def _proposal(one: Candidate) -> ScaleBar:
+    bar, printed = one.bar, one.text.printed
+    sure = round(float(min(one.text.score, 0.99)), 3)
     return ScaleBar(
-        _ends(bar),
+        one.ends,
         float(bar.bottom - bar.top + 1),
         printed.value,
         printed.unit,
         sure,
-        _box(bar, text),
+        _box(one, True),
         bar.kind,
-        f"bar of {bar.length:.1f} px found, reads '{printed.text}' (confidence {sure:.2f}); "
-        "please confirm",
+        f"{_way(one)} of {bar.length:.1f} px found, reads '{printed.text}' "
+        f"(confidence {sure:.2f}); please confirm",
     )
 
 
-def _unread(bar: Bar, why: str = "no length could be read at it") -> ScaleBar:
+def _unread(one: Candidate, why: str = "no length could be read at it") -> ScaleBar:
+    bar = one.bar
     return ScaleBar(
-        _ends(bar),
+        one.ends,
         float(bar.bottom - bar.top + 1),
         confidence=round(0.5 * bar.score, 3),
-        box=_box(bar),
+        box=_box(one, False),
         kind=bar.kind,
-        note=f"bar of {bar.length:.1f} px found, but {why}",
+        note=f"{_way(one)} of {bar.length:.1f} px found, but {why}",
     )
 
 
-def _doubtful(bar: Bar, text: Found, other: Bar, also: Found) -> ScaleBar:
+def _longest(drawn: list[Candidate]) -> ScaleBar:
+    """Propose the bar without a length that is drawn best; strokes of letters are, but short."""
+
+    def worth(one: Candidate) -> float:
+        share = one.bar.length / (0.12 * one.grey.shape[1])
+        return one.bar.score * min(1.0, share)
+
+    return _unread(max(drawn, key=worth))
+
+
+def _doubtful(one: Candidate, other: Candidate) -> ScaleBar:
     return _unread(
-        bar,
-        f"two bars disagree: {bar.length:.1f} px reads '{text.printed.text}', "
-        f"{other.length:.1f} px reads '{also.printed.text}'",
+        one,
+        f"two bars disagree: {one.bar.length:.1f} px reads '{one.text.printed.text}', "
+        f"{other.bar.length:.1f} px reads '{other.text.printed.text}'",
     )

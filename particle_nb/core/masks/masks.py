@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
 import numpy as np
@@ -244,6 +244,10 @@ class MaskSet:
     masks : sequence of Mask
     shape : (H, W) or None
         Size of the frame; taken from the masks when left out, needed when there are none.
+    drawn_scale : Calibration or None
+        The scale that a person drew where the masks come from, in place of the image's own.
+    drawn_region : RegionOfInterest or None
+        The part of the image that a person chose there. `measure` goes by both.
 
     Raises
     ------
@@ -259,6 +263,8 @@ class MaskSet:
 
     masks: tuple[Mask, ...] = ()
     shape: tuple[int, int] | None = None
+    drawn_scale: Any = field(default=None, kw_only=True)
+    drawn_region: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         try:
@@ -338,7 +344,7 @@ class MaskSet:
         if isinstance(index, (int, np.integer)):
             return self.masks[int(index)]
         if isinstance(index, slice):
-            return MaskSet(self.masks[index], self.shape)
+            return replace(self, masks=self.masks[index])
         picked = np.asarray(index)
         if picked.dtype == bool:
             if picked.shape != (len(self),):
@@ -346,13 +352,13 @@ class MaskSet:
             picked = np.flatnonzero(picked)
         if picked.ndim != 1 or (picked.size and not np.issubdtype(picked.dtype, np.integer)):
             raise DataError(f"masks are picked by number, slice, numbers or flags, not {index!r}.")
-        return MaskSet(tuple(self.masks[i] for i in picked.tolist()), self.shape)
+        return replace(self, masks=tuple(self.masks[i] for i in picked.tolist()))
 
     def __add__(self, other: MaskSet | Iterable[Mask]) -> MaskSet:
         if isinstance(other, MaskSet):
             other = _same_frame(self, other)
         try:
-            return MaskSet((*self.masks, *other), self.shape)
+            return replace(self, masks=(*self.masks, *other))
         except TypeError:
             raise DataError(f"masks are added to masks, not to {type(other).__name__}.") from None
 

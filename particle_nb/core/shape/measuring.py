@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,7 @@ import pandas as pd
 from particle_nb.core.errors import CalibrationError, DataError
 from particle_nb.core.image import Calibration, RegionOfInterest
 from particle_nb.core.image.region import held, region_mask
+from particle_nb.core.image.scale import CalibrationWarning
 from particle_nb.core.masks import MaskSet
 from particle_nb.core.shape._kernels import run_lengths
 from particle_nb.core.shape.contour import (
@@ -317,6 +319,21 @@ def _reach(inside: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows - last_gap, np.int32)
 
 
+def _scale_of(masks: MaskSet, given: Calibration | None) -> Calibration | None:
+    """The scale to measure in; loud where it is not the one that a person drew for these masks."""
+    drawn = masks.drawn_scale
+    if given is None or drawn is None or not isinstance(given, Calibration):
+        return given if drawn is None or given is not None else drawn
+    if abs(given.to("nm") / drawn.to("nm") - 1) > 1e-6:
+        warnings.warn(
+            f"measured with {given}, but in the annotator of these masks the scale {drawn} was "
+            "drawn; measure(editor.masks, editor.calibration) takes that one.",
+            CalibrationWarning,
+            stacklevel=3,
+        )
+    return given
+
+
 def measure(
     masks: MaskSet | np.ndarray,
     calibration: Calibration | None = None,
@@ -341,7 +358,9 @@ def measure(
     ----------
     masks : MaskSet, or int label image (H, W)
     calibration : Calibration or None
-        None measures in pixels.
+        None measures in pixels, or in the scale that was drawn in the annotator that the masks
+        come from; given another scale than that one, the given one counts and a
+        `CalibrationWarning` says so.
     image : str
         Name written into the column ``image``; stack several images with `pandas.concat`.
     settings : MeasureSettings or None
@@ -402,11 +421,12 @@ def measure(
         raise DataError(
             f"no such setting of measure among {sorted(changes)}; it has {known}."
         ) from None
+    calibration = _scale_of(masks, calibration)
     unit, pixel = choose_unit(calibration, settings.unit)
     shape = masks.shape
     assert shape is not None  # MaskSet guarantees it; this is for the type checker
     numbers = np.arange(1, len(masks) + 1)
-    region = settings.region
+    region = masks.drawn_region if settings.region is None else settings.region
     inside = None if region is None else region_mask(region, shape)
     if inside is not None:
         chosen = held(inside, masks.masks)

@@ -2,15 +2,16 @@
 
 import { element, textButton } from "./elements.mjs";
 
-const LEVEL = 15; // degrees within which a drawn line counts as horizontal
+const LEVEL = 15; // degrees within which a drawn line counts as level or upright
 const REACH = 5; // pixels within which an end is looked for
 const STEP = 24; // grey levels that a bar differs from its ground at least
 
-/** A drawn line made horizontal if it nearly is, from left to right: [x0, y0, x1, y1]. */
+/** A drawn line made level or upright if it nearly is, from left to right or top to bottom: [x0, y0, x1, y1]. */
 export function levelled([ax, ay], [bx, by], free = false) {
   const [x0, y0, x1, y1] = ax <= bx ? [ax, ay, bx, by] : [bx, by, ax, ay];
   const tilt = (Math.atan2(Math.abs(y1 - y0), x1 - x0) * 180) / Math.PI;
-  return free || tilt > LEVEL ? [x0, y0, x1, y1] : [x0, y0, x1, y0];
+  if (free || (tilt > LEVEL && tilt < 90 - LEVEL)) return [x0, y0, x1, y1];
+  return tilt > LEVEL ? [ax, Math.min(y0, y1), ax, Math.max(y0, y1)] : [x0, y0, x1, y0];
 }
 
 /** Where the grey values of a row cross the middle between bar and ground next to `near`, going
@@ -29,8 +30,12 @@ export function crossing(grey, near, way, inside) {
   return near;
 }
 
-/** The ends of a horizontal bar moved onto its steps of grey; `grey(x, y)` is NaN beside the image. */
+/** The ends of a level or upright bar moved onto its steps of grey; `grey(x, y)` is NaN beside the image. */
 export function barEnds([x0, y0, x1, y1], grey) {
+  if (x0 === x1 && y1 > y0) {
+    const [a, , b] = barEnds([y0, x0, y1, x0], (y, x) => grey(x, y));
+    return [x0, a, x0, b];
+  }
   if (y0 !== y1 || x1 - x0 < 4 * REACH) return [x0, y0, x1, y1];
   const row = (x) => grey(x, Math.round(y0)), middle = [];
   for (let x = Math.round(x0) + REACH; x <= Math.round(x1) - REACH; x++) middle.push(row(x));
@@ -96,7 +101,7 @@ export class Ruler {
     const now = scale ? `Now: ${scale}` : "There is no scale yet.";
     const pixels = bar && Math.hypot(bar[2] - bar[0], bar[3] - bar[1]).toFixed(1);
     this.text.textContent = !bar ? `Drag along the bar in the picture. ${now}`
-      : found ? `${found.note}. Check the bar and its length, then set the scale.`
+      : found ? `${found.found === true ? "" : "In the info bar below the picture: "}${found.note}. Check the bar and its length, then set the scale.`
       : `The bar is ${pixels} px long. What length does it stand for?`;
     this.length.hidden = this.set.hidden = !bar;
     this.leave.hidden = !found?.box;
@@ -121,7 +126,7 @@ export class Ruler {
     const { bar } = this.hand, length = this.length.value.trim(), { found, store } = this;
     if (!bar) return;
     if (!length) return this.notices.fail("Write the length of the bar with its unit, such as 200 nm.");
-    this.link.act({ action: "scale", bar, length, ...(found ? { found: true } : {}) });
+    this.link.act({ action: "scale", bar, length, ...(found ? { found: found.found } : {}) });
     if (found?.box && this.without.checked) {
       const [x0, y0, x1, y1] = found.box, path = [[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]];
       this.link.act({ action: "region", parts: [...store.premises.regions, { path, include: false }] });
