@@ -81,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddedLearner, "finished", lambda self, going: self.segmenter())
     monkeypatch.setattr(running, "REMEMBERED", ("field",))
     monkeypatch.setattr(running, "LOOKS", ())
-    monkeypatch.setattr(running, "scores_of", scored(0.2, 0.2, 0.5, 0.6, 0.6, 0.6))
+    monkeypatch.setattr(running, "scores_of", scored(0.2, 0.2, 0.4, 0.6, 0.5, 0.6, 0.6, 0.6))
 
 
 # ---- what is read -------------------------------------------------------------------------------
@@ -185,17 +185,22 @@ def test_steps_change_the_network_and_lower_the_loss(small: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "drawn", "way"), [((0.5, 0.6), (0.9, 0.9), 1.0), ((0.5, 0.6), (0.9, 0.7), 0.6)]
+    ("own", "drawn", "way"),
+    [
+        ((0.4, 0.5, 0.6), (0.9, 0.9, 0.9), 1.0),
+        ((0.4, 0.5, 0.6), (0.9, 0.9, 0.8), 0.6),
+        ((0.4, 0.5, 0.6), (0.89, 0.84, 0.8), 0.35),
+    ],
 )
 def test_weights_between_old_and_new_are_taken_where_all_the_way_forgets(
     small: Any,
     monkeypatch: pytest.MonkeyPatch,
-    own: tuple[float, float],
-    drawn: tuple[float, float],
+    own: tuple[float, ...],
+    drawn: tuple[float, ...],
     way: float,
 ) -> None:
-    """The gain on what is held out, less what is lost on drawings beyond 0.05."""
-    given = (0.2, 0.9, own[0], drawn[0], own[1], drawn[1])
+    """The gain on what is held out, less three times what is lost on drawings beyond 0.02."""
+    given = (0.2, 0.9, *(score for pair in zip(own, drawn, strict=True) for score in pair))
     monkeypatch.setattr(running, "scores_of", scored(*given))
     learned: list[Any] = []
     variants = EmbeddedLearner.variants
@@ -207,7 +212,7 @@ def test_weights_between_old_and_new_are_taken_where_all_the_way_forgets(
     monkeypatch.setattr(EmbeddedLearner, "variants", seen)
     tuned = tune(small, pictures(3), FEW, Outlook(LONG))
     assert tuned.kept
-    assert any("60 % of the way" in note for note in tuned.notes) == (way < 1)
+    assert any(f"{100 * way:.0f} % of the way" in note for note in tuned.notes) == (way < 1)
     new, old = learned[0].network.state_dict(), small.network.state_dict()
     for key, value in tuned.segmenter.network.state_dict().items():
         expected = (1 - way) * old[key] + way * new[key]
@@ -225,7 +230,7 @@ def test_judges_between_two_are_means_of_their_weights() -> None:
 def test_old_weights_stay_where_nothing_is_gained(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "scores_of", scored(0.6, 0.6, 0.6, 0.6, 0.605, 0.6))
+    monkeypatch.setattr(running, "scores_of", scored(0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.605, 0.6))
     tuned = tune(small, pictures(3), FEW, Outlook(LONG))
     assert not tuned.kept
     assert "small" in tuned.segmenter.about

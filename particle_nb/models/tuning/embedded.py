@@ -52,8 +52,9 @@ REHEARSAL = 1.0
 JUDGED = 14
 #: Every so many steps train prompts, too: the automatic mode hangs on the dense maps.
 PROMPTED = 4
-#: How far from the old weights to the learned ones the mean lies that is tried beside them.
-HALFWAY = 0.6
+#: How far from the old weights to the learned ones the means lie that are tried beside them, and
+#: how far their judges.
+WAYS = ((0.35, 0.3), (0.6, 0.5))
 #: Weights are averaged over about 1 / (1 - AVERAGE) steps.
 AVERAGE = 0.97
 #: The way down of the encoder learns so much more slowly.
@@ -238,23 +239,28 @@ class EmbeddedLearner:
         return replace(made, judges=judges)
 
     def variants(self, made: EmbeddedSegmenter) -> list[tuple[float, EmbeddedSegmenter]]:
-        """A mean of the old and the new weights, and the new ones.
+        """Means of the old and the new weights, and the new ones.
 
         Notes
         -----
         Between first and fine-tuned weights most of the gain is there, and little is forgotten:
         M. Wortsman et al., arXiv:2109.01903.
         """
+        return [*(self._between(made, *way) for way in WAYS), (1.0, made)]
+
+    def _between(
+        self, made: EmbeddedSegmenter, way: float, judged: float
+    ) -> tuple[float, EmbeddedSegmenter]:
         network = copy.deepcopy(made.network)
         old = self.base.network.state_dict()
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 if value.is_floating_point():
-                    value.lerp_(old[key].to(value), 1.0 - HALFWAY)
+                    value.lerp_(old[key].to(value), 1.0 - way)
         judges = made.judges
         if judges is not None and self.base.judges is not None:
-            judges = self.base.judges.towards(judges, 0.5)
-        return [(HALFWAY, replace(made, network=network, judges=judges)), (1.0, made)]
+            judges = self.base.judges.towards(judges, judged)
+        return way, replace(made, network=network, judges=judges)
 
     def _pictures(self, rng: np.random.Generator) -> Iterator[KnownPicture]:
         """The user's pictures, turned, and drawings, in turns."""

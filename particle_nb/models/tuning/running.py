@@ -32,9 +32,10 @@ LOOKS = (0.34, 0.67)
 #: A look that takes more than this share of the minutes is not taken while it goes on.
 QUICK = 0.1
 #: Drawn pictures that are scored before and after, to see what was forgotten.
-REMEMBERED = ("field", "primaries", "boulders")
-#: What may be lost on them, and clicks on what is held out, without a warning.
-MAY_LOSE = 0.05
+REMEMBERED = ("field", "primaries", "boulders", "heap", "dots")
+#: What may be lost on them, and clicks on what is held out, without a warning; what is lost beyond
+#: it counts so many times what is gained.
+MAY_LOSE, WEIGHT = 0.02, 3.0
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class _Run:
         for way, one in [(1.0, made)] if made is self.base else self.learner.variants(made):
             after = scores_of(one, self.held)
             drawn = scores_of(one, self.drawn, clicks=False)
-            lost = max(old - mean_f1(drawn) - MAY_LOSE, 0.0)
+            lost = WEIGHT * max(old - mean_f1(drawn) - MAY_LOSE, 0.0)
             tried.append((mean_f1(after) - lost, (way, one, after, drawn)))
         return max(tried, key=lambda entry: entry[0])[1]
 
