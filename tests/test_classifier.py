@@ -13,9 +13,11 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
+from particle_nb.core.archives import unpacked, write_archive
 from particle_nb.core.errors import DataError
 from particle_nb.core.image import Calibration, Image
 from particle_nb.core.learning import FeatureTable, ShapeClassifier, particle_numbers
+from particle_nb.core.learning._mixture import COLUMNS
 from particle_nb.core.learning._samples import design_effect
 from particle_nb.core.masks import Mask, MaskSet
 
@@ -311,3 +313,94 @@ def test_tables_of_other_kinds_are_not_joined() -> None:
         FeatureTable(np.eye(2), ("a", "a"))
     with pytest.raises(ValueError, match="read-only"):
         one.values[0, 0] = 2
+
+
+def clouds(rng, counts):
+    """A feature table of Gaussian clouds of forms on a line: "a", "new" in the middle, "b".
+
+    Nine columns, each cloud 0.25 wide in the logarithm; 3 of these widths lie between neighbours.
+    """
+    places = {"a": 0.0, "new": 0.5, "b": 1.0}
+    names = np.repeat(list(counts), list(counts.values()))
+    centre = np.array([places[name] for name in names])[:, None]
+    direction = np.where(np.arange(len(COLUMNS)) < 4, 1.5, 0.0)
+    values = np.exp(centre * direction + rng.normal(0, 0.25, (len(names), len(COLUMNS)))) - 0.02
+    return FeatureTable(np.abs(values), COLUMNS), names
+
+
+def test_a_class_between_the_named_ones_is_seen_in_the_rows_without_a_label() -> None:
+    """Each column tells neighbours apart by 3 widths, four together by 6."""
+    lost, found, alone = [], [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        table, names = clouds(rng, {"a": 120, "b": 120, "new": 60})
+        labels = {i: names[i] for i in (*range(30), *range(120, 150))}
+        classes = ShapeClassifier(reject=0, novelty=0.1).fit(table, labels)
+        unknown = classes.predict(table)["class"].to_numpy() == "unknown"
+        rest = np.setdiff1d(np.arange(300), list(labels))
+        lost.append(unknown[rest][names[rest] != "new"].mean())
+        found.append(unknown[rest][names[rest] == "new"].mean())
+        # the same labels, and nothing else to look at
+        few = table[list(labels)]
+        given = dict(enumerate(labels.values()))
+        told = ShapeClassifier(reject=0, novelty=0.1).fit(few, given).predict(table)["class"]
+        alone.append((told.to_numpy()[names == "new"] == "unknown").mean())
+    assert np.mean(found) >= 0.95
+    assert np.mean(lost) == pytest.approx(0.1, abs=0.04)
+    assert np.mean(alone) < np.mean(found)
+
+
+def test_where_every_class_has_a_name_few_are_lost() -> None:
+    lost = []
+    for seed in range(3):
+        table, names = clouds(np.random.default_rng(10 + seed), {"a": 150, "b": 150})
+        labels = {i: names[i] for i in (*range(30), *range(150, 180))}
+        classes = ShapeClassifier(reject=0, novelty=0.1).fit(table, labels)
+        rest = np.setdiff1d(np.arange(300), list(labels))
+        lost.append((classes.predict(table[rest])["class"] == "unknown").mean())
+    assert 0.01 < np.mean(lost) <= 0.1
+
+
+def test_what_is_known_of_strange_forms_is_kept(tmp_path) -> None:
+    table, names = clouds(np.random.default_rng(20), {"a": 60, "b": 60, "new": 40})
+    labels = {i: names[i] for i in (*range(10), *range(60, 70))}
+    classes = ShapeClassifier(novelty=0.1).fit(table, labels)
+    again = ShapeClassifier.load(classes.save(tmp_path / "a.pnbclasses"))
+    assert again.reasons(table) == classes.reasons(table)
+    assert "novel" in again.reasons(table)
+    about, arrays = unpacked(tmp_path / "a.pnbclasses", 1 << 20)
+    damaged = {
+        "cloud_shares": arrays["cloud_shares"][1:],
+        "cloud_columns": arrays["cloud_columns"] + 100,
+        "cloud_means": arrays["cloud_means"] * np.nan,
+        "held_strangeness": arrays["held_strangeness"][:3],
+    }
+    emptied = {"cloud_shares": arrays["cloud_shares"] * 0}
+    for name, values in (*damaged.items(), *emptied.items()):
+        write_archive(tmp_path / "b", about, arrays | {name: values})
+        with pytest.raises(DataError, match=name):
+            ShapeClassifier.load(tmp_path / "b")
+    words = (("clouds", [[5, 5], [7, 2]], "clouds"), ("usual", [[0, 1]], "clouds"))
+    for key, value, said in (
+        *words,
+        ("usual", [[0, 1], [0, 0]], "usual"),
+        ("format", 3, "up to 2"),
+    ):
+        write_archive(tmp_path / "b", about | {key: value}, arrays)
+        with pytest.raises(DataError, match=said):
+            ShapeClassifier.load(tmp_path / "b")
+
+
+def test_a_file_of_the_first_format_is_still_read(tmp_path) -> None:
+    """It held mean, standard deviation and number of the logarithms of held-out distances."""
+    table, names = clouds(np.random.default_rng(21), {"a": 12, "b": 12})
+    classes = ShapeClassifier(novelty=0.05).fit(table, names)
+    about, arrays = unpacked(classes.save(tmp_path / "a"), 1 << 20)
+    held = arrays["held_strangeness"]
+    kept = {name: v for name, v in arrays.items() if not name.startswith(("held_s", "cloud"))}
+    facts = about | {"format": 1, "usual": [held.mean(), held.std(ddof=1), len(held)]}
+    write_archive(tmp_path / "old", {k: v for k, v in facts.items() if k != "clouds"}, kept)
+    old = ShapeClassifier.load(tmp_path / "old")
+    asked = clouds(np.random.default_rng(22), {"a": 20, "new": 20})[0]
+    assert old.reasons(asked) == classes.reasons(asked)
+    assert {"novel", ""} <= set(old.reasons(asked))

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from particle_nb.core.errors import DataError, check_number
 from particle_nb.core.learning import _storage
 from particle_nb.core.learning._explaining import explanation
+from particle_nb.core.learning._mixture import COLUMNS, LEAST
 from particle_nb.core.learning._samples import (
     UNKNOWN,
     check_parameters,
@@ -30,7 +31,7 @@ from particle_nb.core.learning._samples import (
     score_table,
     split,
 )
-from particle_nb.core.learning._strangeness import Forms, strangeness
+from particle_nb.core.learning._strangeness import Forms, Novelty
 from particle_nb.core.learning.features import (
     NEIGHBOURS,
     WEIGHTS,
@@ -56,7 +57,9 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
     held-out labels are clearly better told with them (``scores().attrs["weights"]``). The
     probabilities are calibrated by one temperature, found by cross-validation. Beyond what
     `reject` says a particle is "unknown" when its form lies further from all labelled ones than
-    these from each other, and when it is too small to be measured.
+    these from each other, and when it is too small to be measured. From 5 labels a class on, in a
+    table of `session.features` with 40 particles without a label, these are asked too: a cloud of
+    forms that no label lies in is a class that nobody has named.
 
     Parameters
     ----------
@@ -164,8 +167,9 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         self._all: FeatureTable | None = table
         self._groups = read_groups(groups, table, rows)
         self._folds, self._grouped = split(targets, self._groups)
-        low, basis = self._weigh(table, counts.min() >= _LABELS_TO_WEIGH)
-        self._look_at_forms(table)
+        many = bool(counts.min() >= _LABELS_TO_WEIGH)
+        low, basis = self._weigh(table, many)
+        self._look_at_forms(table, rows, many)
         self._temperature = fitted_temperature(self._held_out, targets)
         coefficients, self._intercepts = self._solve(low, targets)
         self._coefficients = coefficients @ basis
@@ -209,20 +213,27 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
     def _standardise(self, table: FeatureTable, weights: tuple[float, float, float]) -> None:
         self._centre, self._factor = standard(table, weights)
 
-    def _look_at_forms(self, table: FeatureTable) -> None:
+    def _look_at_forms(self, table: FeatureTable, rows: np.ndarray, many: bool) -> None:
         """What the labelled forms are like; of an array all columns speak of it."""
-        places = [] if self._plain else shape_columns(table.names)
-        logs = bool(places)
-        self._outline = np.array(places or np.flatnonzero(self._factor), np.int64)
-        forms = Forms(self._outline, np.ones(len(self._outline)), logs)
-        usable = table.values[np.isfinite(table.values).all(axis=1)]
-        self._outline_spread = np.maximum(forms.space(usable).std(axis=0), 1e-6)
-        self._usual = self._forms.usual(self._rows.values, self._targets, self._folds)
-
-    @property
-    def _forms(self) -> Forms:
-        logs = not self._plain and bool(shape_columns(self._rows.names))
-        return Forms(self._outline, self._outline_spread, logs)
+        named = [] if self._plain else shape_columns(table.names)
+        outline = np.array(named or np.flatnonzero(self._factor), np.int64)
+        logs = bool(named)
+        measured = np.isfinite(table.values).all(axis=1)
+        usable = table.values[measured]
+        spread = Forms(outline, np.ones(len(outline)), logs).space(usable).std(axis=0)
+        measured[rows] = False
+        others = table.values[measured]
+        names = [table.names[place] for place in outline]
+        several = many and logs and set(COLUMNS) <= set(names) and len(others) >= LEAST
+        places = [names.index(name) for name in COLUMNS] if several else []
+        self._novelty = Novelty.learned(
+            Forms(outline, np.maximum(spread, 1e-6), logs),
+            np.array(places, np.int64),
+            self._rows.values,
+            self._targets,
+            self._folds,
+            others,
+        )
 
     def _space(self, values: np.ndarray) -> np.ndarray:
         """Standardised and weighed rows; a number that is not there is put at the centre."""
@@ -381,8 +392,7 @@ class ShapeClassifier(ClassifierMixin, BaseEstimator):
         """Rows whose form lies further from every class than held-out labels do."""
         if not self.novelty or not len(values):
             return np.zeros(len(values), bool)
-        found = self._forms.apart(self._rows.values, self._targets, values)
-        return strangeness(found, self._usual) < self.novelty
+        return self._novelty.novel(self._rows.values, self._targets, values, self.novelty)
 
     # ------------------------------------------------------------------------------ judging
 
