@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/gallery.py --count 300
 
 Each of 1024 x 768 px is proposed by the classical segmenter, opened, and left for the next. Prints
-the resident memory (of Linux) every thirtieth image, beside the budget of the session's cache.
+the resident memory (of Linux) every thirtieth image, beside the budget of the session's cache. With
+``--images FOLDER`` they are crops of these micrographs, of as many pixels.
 """
 
 from __future__ import annotations
@@ -40,16 +41,31 @@ def draw(path: Path, seed: int) -> None:
     PillowImage.fromarray(grey.clip(0, 255).astype(np.uint8)).save(path)
 
 
+def crop(path: Path, source: Path, seed: int) -> None:
+    """A part of a micrograph, enlarged to as many pixels."""
+    rng = np.random.default_rng(seed)
+    picture = PillowImage.open(source).convert("L")
+    x, y = (int(rng.integers(0, side // 5)) for side in picture.size)
+    part = picture.crop((x, y, x + 4 * picture.width // 5, y + 4 * picture.height // 5))
+    part.resize((1024, 768), PillowImage.Resampling.BICUBIC).save(path)
+
+
 def main() -> None:
     """Draw, open all, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--cache", type=int, default=2048, help="budget of the cache, MiB")
+    parser.add_argument("--images", type=Path, help="folder of micrographs")
     given = parser.parse_args()
     count = given.count
+    sources = sorted(given.images.iterdir()) if given.images else []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(count):
-            draw(Path(folder) / f"image_{seed:03d}.png", seed)
+            path = Path(folder) / f"image_{seed:03d}.png"
+            if sources:
+                crop(path, sources[seed % len(sources)], seed)
+            else:
+                draw(path, seed)
         session = pnb.Session("classical", cache_bytes=given.cache << 20)
         gallery = pnb.Gallery(session, folder, pixel_size="10 nm")
         print(f"{count} images; {session.cache_info()}")

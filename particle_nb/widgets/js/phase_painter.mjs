@@ -48,7 +48,7 @@ class PhaseView {
     this.channels = element("select", { class: "pnb-select", "aria-label": "Detector shown", hidden: true, onchange: () => this.link.request("show", { channel: Number(this.channels.value) }) });
     this.resultBox = element("input", { type: "checkbox", checked: true, onchange: () => this.toggleResult() });
     this.doubtBox = element("input", { type: "checkbox", onchange: () => this.toggleDoubt() });
-    this.palette = element("div", { class: "pnb-phases", role: "radiogroup", "aria-label": "Phases" });
+    this.palette = element("div", { class: "pnb-phases", role: "group", "aria-label": "Phases" });
     this.banner = element("div", { class: "pnb-banner", role: "alert", hidden: true });
     this.errorText = element("span");
     this.error = element("div", { class: "pnb-error", role: "alert", hidden: true }, this.errorText,
@@ -302,9 +302,9 @@ class PhaseView {
         onchange: () => this.link.request("rename", { phase: i, name: input.value }),
       });
       const share = fraction == null ? "" : `${(100 * fraction).toFixed(1)} %`;
-      return element("div", { class: "pnb-edit-row", role: "radio", "aria-checked": String(i === this.phase) },
+      return element("div", { class: "pnb-edit-row" },
         element("button", {
-          type: "button", class: "pnb-button", title: `paint ${name} (${i + 1}); ${painted} px painted`, "aria-pressed": i === this.phase,
+          type: "button", class: "pnb-button", title: `paint ${name} (${i + 1}); ${painted} px painted`, "aria-label": `paint ${name}`, "aria-pressed": String(i === this.phase),
           onclick: () => { this.choose(i); this.top.focus({ preventScroll: true }); },
         }, mark), input, element("span", { class: "pnb-size" }, share));
     };
