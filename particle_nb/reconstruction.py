@@ -89,7 +89,7 @@ def reconstruct(
     References
     ----------
     C. L. Y. Yeong, S. Torquato 1998, doi:10.1103/PhysRevE.57.495 (annealing on S2 and lineal
-    path); C. Deutsch 1992, PhD thesis, Stanford (pattern counts in annealing); L. Gatys et al.
+    path, there by exchanges); C. Deutsch 1992, PhD thesis, Stanford (pattern counts in annealing); L. Gatys et al.
     2015, arXiv:1505.07376 (Gram matrices).
 
     Examples

@@ -5,7 +5,7 @@ import pytest
 
 import particle_nb as pnb
 from particle_nb.core.rebuilding import Terms, _kernels, match_fractions, sections_of
-from particle_nb.core.rebuilding.blocks import block_view, coarsened
+from particle_nb.core.rebuilding.blocks import COUNTS, block_view, coarsened
 from particle_nb.core.rebuilding.counts import counted
 from particle_nb.core.volume import diffusivity, two_point
 from particle_nb.reconstruction import section_errors
@@ -117,18 +117,71 @@ def test_fractions_are_matched_with_the_fewest_changes() -> None:
     assert np.bincount(index.ravel()).tolist() == [32, 16, 16]
 
 
-def test_counts_after_many_exchanges_are_those_of_a_fresh_count() -> None:
+@pytest.mark.parametrize("move", ["flip", "exchange"])
+def test_counts_after_many_changes_are_those_of_a_fresh_count(move) -> None:
     index = blobs(2, (16, 18, 20))
     sections = sections_of(SECTION)
     terms = Terms(1.0, 1.0, 1.0, (1, 2))
-    state = counted(index, sections, 1, terms)
-    before = state.energy()
-    _kernels.anneal(index, *state.arguments, 1e-9, 3000, np.random.default_rng(0))
-    fresh = counted(index, sections, 1, terms)
+    cells = None
+    if move == "exchange":
+        held = np.stack([(block_view(index, 2) == k).sum(axis=1) for k in range(3)], axis=1)
+        cells = (2, held, np.arange(3), np.zeros(len(held), np.int64), COUNTS)
+    state = counted(index, sections, 1, terms, cells)
+    before, rng = state.energy(), np.random.default_rng(0)
+    if move == "flip":
+        _kernels.flip(index, *state.arguments, state.excess, 0.01, 1e-9, 3000, rng)
+        # every change is counted, and fractions come out exact
+        aims = 5760 * np.bincount(SECTION.ravel()) / SECTION.size
+        assert np.abs(np.bincount(index.ravel()) - state.excess - aims).max() <= 1
+        _kernels.settle(index, *state.arguments, state.excess, 20, rng)
+        assert not state.excess.any()
+    else:
+        _kernels.exchange(index, *state.arguments, cells, 1e-9, 3000, rng)
+        for k in range(3):
+            assert np.array_equal((block_view(index, 2) == k).sum(axis=1), held[:, k])
+    fresh = counted(index, sections, 1, terms, cells)
     for one, other in zip(state.arguments[1:4], fresh.arguments[1:4], strict=True):
         for a, b in zip(one, other, strict=True):
             assert np.allclose(a, b, rtol=1e-4)
     assert fresh.energy() < before
+
+
+def test_segments_are_counted_in_every_direction() -> None:
+    index = blobs(3, (10, 12, 14))
+    moves = np.array([[1, 0, 0], [0, 1, -1], [1, -1, 1]])
+    lengths = np.array([1, 3, 4])
+    around = np.pad(index, 4, mode="wrap")
+    strides = moves @ (np.array(around.strides) // around.itemsize)
+    found = _kernels.segment_counts(around.ravel(), 4, index.shape, strides, lengths, 3)
+    for m, move in enumerate(moves):
+        for k, n in enumerate(lengths):
+            for phase in range(3):
+                shifted = [np.roll(index == phase, -i * move, (0, 1, 2)) for i in range(n + 1)]
+                assert found[m, k, phase] == np.logical_and.reduce(shifted).sum()
+
+
+def test_a_section_knows_its_segments_and_about_those_across_a_cube() -> None:
+    plane = blobs(4, (40, 42), 2.0)
+    sections = type(sections_of(plane))({0: plane}, False, (0, 1, 2), tuple("abc"), None, ())
+    for step, cut in (
+        ((0, 2, 0), np.s_[:, :]),
+        ((0, 1, 1), np.s_[:, :]),
+        ((0, 1, -1), np.s_[::-1]),
+    ):
+        a, b = abs(step[1]), abs(step[2])
+        view = plane[cut]
+        parts = [view[a * i : 40 - a * (3 - i), b * i : 42 - b * (3 - i)] for i in range(4)]
+        slow = [np.logical_and.reduce([p == k for p in parts]).mean() for k in range(3)]
+        assert sections.segments(step, np.array([3]))[0] == pytest.approx(slow)
+    assert not sections.crosses((1, 1, 1))
+    whole = blobs(5, (64, 64, 64))
+    flat = sections_of(np.concatenate([whole[0], whole[20], whole[40]]))
+    truth = []
+    for n in (1, 2, 4):
+        shifted = [np.roll(whole, (-i, -i, -i), (0, 1, 2)) for i in range(n + 1)]
+        truth.append([np.logical_and.reduce([s == k for s in shifted]).mean() for k in range(3)])
+    found = flat.segments((1, 1, 1), np.array([1, 2, 4]))
+    assert np.abs(found - truth).max() < 0.03
 
 
 def test_statistics_of_a_section_are_those_of_the_measuring_functions() -> None:

@@ -232,7 +232,8 @@ class _Curves:
                 lags.append((step[0], step[1], step[2]))
         wanted = np.array([sections.pairs(lag) for lag in lags]).T
         lengths = tuple(n for n in _LENGTHS if n < reach)
-        segments = [sections.segments(axis, np.array(lengths, int)) for axis in range(3)]
+        steps = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+        segments = [sections.segments(step, np.array(lengths, int)) for step in steps]
         return cls(
             torch.tensor(lags).T,
             torch.tensor(wanted, dtype=torch.float32),

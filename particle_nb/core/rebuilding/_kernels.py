@@ -28,30 +28,42 @@ def pair_counts(index, steps, count):
 
 
 @compiled
-def segment_counts(lines, lengths, count):
-    """Segments of so many steps inside a phase, along the middle axis (A, N, B), which wraps.
+def _ahead(around, middle, stride, phase, longest):
+    """Voxels of a phase that follow the one in the middle, step by step, up to `longest`."""
+    for n in range(longest):
+        middle += stride
+        if around[middle] != phase:
+            return n
+    return longest
 
-    A line of one phase counts as one run of its N voxels. -> int64 (lengths, count).
+
+@compiled
+def _paths(one, other, step):
+    """Segments of so many steps through a voxel with so many of its phase on either side."""
+    return max(min(one, step) + min(other, step) + 1 - step, 0)
+
+
+@compiled
+def segment_counts(around, halo, shape, strides, lengths, count):
+    """Segments of so many steps inside a phase, by direction: int64 (strides, lengths, count).
+
+    `around` is the volume (D, H, W) of that shape, flat, with its own repetition `halo` voxels deep
+    on every side; strides are steps in it.
     """
-    outer, n, inner = lines.shape
-    found = np.zeros((len(lengths), count), np.int64)
-    for a in range(outer):
-        for b in range(inner):
-            start = 0
-            while start < n and lines[a, start, b] == lines[a, start - 1 if start else n - 1, b]:
-                start += 1
-            if start == n:
-                for k in range(len(lengths)):
-                    found[k, lines[a, 0, b]] += max(n - lengths[k], 0)
-                continue
-            run = 0
-            for i in range(n):
-                run += 1
-                own = lines[a, (start + i) % n, b]
-                if i == n - 1 or lines[a, (start + i + 1) % n, b] != own:
+    nz, ny, nx = shape
+    py, px = ny + 2 * halo, nx + 2 * halo
+    found = np.zeros((len(strides), len(lengths), count), np.int64)
+    for m in range(len(strides)):
+        for z in range(nz):
+            for y in range(ny):
+                for x in range(nx):
+                    middle = ((z + halo) * py + y + halo) * px + x + halo
+                    own = around[middle]
+                    ahead = _ahead(around, middle, strides[m], own, lengths[-1])
                     for k in range(len(lengths)):
-                        found[k, own] += max(run - lengths[k], 0)
-                    run = 0
+                        if ahead < lengths[k]:
+                            break
+                        found[m, k, own] += 1
     return found
 
 
@@ -78,47 +90,6 @@ def pattern_codes(index, offsets, powers, codes, count):
 
 
 @compiled
-def _reach(index, z, y, x, axis, phase):
-    """Voxels of a phase that follow each other on both sides of a voxel, along an axis."""
-    n = index.shape[axis]
-    one, other = 0, 0
-    if axis == 0:
-        i = z - 1 if z > 0 else n - 1
-        while one < n - 1 and index[i, y, x] == phase:
-            one += 1
-            i = i - 1 if i > 0 else n - 1
-        i = z + 1 if z < n - 1 else 0
-        while one + other < n - 1 and index[i, y, x] == phase:
-            other += 1
-            i = i + 1 if i < n - 1 else 0
-    elif axis == 1:
-        i = y - 1 if y > 0 else n - 1
-        while one < n - 1 and index[z, i, x] == phase:
-            one += 1
-            i = i - 1 if i > 0 else n - 1
-        i = y + 1 if y < n - 1 else 0
-        while one + other < n - 1 and index[z, i, x] == phase:
-            other += 1
-            i = i + 1 if i < n - 1 else 0
-    else:
-        i = x - 1 if x > 0 else n - 1
-        while one < n - 1 and index[z, y, i] == phase:
-            one += 1
-            i = i - 1 if i > 0 else n - 1
-        i = x + 1 if x < n - 1 else 0
-        while one + other < n - 1 and index[z, y, i] == phase:
-            other += 1
-            i = i + 1 if i < n - 1 else 0
-    return one, other
-
-
-@compiled
-def _paths(one, other, step):
-    """Straight paths of so many voxels that go through one between so many of its phase."""
-    return one + other + 1 - step - max(one - step, 0) - max(other - step, 0)
-
-
-@compiled
 def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
     """Energy, which has no unit, that it would cost to give one voxel another phase.
 
@@ -137,18 +108,16 @@ def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
         won = np.int64(one == new) + np.int64(other == new)
         energy += won * (slopes[s, new] + won * weights[s, new])
         energy -= lost * (slopes[s, old] - lost * weights[s, old])
-    lengths, _, _, scales, rises = lines
-    if len(lengths):
-        for axis in range(3):
-            for phase, sign in ((old, -1), (new, 1)):
-                one, other = _reach(index, z, y, x, axis, phase)
-                whole = one + other + 1
-                for k in range(len(lengths)):
-                    step = lengths[k]
-                    if whole <= step:
-                        break
-                    change = sign * _paths(one, other, step)
-                    energy += change * (rises[axis, k, phase] + change * scales[axis, k, phase])
+    along, farthest, lengths, _, _, scales, rises = lines
+    for m in range(len(along)):
+        for phase, sign in ((old, -1), (new, 1)):
+            one = _ahead(around, middle, along[m], phase, farthest[m])
+            other = _ahead(around, middle, -along[m], phase, farthest[m])
+            for k in range(len(lengths)):
+                if one + other < lengths[k] or farthest[m] < lengths[k]:
+                    break
+                change = sign * _paths(one, other, lengths[k])
+                energy += change * (rises[m, k, phase] + change * scales[m, k, phase])
     offsets, powers, codes, _, _, _, tilts, which = patterns
     shift = np.int64(new) - np.int64(old)
     for s in range(len(offsets)):
@@ -178,19 +147,17 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
         hits[s, new] += np.int64(one == new) + np.int64(other == new)
         for phase in (old, new):
             slopes[s, phase] = 2 * weights[s, phase] * (hits[s, phase] - wanted[s, phase])
-    lengths, runs, aims, scales, rises = lines
-    if len(lengths):
-        for axis in range(3):
-            for phase, sign in ((old, -1), (new, 1)):
-                one, other = _reach(index, z, y, x, axis, phase)
-                whole = one + other + 1
-                for k in range(len(lengths)):
-                    step = lengths[k]
-                    if whole <= step:
-                        break
-                    runs[axis, k, phase] += sign * _paths(one, other, step)
-                    off = runs[axis, k, phase] - aims[axis, k, phase]
-                    rises[axis, k, phase] = 2 * scales[axis, k, phase] * off
+    along, farthest, lengths, runs, aims, scales, rises = lines
+    for m in range(len(along)):
+        for phase, sign in ((old, -1), (new, 1)):
+            one = _ahead(around, middle, along[m], phase, farthest[m])
+            other = _ahead(around, middle, -along[m], phase, farthest[m])
+            for k in range(len(lengths)):
+                if one + other < lengths[k] or farthest[m] < lengths[k]:
+                    break
+                runs[m, k, phase] += sign * _paths(one, other, lengths[k])
+                off = runs[m, k, phase] - aims[m, k, phase]
+                rises[m, k, phase] = 2 * scales[m, k, phase] * off
     offsets, powers, codes, seen, shares, costs, tilts, which = patterns
     shift = np.int64(new) - np.int64(old)
     for s in range(len(offsets)):
@@ -249,12 +216,13 @@ def _stays(held, block, lost, won, kept):
 
 
 @compiled
-def anneal(index, wraps, pairs, lines, patterns, cells, temperature, proposals, rng):
-    """Exchange voxels of different phases at a temperature, which has no unit.
+def exchange(index, wraps, pairs, lines, patterns, cells, temperature, proposals, rng):
+    """Exchange voxels of different phases within what blocks must keep, at a temperature.
 
     Nine in ten of them lie at a surface. cells (factor in voxels, held, group, kept, rule): with
     rule 1 every block of factor^3 voxels keeps its most frequent group, with rule 2 the number of
-    voxels of each group. -> number accepted, mean size of the costs.
+    voxels of each group. Temperature and costs have no unit. -> number accepted, mean size of the
+    costs.
     """
     _nz, ny, nx = index.shape
     factor, held, group, kept, rule = cells
@@ -268,7 +236,7 @@ def anneal(index, wraps, pairs, lines, patterns, cells, temperature, proposals, 
             if anywhere or _beside_another(index, z, y, x, wraps):
                 break
         own = index[z, y, x]
-        near = rule == 2 or (rule == 1 and rng.random() < 0.5)
+        near = rule == 2 or rng.random() < 0.5
         found = False
         z2, y2, x2 = 0, 0, 0
         for _ in range(50 if near else 200):
@@ -287,17 +255,15 @@ def anneal(index, wraps, pairs, lines, patterns, cells, temperature, proposals, 
         if not found:
             continue
         other = index[z2, y2, x2]
-        one, two = 0, 0
-        if rule:
-            one = _block(z, y, x, ny, nx, factor)
-            two = _block(z2, y2, x2, ny, nx, factor)
-            g, h = group[own], group[other]
-            if (
-                one != two
-                and g != h
-                and not (_stays(held, one, g, h, kept) and _stays(held, two, h, g, kept))
-            ):
-                continue
+        one = _block(z, y, x, ny, nx, factor)
+        two = _block(z2, y2, x2, ny, nx, factor)
+        g, h = group[own], group[other]
+        if (
+            one != two
+            and g != h
+            and not (_stays(held, one, g, h, kept) and _stays(held, two, h, g, kept))
+        ):
+            continue
         cost = _cost(index, z, y, x, other, wraps, pairs, lines, patterns)
         cost += _cost(index, z2, y2, x2, own, wraps, pairs, lines, patterns)
         tried += 1
@@ -306,12 +272,91 @@ def anneal(index, wraps, pairs, lines, patterns, cells, temperature, proposals, 
             accepted += 1
             _change(index, z, y, x, other, wraps, pairs, lines, patterns)
             _change(index, z2, y2, x2, own, wraps, pairs, lines, patterns)
-            if rule:
-                held[one, group[own]] -= 1
-                held[one, group[other]] += 1
-                held[two, group[other]] -= 1
-                held[two, group[own]] += 1
+            held[one, g] -= 1
+            held[one, h] += 1
+            held[two, h] -= 1
+            held[two, g] += 1
     return accepted, sizes / max(tried, 1)
+
+
+@compiled
+def _neighbour(index, z, y, x, wraps, which):
+    """Phase of one of a voxel's six neighbours."""
+    wz, wy, wx = wraps
+    nz, ny, nx = index.shape
+    step = 1 if which % 2 else -1
+    if which < 2:
+        return index[wz[z + step + nz], y, x]
+    if which < 4:
+        return index[z, wy[y + step + ny], x]
+    return index[z, y, wx[x + step + nx]]
+
+
+@compiled
+def flip(index, wraps, pairs, lines, patterns, excess, stiffness, temperature, proposals, rng):
+    """Give single voxels another phase at a temperature, which has no unit.
+
+    Nine in ten take the phase of a neighbour. excess int64 (K,) is how many voxels a phase has
+    beyond those wanted, changed in place; its square times stiffness is part of the energy.
+    -> number accepted, mean size of the costs.
+    """
+    _nz, ny, nx = index.shape
+    accepted, tried, sizes = 0, 0, 0.0
+    for _ in range(proposals):
+        anywhere = rng.random() < 0.1
+        z, y, x = 0, 0, 0
+        own, new = np.int64(0), np.int64(0)
+        for _ in range(200):
+            i = int(rng.random() * index.size)
+            z, y, x = i // (ny * nx), i // nx % ny, i % nx
+            own = np.int64(index[z, y, x])
+            if anywhere:
+                new = np.int64(rng.random() * len(excess))
+            else:
+                new = np.int64(_neighbour(index, z, y, x, wraps, int(rng.random() * 6)))
+            if new != own:
+                break
+        if new == own:
+            continue
+        cost = _cost(index, z, y, x, np.uint8(new), wraps, pairs, lines, patterns)
+        tried += 1
+        sizes += abs(cost)
+        cost += stiffness * 2 * (1 + excess[new] - excess[own])
+        if cost <= 0 or rng.random() < np.exp(-cost / temperature):
+            accepted += 1
+            excess[own] -= 1
+            excess[new] += 1
+            _change(index, z, y, x, np.uint8(new), wraps, pairs, lines, patterns)
+    return accepted, sizes / max(tried, 1)
+
+
+@compiled
+def settle(index, wraps, pairs, lines, patterns, excess, tries, rng):
+    """Turn voxels of phases in excess into those that lack, the cheapest of so many drawn each.
+
+    excess int64 (K,) voxels, changed in place to 0.
+    """
+    _nz, ny, nx = index.shape
+    while excess.max() > 0:
+        own, new = np.argmax(excess), np.argmin(excess)
+        best, z, y, x = np.inf, -1, 0, 0
+        drawn = 0
+        for _ in range(1000 * tries):
+            i = int(rng.random() * index.size)
+            a, b, c = i // (ny * nx), i // nx % ny, i % nx
+            if index[a, b, c] != own:
+                continue
+            cost = _cost(index, a, b, c, np.uint8(new), wraps, pairs, lines, patterns)
+            if cost < best:
+                best, z, y, x = cost, a, b, c
+            drawn += 1
+            if drawn == tries:
+                break
+        if z < 0:
+            return
+        _change(index, z, y, x, np.uint8(new), wraps, pairs, lines, patterns)
+        excess[own] -= 1
+        excess[new] += 1
 
 
 @compiled

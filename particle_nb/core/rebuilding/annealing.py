@@ -1,4 +1,4 @@
-"""Annealing from a coarse grid to a fine one: voxels of different phases change places."""
+"""Annealing from a coarse grid to a fine one: voxels change their phase, or change places."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from particle_nb.core.rebuilding import _kernels as kernels
-from particle_nb.core.rebuilding.counts import Counts, Terms, counted
+from particle_nb.core.rebuilding.counts import Counts, Terms, counted, whole_voxels
 from particle_nb.core.rebuilding.sections import Sections
 
-#: Exchanges in one call of the kernel, about half a second: between calls it can be stopped.
+#: Changes tried in one call of the kernel, a fraction of a second: between calls it can be stopped.
 _CHUNK = 20_000
+
+#: How far fractions may stray while voxels change their phase one by one; exact in the end.
+_STRAY = 2e-4
+
+#: Voxels looked at for each that brings fractions back.
+_TRIES = 200
 
 #: A grid has at least so many voxels along its shortest edge.
 _LEAST = 10
@@ -31,9 +37,9 @@ class Stage:
     stride : int
         Pixels of the sections between two voxels.
     sweeps : int
-        Exchanges tried per voxel.
+        Changes tried per voxel.
     hot, cold : float
-        Temperatures at its start and its end, in mean costs of an exchange at its start.
+        Temperatures at its start and its end, in mean costs of a change at its start.
     share : float
         Of the whole time.
     """
@@ -154,13 +160,16 @@ def _finer(index: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray
 def cooled(
     counts: Counts, stage: Stage, what: str, share: float, run: Course, rng: np.random.Generator
 ) -> None:
-    """Anneal one grid in place; ends early when time is out or the user interrupts."""
-    size = counts.index.size
-    total = stage.sweeps * size
+    """Anneal one grid in place; ends early when time is out or the user interrupts.
+
+    Where blocks must keep something voxels change places; else they change their phase one by one,
+    and fractions are to the voxel when it ends.
+    """
+    total = stage.sweeps * counts.index.size
     done = 0
     try:
         # before the clock starts, as the first call may have to compile
-        _, unit = kernels.anneal(counts.index, *counts.arguments, 1e-12, 200, rng)
+        unit = _moved(counts, 1e-12, 0.0, 200, rng)
         begin = time.monotonic()
         room = max(run.end - begin, 0.0) * share
         while done < total:
@@ -173,14 +182,31 @@ def cooled(
             if passed > part + 0.25:
                 run.hurried, part = True, passed
             ramp = min(part / (1 - _QUENCH), 1.0)
-            heat = unit * stage.hot * (stage.cold / stage.hot) ** ramp if ramp < 1 else 1e-12
+            heat = unit * stage.hot * (stage.cold / stage.hot) ** ramp
             some = min(_CHUNK, total - done)
-            kernels.anneal(counts.index, *counts.arguments, heat, some, rng)
+            _moved(counts, heat if ramp < 1 else 1e-12, heat, some, rng)
             done += some
             run.tell(what, counts, run.done + (1 - run.done) * share * max(part, passed))
     except KeyboardInterrupt:
         run.stopped = f"interrupted on {what}"
+    if counts.cells is None:
+        kernels.settle(counts.index, *counts.arguments, counts.excess, _TRIES, rng)
     run.done += (1 - run.done) * share
+
+
+def _moved(
+    counts: Counts, heat: float, firmness: float, some: int, rng: np.random.Generator
+) -> float:
+    """Try so many changes at a temperature; fractions are held at another one, `firmness`."""
+    if counts.cells is not None:
+        _, unit = kernels.exchange(counts.index, *counts.arguments, counts.cells, heat, some, rng)
+    else:
+        stray = max(_STRAY * counts.index.size, 3.0)
+        stiffness = firmness / (2 * stray**2)
+        _, unit = kernels.flip(
+            counts.index, *counts.arguments, counts.excess, stiffness, heat, some, rng
+        )
+    return float(unit)
 
 
 def match_fractions(index: np.ndarray, fractions: np.ndarray, rng: np.random.Generator) -> None:
@@ -192,10 +218,7 @@ def match_fractions(index: np.ndarray, fractions: np.ndarray, rng: np.random.Gen
     fractions : array (K,)
     rng : numpy Generator
     """
-    exact = fractions * index.size
-    wanted = np.floor(exact).astype(np.int64)
-    rest = index.size - int(wanted.sum())
-    wanted[np.argsort(wanted - exact, kind="stable")[:rest]] += 1
+    wanted = whole_voxels(fractions, index.size)
     flat = index.reshape(-1)
     excess = np.bincount(flat, minlength=len(wanted)) - wanted
     loose = [

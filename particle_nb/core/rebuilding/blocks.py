@@ -14,7 +14,7 @@ from particle_nb.core.rebuilding import _kernels as kernels
 from particle_nb.core.rebuilding.sections import Sections
 from particle_nb.core.volume import Volume
 
-#: Rules of `_kernels.anneal`.
+#: Rules of `_kernels.exchange`.
 MAJORITY, COUNTS = 1, 2
 
 Cells = tuple[int, np.ndarray, np.ndarray, np.ndarray, int]

@@ -22,6 +22,13 @@ _DIRECTIONS = (
     (1, -1, 0),
 )
 
+#: Directions that lie in no section; of an isotropic material they are known all the same.
+_ASLANT = ((1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))
+
+#: Longest segments along an axis, a square's diagonal and a cube's, in steps. The spacing of the
+#: last lies between two that a section holds, which serves short ones.
+_FARTHEST = {1: 56, 2: 8, 3: 4}
+
 #: Lags and lengths in voxels of the grid: dense where curves bend, then further apart.
 _LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 _LENGTHS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 26, 32, 44, 56)
@@ -53,17 +60,23 @@ class Counts:
     ----------
     index : uint8 (D, H, W)
     arguments : tuple
-        Wraps, pairs, lines, patterns and cells, for `_kernels.anneal`.
+        Wraps, pairs, lines and patterns, for the kernels.
+    excess : int64 (K,)
+        Voxels of each phase beyond those wanted.
+    cells : tuple or None
+        What blocks of voxels must keep, see `_kernels.exchange`.
     """
 
     index: np.ndarray
     arguments: tuple[Any, ...]
+    excess: np.ndarray
+    cells: tuple[Any, ...] | None = None
 
     def energy(self) -> float:
         """Sum of all terms."""
-        _, (_, _, _, hits, wanted, weights, _), lines, patterns, _ = self.arguments
+        _, (_, _, _, hits, wanted, weights, _), lines, patterns = self.arguments
         total = float((weights * (hits - wanted) ** 2).sum())
-        total += float((lines[3] * (lines[1] - lines[2]) ** 2).sum())
+        total += float((lines[5] * (lines[3] - lines[4]) ** 2).sum())
         return total + float((patterns[5] * (patterns[3] - patterns[4]) ** 2).sum())
 
     def errors(self) -> np.ndarray:
@@ -90,20 +103,33 @@ def counted(
         Pixels of the sections between two voxels.
     terms : Terms
     cells : tuple or None
-        What blocks of voxels must keep, see `_kernels.anneal`; None for nothing.
+        What blocks of voxels must keep, see `_kernels.exchange`; None for nothing.
     """
-    free = (1, np.zeros((1, 1), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), 0)
+    held = np.bincount(index.ravel(), minlength=len(sections.phases))
     wraps = tuple(np.tile(np.arange(n), 3) for n in index.shape)
+    pairs = _pairs(index, sections, stride, terms)
+    lines = _lines(index, sections, stride, terms, pairs)
     return Counts(
         index,
-        (
-            wraps,
-            _pairs(index, sections, stride, terms),
-            _lines(index, sections, stride, terms),
-            _patterns(index, sections, stride, terms),
-            free if cells is None else cells,
-        ),
+        (wraps, pairs, lines, _patterns(index, sections, stride, terms)),
+        held - whole_voxels(sections.fractions, index.size),
+        cells,
     )
+
+
+def whole_voxels(fractions: np.ndarray, size: int) -> np.ndarray:
+    """Return the numbers of voxels int64 (K,), `size` in all, that come nearest to fractions.
+
+    Examples
+    --------
+    >>> whole_voxels(np.array([0.5, 0.3, 0.2]), 64).tolist()
+    [32, 19, 13]
+    """
+    exact = fractions * size
+    wanted = np.floor(exact).astype(np.int64)
+    rest = size - int(wanted.sum())
+    wanted[np.argsort(wanted - exact, kind="stable")[:rest]] += 1
+    return wanted
 
 
 def _pairs(index: np.ndarray, sections: Sections, stride: int, terms: Terms) -> tuple[Any, ...]:
@@ -122,30 +148,45 @@ def _pairs(index: np.ndarray, sections: Sections, stride: int, terms: Terms) -> 
             wanted.append(sections.pairs(step) * size)
     moves = np.array(steps, np.int64).reshape(-1, 3)
     aims = np.array(wanted, float).reshape(-1, count)
-    halo = int(np.abs(moves).max(initial=1))
+    halo = int(np.abs(moves).max(initial=max(_lengths(index, sections))))
     around = np.pad(index, halo, mode="wrap")
-    strides = moves @ np.array([around.shape[1] * around.shape[2], around.shape[2], 1])
     hits = kernels.pair_counts(index, moves, count)
     weights = np.tile(terms.pairs / (size * np.maximum(sections.fractions, 1e-3)), (len(aims), 1))
     slopes = 2 * weights * (hits - aims)
-    return around.ravel(), halo, strides, hits, aims, weights, slopes
+    return around.ravel(), halo, _strides(moves, index, halo), hits, aims, weights, slopes
 
 
-def _lines(index: np.ndarray, sections: Sections, stride: int, terms: Terms) -> tuple[Any, ...]:
+def _strides(moves: np.ndarray, index: np.ndarray, halo: int) -> np.ndarray:
+    """Steps (z, y, x) as steps in a flat volume with a halo."""
+    rows, columns = (n + 2 * halo for n in index.shape[1:])
+    return np.asarray(moves @ np.array([rows * columns, columns, 1]))
+
+
+def _lengths(index: np.ndarray, sections: Sections) -> list[int]:
+    longest = min(min(index.shape), sections.shortest) // 2
+    return [n for n in _LENGTHS if n <= longest]
+
+
+def _lines(
+    index: np.ndarray, sections: Sections, stride: int, terms: Terms, pairs: tuple[Any, ...]
+) -> tuple[Any, ...]:
     size, count = index.size, len(sections.phases)
-    longest = min(min(index.shape) // 2, sections.shortest // 2)
+    around, halo = pairs[:2]
     # only where voxels touch do lines of voxels say what the material holds between them
     used = stride == 1 and terms.segments > 0
-    lengths = np.array([n for n in _LENGTHS if n <= longest and used], np.int64)
-    runs = np.zeros((3, len(lengths), count), np.int64)
-    aims = np.zeros(runs.shape)
-    for axis in range(3) if len(lengths) else ():
-        before = int(np.prod(index.shape[:axis]))
-        lines = index.reshape(before, index.shape[axis], -1)
-        runs[axis] = kernels.segment_counts(lines, lengths, count)
-        aims[axis] = sections.segments(axis, lengths) * size
-    scales = terms.segments / (aims + _noise(size, sections))
-    return lengths, runs, aims, scales, 2 * scales * (runs - aims)
+    lengths = np.array(_lengths(index, sections), np.int64)
+    steps = [d for d in (*_DIRECTIONS, *_ASLANT) if used and sections.crosses(d)]
+    along = _strides(np.array(steps, np.int64).reshape(-1, 3), index, halo)
+    farthest = np.array([min(_FARTHEST[sum(map(abs, d))], lengths[-1]) for d in steps], np.int64)
+    runs = kernels.segment_counts(around, halo, index.shape, along, lengths, count)
+    aims, scales = np.zeros(runs.shape), np.zeros(runs.shape)
+    for place, step in enumerate(steps):
+        known = lengths[lengths <= farthest[place]]
+        runs[place, len(known) :] = 0
+        wanted = sections.segments(step, known) * size
+        aims[place, : len(known)] = wanted
+        scales[place, : len(known)] = terms.segments / (wanted + _noise(size, sections))
+    return along, farthest, lengths, runs, aims, scales, 2 * scales * (runs - aims)
 
 
 def _patterns(index: np.ndarray, sections: Sections, stride: int, terms: Terms) -> tuple[Any, ...]:

@@ -100,17 +100,29 @@ class Sections:
         """Whether a section holds pairs one step (z, y, x) apart."""
         return any(step[axis] == 0 for axis in self.planes)
 
-    def segments(self, axis: int, lengths: np.ndarray) -> np.ndarray:
-        """Chance that a segment of so many voxels along an axis lies in the phase, (L, K)."""
+    def crosses(self, step: tuple[int, int, int]) -> bool:
+        """Whether segments along a direction (z, y, x) are known."""
+        return self.covers(step) or (self.isotropic and set(map(abs, step)) == {1})
+
+    def segments(self, step: tuple[int, int, int], lengths: np.ndarray) -> np.ndarray:
+        """Chance that all of so many steps (z, y, x) in voxels stay in the phase, (L, K).
+
+        Voxels across a cube's diagonal lie in no section: between those across a square's diagonal
+        and every second one along an axis, whose spacings are the next smaller and larger.
+        """
+        if not self.covers(step):
+            nearer, farther = self.segments((0, 1, 1), lengths), self.segments((0, 0, 2), lengths)
+            part = (3**0.5 - 2**0.5) / (2 - 2**0.5)
+            return np.asarray((1 - part) * nearer + part * farther)
         seen = []
         for normal, plane in self.planes.items():
-            if normal == axis:
+            if step[normal] != 0:
                 continue
-            along = [a for a in range(3) if a != normal].index(axis)
-            lines = [plane.T if along == 0 else plane]
+            a, b = (step[axis] for axis in range(3) if axis != normal)
+            turned = {(a, b), (b, -a)} if self.isotropic else {(a, b)}
+            seen += [_segments(plane, one, lengths, len(self.phases)) for one in sorted(turned)]
             if self.isotropic:
-                lines = [plane, plane.T]
-            seen += [_segments(one, lengths, len(self.phases)) for one in lines]
+                break
         return np.mean(seen, axis=0) * (self.fractions / np.maximum(self.seen, 1e-9))
 
     @cached_property
@@ -227,12 +239,27 @@ def _correlated(plane: np.ndarray, count: int) -> np.ndarray:
     return np.clip(found, 0, 1)
 
 
-def _segments(lines: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
-    """Share of the segments of `lengths` steps along the last axis inside a phase, (L, K)."""
+def _segments(
+    plane: np.ndarray, step: tuple[int, int], lengths: np.ndarray, count: int
+) -> np.ndarray:
+    """Share of the segments of `lengths` steps (rows, columns) inside a phase, (L, K)."""
     found = np.zeros((len(lengths), count))
-    for place in range(count):
-        sums = np.pad(np.cumsum(lines == place, axis=1), ((0, 0), (1, 0)))
-        for i, n in enumerate(lengths):
-            whole = sums[:, n + 1 :] - sums[:, : -n - 1]
-            found[i, place] = np.mean(whole == n + 1)
+    a, b = step if step > (0, 0) else (-step[0], -step[1])
+    plane, b = (plane[:, ::-1], -b) if b < 0 else (plane, b)
+    h, w = plane.shape
+    # how many steps every pixel is from the end of its run
+    left = np.zeros((h + a, w + b), np.int32)
+    for y in range(h - 1, -1, -1) if a else ():
+        same = np.zeros(w, bool)
+        if y + a < h:
+            same[: w - b] = plane[y, : w - b] == plane[y + a, b:]
+        left[y, :w] = np.where(same, left[y + a, b:] + 1, 0)
+    for x in range(w - b - 1, -1, -1) if not a else ():
+        same = plane[:, x] == plane[:, x + b]
+        left[:h, x] = np.where(same, left[:h, x + b] + 1, 0)
+    for i, n in enumerate(lengths):
+        room = (h - a * n) * (w - b * n)
+        if room > 0 and min(h - a * n, w - b * n) > 0:
+            hits = np.bincount(plane[left[:h, :w] >= n], minlength=count)
+            found[i] = hits / room
     return found

