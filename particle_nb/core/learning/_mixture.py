@@ -59,7 +59,10 @@ class Mixture:
 
     def odds(self, rows: np.ndarray) -> np.ndarray:
         """Logarithm of the odds (N,) that a row (N, D) is of no labelled class, tamed by arsinh."""
-        logs = _log_densities(rows, self.means, self.precisions, self.shares)
+        # seen from the middle, so that what is far from 0 loses no digits
+        middle = self.means[-1]
+        rows, means = rows - middle, self.means - middle
+        logs = _log_densities(rows, _products(rows), means, self.precisions, self.shares)
         apart = special.logsumexp(logs[:, self.classes :], axis=1) - special.logsumexp(
             logs[:, : self.classes], axis=1
         )
@@ -80,6 +83,9 @@ def fitted(known: np.ndarray, targets: np.ndarray, others: np.ndarray, extra: in
     present = np.unique(targets)
     member = np.searchsorted(present, targets)
     size, width = len(present), known.shape[1]
+    middle = others.mean(axis=0)
+    # seen from the middle, so that what is far from 0 loses no digits
+    known, others = known - middle, others - middle
     rows = np.concatenate([known, others])
     means = np.array([known[member == k].mean(axis=0) for k in range(size)])
     left = known - means[member]
@@ -89,19 +95,21 @@ def fitted(known: np.ndarray, targets: np.ndarray, others: np.ndarray, extra: in
     means = np.concatenate([means, _beginnings(others, means, np.linalg.inv(within), extra)])
     precisions = np.repeat(np.linalg.inv(within)[None], size + extra, axis=0)
     shares = np.repeat([(1 - _NEW) / size, _NEW / extra], [size, extra]) * (1 - _BROAD)
-    middle = rows.mean(axis=0)
+    centre = rows.mean(axis=0)
     wide = np.linalg.inv(4 * np.cov(rows.T) + 1e-3 * np.eye(width))
     sure = np.zeros((len(known), size + extra))
     sure[np.arange(len(known)), member] = _LABEL
-    products = (rows[:, :, None] * rows[:, None]).reshape(len(rows), -1)
+    products = _products(rows)
+    outside = rows[len(known) :], products[len(known) :]
     for _ in range(_ROUNDS):
         logs = _log_densities(
-            others,
-            np.concatenate([means, middle[None]]),
+            *outside,
+            np.concatenate([means, centre[None]]),
             np.concatenate([precisions, wide[None]]),
             np.append(shares, _BROAD),
         )
-        belongs = special.softmax(logs, axis=1)[:, :-1]
+        logs = np.exp(logs - logs.max(axis=1, keepdims=True))
+        belongs = (logs / logs.sum(axis=1, keepdims=True))[:, :-1]
         weights = np.concatenate([sure, belongs])
         counts = weights.sum(axis=0) + 1e-9
         means = weights.T @ rows / counts[:, None]
@@ -112,21 +120,30 @@ def fitted(known: np.ndarray, targets: np.ndarray, others: np.ndarray, extra: in
         shares = belongs.sum(axis=0) + 1
         shares *= (1 - _BROAD) / shares.sum()
     return Mixture(
-        np.concatenate([means, middle[None]]),
+        np.concatenate([means, centre[None]]) + middle,
         np.concatenate([precisions, wide[None]]),
         np.append(shares, _BROAD),
         size,
     )
 
 
+def _products(rows: np.ndarray) -> np.ndarray:
+    """Products of all pairs of columns (N, D * D) of rows (N, D)."""
+    return (rows[:, :, None] * rows[:, None]).reshape(len(rows), -1)
+
+
 def _log_densities(
-    rows: np.ndarray, means: np.ndarray, precisions: np.ndarray, shares: np.ndarray
+    rows: np.ndarray,
+    products: np.ndarray,
+    means: np.ndarray,
+    precisions: np.ndarray,
+    shares: np.ndarray,
 ) -> np.ndarray:
     """Logarithms (N, M) of share times density, less what all clouds have in common."""
-    found = np.empty((len(rows), len(means)))
-    for place, (mean, precision) in enumerate(zip(means, precisions, strict=True)):
-        away = rows - mean
-        found[:, place] = -0.5 * ((away @ precision) * away).sum(axis=1)
+    # (x - m) P (x - m) by parts, so that all clouds are two products of matrices
+    pulled = np.einsum("mij,mj->mi", precisions, means)
+    found = rows @ pulled.T - 0.5 * products @ precisions.reshape(len(means), -1).T
+    found -= 0.5 * (pulled * means).sum(axis=1)
     return found + np.log(shares) + 0.5 * np.linalg.slogdet(precisions)[1]
 
 
