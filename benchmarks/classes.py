@@ -43,7 +43,7 @@ def real(folder: Path, session: pnb.Session) -> tuple[pnb.FeatureTable, np.ndarr
     return pnb.FeatureTable.join(tables), np.array(names)
 
 
-def rendered(session: pnb.Session, count: int = 16) -> tuple[pnb.FeatureTable, np.ndarray]:
+def rendered(session: pnb.Session, count: int = 24) -> tuple[pnb.FeatureTable, np.ndarray]:
     """Features and names of particles on drawn scenes, none covered or cut by much."""
     make = pnb.synthetic
     populations = tuple(
