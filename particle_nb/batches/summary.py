@@ -36,13 +36,16 @@ _DIFFERENT = 50.0
 _NOTHING = "<p>No whole particle was found in any image.</p>"
 
 _STYLE = """
+html { color-scheme: light; background: #fff; }
 body { font: 15px/1.45 Inter, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2933;
   margin: 2em auto; max-width: 1040px; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; }
 table { border-collapse: collapse; font-size: 14px; }
+/* what is wider than a narrow window scrolls by itself, not the whole page */
+table, div:has(> .plotly-graph-div) { display: block; max-width: 100%; overflow-x: auto; }
 th, td { text-align: right; padding: .3em .7em; border-bottom: 1px solid #e4e7eb; }
 th { border-bottom: 2px solid #1f2933; } td:first-child, th:first-child { text-align: left; }
-tr.odd td { background: #fdeee5; } .left { text-align: left; } small { color: #5b6770; }
+tr.odd td { background: #fdeee5; } .left :is(th, td) { text-align: left; } small { color: #5b6770; }
 .note { background: #fdeee5; padding: .5em .8em; max-width: 860px; }
 """
 
@@ -132,6 +135,7 @@ def _page(result: BatchResult, sections: list[str]) -> str:
     parts += [*sections, *_failures(images)]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Batch</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
 
@@ -180,7 +184,7 @@ def _sizes(found: ImageVariation, pooled: SizeDistribution) -> list[str]:
         f"of ln D50 beyond 3.5): <b>{html.escape(odd)}</b>.</p>",
         _embedded(_medians(found), False),
         _table(
-            [str(name).replace("_", " ") for name in shown],
+            [_heading(str(name)) for name in shown],
             lines,
             found.images["outlier"].head(_MOST_ROWS).tolist(),
         ),
@@ -268,8 +272,12 @@ def _medians(found: ImageVariation) -> go.Figure:
         title=axis_title(found.size, found.unit),
         **({"type": "log", "exponentformat": "none"} if wide else {"rangemode": "tozero"}),
     )
-    fig.update_xaxes(tickangle=-45, nticks=30, type="category")
-    fig.update_layout(margin={"b": 130})
+    names = columns["image"].astype(str).tolist()[:: max(1, -(-len(columns) // 30))]
+    short = [name if len(name) <= 24 else f"{name[:10]}…{name[-12:]}" for name in names]
+    fig.update_xaxes(
+        tickangle=-45, type="category", automargin=True, tickvals=names, ticktext=short
+    )
+    fig.update_layout(margin={"b": 130, "l": 110})
     return fig
 
 
@@ -278,11 +286,11 @@ def _failures(images: pd.DataFrame) -> list[str]:
     failed = images[images["status"] == "failed"]
     if len(failed):
         rows = failed[["image", "error", "message"]].astype(str).to_numpy().tolist()
-        parts += ["<h2>Failed</h2>", _table(["image", "error", "message"], rows)]
+        parts += ["<h2>Failed</h2>", _table(["image", "error", "message"], rows, text=True)]
     others = images[(images["status"] == "duplicate") | (images["notes"] != "")]
     if len(others):
         rows = others[["image", "message", "notes"]].astype(str).to_numpy().tolist()
-        parts += ["<h2>Notes</h2>", _table(["image", "", "note"], rows[:_MOST_ROWS])]
+        parts += ["<h2>Notes</h2>", _table(["image", "", "note"], rows[:_MOST_ROWS], text=True)]
     return parts
 
 
@@ -291,7 +299,20 @@ def _embedded(figure: go.Figure, script: bool) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=script)
 
 
-def _table(heads: list[str], rows: list[list[Any]], marked: list[bool] | None = None) -> str:
+def _heading(name: str) -> str:
+    """A column's name as people write it: ``D10 / µm`` for ``D10_um``."""
+    for ending, unit in (("_um", "µm"), ("_nm", "nm"), ("_px", "px"), ("_percent", "%")):
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending).replace('_', ' ')} / {unit}"
+    return name.replace("_", " ")
+
+
+def _table(
+    heads: list[str],
+    rows: list[list[Any]],
+    marked: list[bool] | None = None,
+    text: bool = False,
+) -> str:
     marked = marked if marked is not None else [False] * len(rows)
     top = "".join(f"<th>{html.escape(str(head))}</th>" for head in heads)
     body = "".join(
@@ -300,4 +321,5 @@ def _table(heads: list[str], rows: list[list[Any]], marked: list[bool] | None = 
         + "</tr>"
         for row, odd in zip(rows, marked, strict=True)
     )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    kind = " class=left" if text else ""
+    return f"<table{kind}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
