@@ -111,11 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             told = nb.python("0 if not costs else int((editor.classes['label'] == '').sum())")
             print(number, told, {name: round(value) for name, value in rows[-1].items()})
+    for row in rows:
+        row["kernel and page"] = row["kernel"] + row["page"]
+    # from 5 labels a class on the rows without a label are looked at as well
+    parts = {"first prediction": rows[3:4], "2 to 4 a class": rows[4:9], "from 5 on": rows[9:]}
     for name in rows[0]:
-        later = [row[name] for row in rows[4:]]
-        print(
-            f"{name}: first prediction {rows[3][name]:.0f} ms, later {statistics.median(later):.0f}"
+        medians = (
+            f"{part} {statistics.median(row[name] for row in some):.0f}"
+            for part, some in parts.items()
+            if some
         )
+        print(f"{name} / ms: {', '.join(medians)}")
 
 
 if __name__ == "__main__":
