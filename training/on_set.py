@@ -1,9 +1,12 @@
 """Train a UNet++ on a synthetic training set alone, and score it on real micrographs.
 
     python -m training.on_set SET --data EMPS [--count 200] [--steps 1500] [--every 10]
+        [--patch 256] [--widths 16 32 64 128] [--threads 1]
 
 SET is a folder of `pnb.training_set`. EMPS holds ``images/NAME.png`` and ``labels/NAME.png``; none
 of it is trained on. Beside the network stands the classical segmenter, which needs no training.
+Automatic mode: F1 at IoU 0.5 and AJI. Clicks: one in the middle of each particle, at most 20 an
+image. Time is CPU seconds of the training.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tifffile
+import torch
 from PIL import Image as Picture
+from scipy import ndimage
 
 import particle_nb as pnb
 from particle_nb.core.matching import pool, score
@@ -36,19 +42,39 @@ def lessons(folder: Path, count: int, kind: str = "scene") -> Iterator[tuple[np.
             yield np.asarray(Picture.open(folder / name)), labels
 
 
+def clicked(
+    session: pnb.Session, image: pnb.Image, truth: np.ndarray, most: int = 20
+) -> list[float]:
+    """IoU of what one click in the middle of each particle gives, first candidate."""
+    found = []
+    numbers = np.unique(truth[truth > 0])
+    for number in numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]:
+        own = truth == number
+        deep = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(int(deep.argmax()), own.shape)
+        masks = session.predict(image, pnb.Prompt(points=((int(x), int(y)),)))
+        mine = masks[0].full() if len(masks) else np.zeros(own.shape, bool)
+        found.append(float((mine & own).sum() / (mine | own).sum()))
+    return found
+
+
 def scored(session: pnb.Session, data: Path, every: int) -> dict[str, float]:
-    """F1 at IoU 0.5 and AJI, means over images and pooled."""
-    scores = []
+    """F1 at IoU 0.5 and AJI, means over images and pooled; mean IoU of one click a particle."""
+    scores, clicks = [], []
     for path in sorted((data / "images").glob("*.png"))[::every]:
         truth = np.asarray(Picture.open(data / "labels" / path.name)).astype(np.int64)
         image = pnb.read_image(path, crop_bar=False)
         scores.append(score(session.propose(image, progress=False), truth))
+        clicks += clicked(session, image, truth)
     pooled = pool(scores)
     return {
         "images": len(scores),
         "mean F1": round(float(np.nanmean([one.f1 for one in scores])), 3),
         "mean AJI": round(float(np.nanmean([one.aji for one in scores])), 3),
         "pooled F1": round(float(pooled.f1), 3),
+        "clicks": len(clicks),
+        "mean IoU of a click": round(float(np.mean(clicks)), 3),
+        "clicks with IoU 0.5": round(float(np.mean(np.array(clicks) >= 0.5)), 3),
     }
 
 
@@ -61,12 +87,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--kind", choices=("scene", "composite", "all"), default="scene")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--patch", type=int, default=256)
+    parser.add_argument("--widths", type=int, nargs="*", default=(16, 32, 64, 128))
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
     parser.add_argument("--out", type=Path, default=Path("on_set.safetensors"))
     given = parser.parse_args(argv)
+    if given.threads:
+        torch.set_num_threads(given.threads)
     pairs = list(lessons(given.set, given.count, given.kind))
-    settings = pnb.UnetSettings(steps=given.steps)
+    # bounded by steps, not by the clock: a busy machine trains the same network
+    settings = pnb.UnetSettings(
+        steps=given.steps, patch=given.patch, widths=tuple(given.widths), minutes=1e4
+    )
+    before = time.process_time()
     net = pnb.train_unet([a for a, _ in pairs], [b for _, b in pairs], settings=settings)
     net.save(given.out)
+    spent = time.process_time() - before
+    sys.stdout.write(f"{len(pairs)} pictures, {given.steps} steps, {spent:.0f} CPU s\n")
     for name, session in (
         ("trained on the set alone", pnb.Session(segmenter=net, cache_bytes=0)),
         ("classical", pnb.Session(segmenter="classical", cache_bytes=0)),
