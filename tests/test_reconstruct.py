@@ -6,7 +6,7 @@ import pytest
 import particle_nb as pnb
 from particle_nb.core.rebuilding import Terms, _kernels, match_fractions, sections_of
 from particle_nb.core.rebuilding.blocks import COUNTS, block_view, coarsened
-from particle_nb.core.rebuilding.counts import counted
+from particle_nb.core.rebuilding.counts import _pooled, counted
 from particle_nb.core.volume import diffusivity, two_point
 from particle_nb.reconstruction import section_errors
 from particle_nb.resolution import GroupsWarning
@@ -144,6 +144,13 @@ def test_counts_after_many_changes_are_those_of_a_fresh_count(move) -> None:
         for a, b in zip(one, other, strict=True):
             assert np.allclose(a, b, rtol=1e-4)
     assert fresh.energy() < before
+
+
+def test_rare_patterns_are_counted_together_by_their_middle() -> None:
+    table = np.array([[10.0, 0.5, 7.0, 1.0], [0.0, 9.0, 0.25, 8.0]])
+    kinds, pooled = _pooled(table, np.array([0, 0, 1, 1]), 2.0)
+    assert kinds.tolist() == [[0, 4, 2, 5], [4, 1, 5, 3]]
+    assert pooled.tolist() == [[10, 0, 7, 0, 0.5, 1], [0, 9, 0, 8, 0, 0.25]]
 
 
 def test_segments_are_counted_in_every_direction() -> None:

@@ -118,7 +118,7 @@ def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
                     break
                 change = sign * _paths(one, other, lengths[k])
                 energy += change * (rises[m, k, phase] + change * scales[m, k, phase])
-    offsets, powers, codes, _, _, _, tilts, which = patterns
+    offsets, powers, codes, kinds, _, _, _, tilts, which = patterns
     shift = np.int64(new) - np.int64(old)
     for s in range(len(offsets)):
         table = which[s]
@@ -127,8 +127,9 @@ def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
             cy = wy[y - offsets[s, k, 1] + ny]
             cx = wx[x - offsets[s, k, 2] + nx]
             code = np.int64(codes[s, cz, cy, cx])
-            after = code + shift * powers[k]
-            energy += tilts[table, after, 1] - tilts[table, code, 0]
+            before, after = kinds[table, code], kinds[table, code + shift * powers[k]]
+            if before != after:
+                energy += tilts[table, after, 1] - tilts[table, before, 0]
     return energy
 
 
@@ -158,7 +159,7 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
                 runs[m, k, phase] += sign * _paths(one, other, lengths[k])
                 off = runs[m, k, phase] - aims[m, k, phase]
                 rises[m, k, phase] = 2 * scales[m, k, phase] * off
-    offsets, powers, codes, seen, shares, costs, tilts, which = patterns
+    offsets, powers, codes, kinds, seen, shares, costs, tilts, which = patterns
     shift = np.int64(new) - np.int64(old)
     for s in range(len(offsets)):
         table = which[s]
@@ -166,11 +167,11 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
             dz, dy, dx = offsets[s, k]
             cz, cy, cx = wz[z - dz + nz], wy[y - dy + ny], wx[x - dx + nx]
             code = np.int64(codes[s, cz, cy, cx])
-            after = code + shift * powers[k]
-            codes[s, cz, cy, cx] = after
-            seen[table, code] -= 1
+            codes[s, cz, cy, cx] = code + shift * powers[k]
+            before, after = kinds[table, code], kinds[table, code + shift * powers[k]]
+            seen[table, before] -= 1
             seen[table, after] += 1
-            for c in (code, after):
+            for c in (before, after):
                 off = 2 * (seen[table, c] - shares[table, c])
                 tilts[table, c, 0] = costs[table, c] * (off - 1)
                 tilts[table, c, 1] = costs[table, c] * (off + 1)

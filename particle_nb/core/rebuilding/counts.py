@@ -25,6 +25,9 @@ _DIRECTIONS = (
 #: Directions that lie in no section; of an isotropic material they are known all the same.
 _ASLANT = ((1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))
 
+#: Patterns that occur less often in a section are counted together.
+_RARE = 5
+
 #: Longest segments along an axis, a square's diagonal and a cube's, in steps. The spacing of the
 #: last lies between two that a section holds, which serves short ones.
 _FARTHEST = {1: 56, 2: 8, 3: 4}
@@ -77,7 +80,7 @@ class Counts:
         _, (_, _, _, hits, wanted, weights, _), lines, patterns = self.arguments
         total = float((weights * (hits - wanted) ** 2).sum())
         total += float((lines[5] * (lines[3] - lines[4]) ** 2).sum())
-        return total + float((patterns[5] * (patterns[3] - patterns[4]) ** 2).sum())
+        return total + float((patterns[6] * (patterns[4] - patterns[5]) ** 2).sum())
 
     def errors(self) -> np.ndarray:
         """Greatest difference of the two-point correlation from that wanted, by phase (K,)."""
@@ -213,12 +216,48 @@ def _patterns(index: np.ndarray, sections: Sections, stride: int, terms: Terms) 
         (len(places), *index.shape), np.uint16 if table.shape[1] <= 2**16 else np.uint32
     )
     each = kernels.pattern_codes(index, places, powers, codes, table.shape[1])
+    middle = np.arange(table.shape[1]) // powers[cells.index((0, 0))] % count
+    kinds, table = _pooled(table, middle, _RARE * per * _noise(size, sections))
     seen = np.zeros(table.shape, np.int64)
-    np.add.at(seen, np.array(which, np.int64), each)
-    costs = terms.patterns / (table + 3 * _noise(size, sections))
+    for place, one in zip(which, each, strict=True):
+        np.add.at(seen[place], kinds[place], one)
+    # what stands for many patterns strays as they do together
+    many = np.ones(table.shape)
+    for place, one in enumerate(kinds):
+        many[place] = np.maximum(np.bincount(one, minlength=table.shape[1]), 1)
+    costs = terms.patterns / (table + 3 * np.sqrt(many) * _noise(size, sections))
     off = 2 * (seen - table)
     tilts = np.stack([costs * (off - 1), costs * (off + 1)], axis=-1).astype(np.float32)
-    return places, powers, codes, seen, table, costs, tilts, np.array(which, np.int64)
+    return places, powers, codes, kinds, seen, table, costs, tilts, np.array(which, np.int64)
+
+
+def _pooled(table: np.ndarray, middle: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """Count rare patterns together, by the phase in their middle.
+
+    One by one they would cost next to nothing, however many there are of them.
+
+    Parameters
+    ----------
+    table : float (tables, codes)
+        Wanted counts.
+    middle : int (codes,)
+    least : float
+        Rare is what is wanted less often.
+
+    Returns
+    -------
+    kinds : int32 (tables, codes)
+        What each pattern counts as.
+    table : float (tables, codes + K)
+        Wanted counts of these.
+    """
+    codes = table.shape[1]
+    rare = table < least
+    kinds = np.where(rare, codes + middle, np.arange(codes)).astype(np.int32)
+    pooled = np.zeros((len(table), codes + int(middle.max()) + 1))
+    for place, one in enumerate(table):
+        np.add.at(pooled[place], kinds[place], one)
+    return kinds, pooled
 
 
 def _across(axis: int, i: int, j: int) -> tuple[int, ...]:
