@@ -318,7 +318,7 @@ def load(source: str = "", device: str = "auto") -> EmbeddedSegmenter:
     Examples
     --------
     >>> load(device="cpu").name  # doctest: +SKIP
-    'pnb-small-2.1'
+    'pnb-small-3'
     """
     where = pick_device(device)
     path, stored, metadata = read_weights(source, WEIGHTS, "segmenter.train")
