@@ -297,7 +297,7 @@ def found_share(model: segmenter.EmbeddedSegmenter, image: Image, truth: MaskSet
 
 
 @pytest.mark.parametrize("pitch", [1.05, 1.25, 2.0, 3.0])
-@pytest.mark.parametrize("size", [10, 24, 60])
+@pytest.mark.parametrize("size", [6, 8, 24, 60])
 def test_dense_fields_of_equal_spheres_are_found(
     model: segmenter.EmbeddedSegmenter, size: int, pitch: float
 ) -> None:
