@@ -48,10 +48,11 @@ lint: env
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy particle_nb training
 
-# runs the notebooks that are older than the package, builds strictly, checks links and the site
+# runs the notebooks that are older than the package and the code of every page, builds strictly,
+# checks links and the site
 docs: env $(VENV)/.docs
 	OMP_NUM_THREADS=1 $(PY) docs/tools/build.py
-	PARTICLE_NB_SITE=build/site $(PY) -m pytest -q tests/test_docs.py -k the_site
+	PARTICLE_NB_SITE=build/site $(PY) -m pytest -q -n auto tests/test_docs.py -k "the_site or the_code_of_a_page"
 
 $(VENV)/.docs: $(STAMP)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"

@@ -76,7 +76,8 @@ WEAK = """root => {
     const found = [], name = (node) => `${node.tagName} ${node.getAttribute('class') ?? ''} `
         + (node.getAttribute('aria-label') ?? node.textContent.trim().slice(0, 30));
     const judge = (node, ink, least, what) => {
-        const worst = Math.min(...grounds(what === 'border' ? node.parentElement : node)
+        const under = ['border', 'chosen', 'slider'].includes(what) ? node.parentElement : node;
+        const worst = Math.min(...grounds(under)
             .map((ground) => { const [r, g, b, a] = parse(ink);
                 return ratio(over([r, g, b, a * opacity(node)], ground), ground); }));
         if (worst < least) found.push([`${what}: ${name(node)}`, Math.round(worst * 100) / 100]);
@@ -92,11 +93,22 @@ WEAK = """root => {
         if (node.matches('.pnb-icon')) { controls += 1; judge(node, style.stroke, 3, 'icon'); }
         // a field is known by its border; a button by its text
         if (field) { controls += 1; judge(node, style.borderTopColor, 3, 'border'); }
+        // a chosen button by its ground or by the line in it, a slider by its colour
+        if (node.matches('[aria-pressed=true], .pnb-on, .pnb-chosen')
+            && !node.matches('.pnb-bin')) { controls += 1;
+            const drawn = node instanceof SVGElement ? style.fill : style.backgroundColor;
+            const line = style.boxShadow.includes('inset') && parse(style.boxShadow);
+            if (!line || ratio(line, parse(drawn)) < 3) judge(node, drawn, 3, 'chosen'); }
+        if (node.matches('[type=range], [type=checkbox], [type=radio], progress')) { controls += 1;
+            const own = style.accentColor === 'auto' ? 'rgb(0, 117, 255)' : style.accentColor;
+            judge(node, own, 3, 'slider'); }
         if (node.placeholder) judge(node, getComputedStyle(node, '::placeholder').color, 4.5,
             'hint');
     }
     return {found, texts, controls};
 }"""
+#: An element itself and all that it holds.
+ALL = "[root, ...root.querySelectorAll('*')]"
 THEME = "(name) => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
 
 
@@ -125,6 +137,15 @@ def shown(lab: Any, open_notebook: Callable) -> Iterator[Any]:
     assert nb.strangers == []
 
 
+def _wear(page: Any, theme: str) -> None:
+    """Change the theme and wait for it: JupyterLab stumbles over two changes at a time."""
+    page.evaluate(THEME, theme)
+    page.wait_for_function(
+        "(light) => document.body.dataset.jpThemeLight === light",
+        arg=str(theme == "JupyterLab Light").lower(),
+    )
+
+
 def _shoot(page: Any, name: str) -> None:
     """Keep a picture where PARTICLE_NB_SHOTS names a folder."""
     if folder := os.environ.get("PARTICLE_NB_SHOTS"):
@@ -138,11 +159,7 @@ def _shoot(page: Any, name: str) -> None:
 def test_texts_and_controls_stand_out(shown: Any, theme: str) -> None:
     page = shown.page
     try:
-        page.evaluate(THEME, theme)
-        page.wait_for_function(
-            "(light) => document.body.dataset.jpThemeLight === light",
-            arg=str(theme == "JupyterLab Light").lower(),
-        )
+        _wear(page, theme)
         weak = {}
         for what, root in ROOTS.items():
             told = page.locator(root).first.evaluate(WEAK)
@@ -155,7 +172,59 @@ def test_texts_and_controls_stand_out(shown: Any, theme: str) -> None:
         assert sorted(weak.items()) == []
     finally:
         page.set_viewport_size({"width": 1500, "height": 1000})
-        page.evaluate(THEME, "JupyterLab Light")
+        _wear(page, "JupyterLab Light")
+
+
+#: What is open only at times, and how it is opened in the annotator.
+OPEN = {
+    "menu": (["a", "Control+a", "Shift+F10"], ".pnb-menu"),
+    "keys": (["?"], ".pnb-help"),
+    "scale": (["z"], ".pnb-ask[aria-label=Scale]"),
+    "region": (["i", "t"], ".pnb-ask[aria-label=Region]"),
+    "error": (["a", "Escape", "Escape", "g"], ".pnb-error"),
+    "banner": ([], ".pnb-banner"),
+    "draft": (["s"], ".pnb-hud"),
+}
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_what_opens_at_times_stands_out_too(shown: Any, theme: str) -> None:
+    page = shown.page
+    root = page.locator(ROOTS["annotator"]).first
+    weak: dict[str, Any] = {}
+    try:
+        _wear(page, theme)
+        for name, (keys, place) in OPEN.items():
+            root.locator("canvas.pnb-top").focus()
+            for key in keys:
+                page.keyboard.press(key)
+            if name == "banner":
+                root.evaluate("node => node.view.notices.kernelGone()")
+            if name == "draft":
+                root.evaluate("node => node.view.commands.placePoint(43, 43, 1)")
+            part = root.locator(place)
+            part.wait_for(state="visible", timeout=WAIT)
+            told = root.evaluate(WEAK)
+            assert part.evaluate(WEAK.replace("root.querySelectorAll('*')", ALL))["texts"] >= 1
+            weak |= {f"{name}: {what}": ratio for what, ratio in told["found"]}
+            if folder := os.environ.get("PARTICLE_NB_SHOTS"):
+                root.screenshot(path=Path(folder) / f"open {name} {theme}.png")
+            if name == "menu":  # every row as it looks with the focus on it
+                for _ in range(part.get_by_role("menuitem").count()):
+                    page.keyboard.press("ArrowDown")
+                    found = part.evaluate(WEAK)["found"]
+                    weak |= {f"{name}, focused: {what}": ratio for what, ratio in found}
+            page.keyboard.press("Escape")
+            if name == "keys":
+                page.keyboard.press("?")
+            root.evaluate("node => node.view.notices.answered()")
+            root.locator("canvas.pnb-top").focus()
+            page.keyboard.press("Escape")
+        assert sorted(weak.items()) == []
+    finally:
+        root.locator("canvas.pnb-top").focus()
+        page.keyboard.press("s")
+        _wear(page, "JupyterLab Light")
 
 
 #: Roles that somebody acts on.

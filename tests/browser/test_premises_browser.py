@@ -27,6 +27,21 @@ editor = Annotator(FakeSession(), image, masks, autosave=False)
 editor
 """
 
+#: the same picture as a file whose band `read_image` cuts off
+CUT = """
+import numpy as np
+from PIL import Image as PillowImage
+from fake_session import FakeSession, squares
+from particle_nb import read_image
+from particle_nb.widgets.annotator import Annotator
+above = squares(3, 4)
+pixels = np.vstack([above.pixels, np.full((40, above.shape[1]), 0, np.uint8)])
+pixels[232:236, 60:160] = 255
+PillowImage.fromarray(pixels).save("cut.png")
+editor = Annotator(FakeSession(), read_image("cut.png", crop_bar=40), autosave=False)
+editor
+"""
+
 
 def test_the_scale_from_a_bar_that_is_drawn_along(bench: Any, clean: Callable) -> None:
     nb = clean(bench)
@@ -61,6 +76,29 @@ def test_the_scale_from_a_bar_that_is_drawn_along(bench: Any, clean: Callable) -
     assert nb.python("editor.image.calibration") is None
     assert nb.attribute("scale-bar").endswith("px")
     assert nb.cells() == cells
+
+
+def test_a_bar_in_an_info_bar_that_was_left_out_is_proposed(bench: Any, clean: Callable) -> None:
+    nb = clean(bench)
+    nb.show(CUT)
+    page, ask = nb.page, nb.page.get_by_role("group", name="Scale")
+    assert nb.python("editor.image.shape") == (216, 280), "the info bar is not in the picture"
+    nb.canvas.focus()
+    page.keyboard.press("z")
+    ask.wait_for(state="visible")
+    ask.get_by_text("In the info bar below the picture").wait_for()
+    assert "bar of 100.0 px found" in ask.inner_text()
+    assert nb.python("editor.image.calibration") is None, "a proposal only"
+    length = page.get_by_label("Length of the bar, with its unit")
+    length.fill("2 um")
+    nb.settled(lambda: length.press("Enter"))
+    assert nb.python("str(editor.image.calibration)") == (
+        "0.02 um/px (scale bar found in the info bar and confirmed: 100.0 px = 2 um)"
+    )
+    assert nb.python("editor.region is None or editor.region.share == 1")
+    nb.canvas.focus()
+    nb.settled(lambda: page.keyboard.press("Control+z"))
+    page.keyboard.press("s")
 
 
 def test_regions_are_drawn_and_kept_to(bench: Any, clean: Callable) -> None:

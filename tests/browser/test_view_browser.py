@@ -138,6 +138,70 @@ editor
     page.keyboard.press("v")
 
 
+def test_detectors_are_switched_by_key(bench: Any, clean: Callable) -> None:
+    """Two detectors on the last axis: each alone, then both; the work stays."""
+    nb = clean(bench)
+    nb.show(
+        SETUP
+        + """
+both = np.stack([image.pixels, 255 - image.pixels], axis=-1)
+editor = Annotator(session, Image(both, name="SE and BSE"), autosave=False)
+editor.do("brush", path=[[43, 43], [43, 44]], radius=4)
+editor
+"""
+    )
+    page, hint = nb.page, nb.page.locator(".pnb-hint")
+    nb.canvas.focus()
+    square, ground = (171.5, 43.5), (140.5, 75.5)
+
+    def press(key: str, said: str) -> tuple[int, int]:
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "(said) => document.querySelector('.pnb-hint').textContent === said", arg=said
+        )
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(200)
+        first, second = _at(nb, square, ground)
+        return int(first.mean()), int(second.mean())
+
+    bright, dark = press(".", "channel 1 of 2")
+    assert bright > dark + 100
+    dark, bright = press(".", "channel 2 of 2")
+    assert bright > dark + 100
+    assert "of 2" in hint.inner_text()
+    assert press(",", "channel 1 of 2")[0] > 200
+    press(",", "all channels")
+    assert nb.attribute("count") == "1"
+    assert nb.python("len(editor.masks)") == 1
+
+
+def test_two_views_of_one_annotator_select_the_same(
+    open_notebook: Callable, clean: Callable
+) -> None:
+    """Also the filter and the masks; each view keeps its own zoom."""
+    from playwright.sync_api import expect
+
+    cell = SETUP + "editor = Annotator(session, image, session.propose(image), autosave=False)"
+    nb = clean(open_notebook("views.ipynb", [f"{cell}; editor", "editor"], wait=False))
+    page, views = nb.page, nb.page.locator("[data-testid=prompt-canvas][data-state=ready]")
+    expect(views).to_have_count(2, timeout=120_000)
+    first, second = views.nth(0), views.nth(1)
+    second.locator(".pnb-row", has_text="nm").nth(2).click()
+    for view in (first, second):
+        expect(view).to_have_attribute("data-selected", "3")
+    assert nb.python("editor.selection") == (3,)
+    first.locator("canvas.pnb-top").focus()
+    page.keyboard.press("Control+a")
+    expect(second).to_have_attribute("data-selected", " ".join(map(str, range(1, 13))))
+    page.keyboard.press("+")
+    scale = "node => node.view.camera.view.scale"
+    assert first.evaluate(scale) > second.evaluate(scale)
+    page.keyboard.press("Delete")
+    for view in (first, second):
+        expect(view).to_have_attribute("data-count", "0")
+        expect(view).to_have_attribute("data-selected", "")
+
+
 def test_a_hundred_megapixels_open_and_take_a_click(bench: Any, clean: Callable) -> None:
     nb = clean(bench)
     nb.show(
@@ -214,7 +278,8 @@ def test_narrow_and_dark_cells_stay_usable(bench: Any, clean: Callable) -> None:
         # WCAG 2.2, 1.4.3: text of 4.5 to 1 on what lies behind it
         weak = nb.root.evaluate(
             """node => {
-                const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
+                const rgb = (c) => c.match(/[\\d.]+/g).map((v, i) => // color(srgb ...): shares of 1
+                    Number(v) * (c.startsWith('color(') && i < 3 ? 255 : 1));
                 const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045
                     ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
                     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);

@@ -1,7 +1,11 @@
 // Pointer and wheel on the canvas: strokes, clicks, moving and zooming the view.
 
+import { panBy, zoomAbout } from "./geometry.mjs";
+
 /** CSS pixels of a turn of the wheel in the units of its event. */
 const WHEEL = [1, 30, 300];
+const STAYS = 600; // milliseconds after which a finger that stays where it is opens the menu
+const STILL = 8; // CSS pixels within which it stays
 
 /** What two fingers do that were `before` and are `now`, each [[x, y], [x, y]]: how far their middle
  *  moved, by which factor their distance grew, and where their middle is. */
@@ -32,9 +36,21 @@ export class Pointer {
     return this.hand.tool === "point" && !!this.store.draft;
   }
 
+  /** A finger that stays: not every browser makes a "contextmenu" of it. Tools that draw wait. */
+  #stay(event) {
+    const { pointerId, clientX, clientY } = event;
+    clearTimeout(this.stay);
+    if (!["point", "select"].includes(this.hand.tool)) return;
+    this.stay = setTimeout(() => {
+      const [x, y] = this.fingers.get(pointerId) ?? [Infinity, 0];
+      if (this.fingers.size === 1 && Math.hypot(x - clientX, y - clientY) < STILL) this.menu(event);
+    }, STAYS);
+  }
+
   menu(event) {
     event.preventDefault();
     if (this.#pointing || !this.store.picture) return;
+    this.cancel(false); // what a finger began by staying is no point
     const rect = this.top.getBoundingClientRect(), { width, height } = this.camera.size;
     const x = ((event.clientX - rect.left) * width) / rect.width, y = ((event.clientY - rect.top) * height) / rect.height;
     this.commands.context.open(this.at(event), x, y);
@@ -52,7 +68,9 @@ export class Pointer {
     event.preventDefault();
     if (event.pointerType === "touch") {
       this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      this.#hold();
       if (this.fingers.size > 1) return this.cancel(false); // what the first one began is none
+      this.#stay(event);
     }
     hand.cross = hand.mark = null;
     const spot = this.at(event);
@@ -73,6 +91,7 @@ export class Pointer {
     const { hand } = this;
     if (!this.store.picture) return;
     if (this.fingers.size > 1) return this.pinch(event);
+    if (this.fingers.has(event.pointerId)) this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
     hand.cursor = this.at(event);
     if (hand.drag) return this.drag(event);
     if (!hand.stroke) this.foresight.ask();
@@ -88,15 +107,20 @@ export class Pointer {
     this.painter.paintTop();
   }
 
+  /** Where the fingers took hold of which view. */
+  #hold() {
+    this.grip = { from: [...this.fingers.values()], view: this.camera.view };
+  }
+
   /** Two fingers: the view moves with their middle, and zooms with their distance. */
   pinch({ pointerId, clientX, clientY }) {
     if (!this.fingers.has(pointerId)) return;
-    const before = [...this.fingers.values()];
     this.fingers.set(pointerId, [clientX, clientY]);
-    const { dx, dy, factor, x, y } = pinched(before, [...this.fingers.values()]);
+    const { from, view } = this.grip, { dx, dy, factor, x, y } = pinched(from, [...this.fingers.values()]);
     const rect = this.top.getBoundingClientRect(), k = this.camera.size.width / rect.width;
-    this.camera.pan(dx * k, dy * k);
-    this.camera.zoom(factor, (x - rect.left) * k, (y - rect.top) * k);
+    // from where they took hold: a view stands on whole pixels, and parts of them would be lost
+    const moved = panBy(view, dx * k, dy * k);
+    this.camera.look(zoomAbout(moved, factor, (x - rect.left) * k, (y - rect.top) * k, ...this.camera.limits()));
   }
 
   drag({ clientX, clientY }) {
@@ -108,7 +132,8 @@ export class Pointer {
 
   up(event) {
     const { hand, commands } = this, { stroke } = hand;
-    this.fingers.delete(event.pointerId);
+    if (this.fingers.delete(event.pointerId)) this.#hold();
+    clearTimeout(this.stay);
     if (hand.drag) {
       hand.drag = null;
       return;
@@ -124,6 +149,7 @@ export class Pointer {
 
   cancel(all = true) {
     if (all) this.fingers.clear();
+    clearTimeout(this.stay);
     this.foresight.release();
     this.hand.stroke = this.hand.drag = null;
     this.painter.paintTop();
