@@ -21,6 +21,7 @@ class Run:
     def __init__(self, session: Any, annotations: Any, minutes: float, watch: Any) -> None:
         self.given = session, annotations, minutes
         self.state, self.error, self.result, self.watch = "waiting", None, None, watch
+        self.lessons = annotations
         self.progress = SimpleNamespace(doing="waiting", share=0.0, before=float("nan"), now=0.5)
 
     def start(self) -> Run:
