@@ -92,7 +92,9 @@ def main(argv: list[str] | None = None) -> None:
         painted = strokes(truths[0], args.share, rng)
         row = {}
         for way, (features, settings) in WAYS.items():
-            made = pnb.PhaseClassifier(session, features, settings, seed=draw).fit(pictures[0], painted)
+            made = pnb.PhaseClassifier(session, features, settings, seed=draw).fit(
+                pictures[0], painted
+            )
             for where, picture, truth, scored in zip(
                 ("same", "other"),
                 pictures,

@@ -89,8 +89,8 @@ def reconstruct(
     References
     ----------
     C. L. Y. Yeong, S. Torquato 1998, doi:10.1103/PhysRevE.57.495 (annealing on S2 and lineal
-    path, there by exchanges); C. Deutsch 1992, PhD thesis, Stanford (pattern counts in annealing); L. Gatys et al.
-    2015, arXiv:1505.07376 (Gram matrices).
+    path, there by exchanges); C. Deutsch 1992, PhD thesis, Stanford (pattern counts in
+    annealing); L. Gatys et al. 2015, arXiv:1505.07376 (Gram matrices).
 
     Examples
     --------
