@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
@@ -14,6 +14,11 @@ from scipy import ndimage
 
 import particle_nb as pnb
 from particle_nb import CalibrationError, Image, find_scale_bar
+from particle_nb.core.image._bars import Bar
+from particle_nb.core.image._printed import Found
+from particle_nb.core.image._views import UNREAD, UPRIGHT, Candidate, turned
+from particle_nb.core.image.scale_bar import _lies_at
+from particle_nb.core.image.scale_text import PrintedLength
 
 
 @dataclass(frozen=True)
@@ -264,3 +269,85 @@ def test_upright_bars_that_disagree_give_no_length():
     found = find_scale_bar(np.hstack([one, two]))
     assert found.value is None
     assert "disagree" in found.note
+
+
+def lettered(pieces, bar=(180, 340, 120, 5)):
+    """Grey pixels (400, 520) with a white bar (x, y, wide, tall) and pieces of text in own tones.
+
+    Each piece is (x, letters, tone), all on one line below the bar.
+    """
+    pixels = np.full((400, 520), 110, np.uint8)
+    picture = PIL.Image.fromarray(pixels)
+    draw = PIL.ImageDraw.Draw(picture)
+    x, y, wide, tall = bar
+    draw.rectangle((x, y, x + wide - 1, y + tall - 1), fill=255)
+    font = PIL.ImageFont.load_default(24)
+    for at, letters, tone in pieces:
+        draw.text((at, 352), letters, tone, font)
+    return np.array(picture)
+
+
+def test_a_length_that_is_printed_whole_is_read():
+    """What the refusals below have in common with it is no reason to refuse."""
+    assert find_scale_bar(lettered([(210, "5 um", 255)])).text == "5 um"
+    assert find_scale_bar(lettered([(205, "100 um", 255)])).text == "100 um"
+    assert find_scale_bar(lettered([(205, "1.00 um", 255)])).text == "1 um"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "why"),
+    [
+        ([(191, "0.", 200), (212, "5 um", 255)], "stands before '5 um'"),
+        ([(205, "1", 255), (217, ".", 155), (224, "00 um", 255)], "decimal point"),
+        ([(205, "05 um", 255)], "decimal point"),
+        ([(205, "37 nm", 255)], "no usual length"),
+    ],
+    ids=["faint 0.", "faint point", "05", "37"],
+)
+def test_a_length_that_may_have_lost_its_point_is_not_read(pieces, why):
+    found = find_scale_bar(lettered(pieces))
+    assert found.ends == pytest.approx((179.5, 342, 299.5, 342), abs=0.6)
+    assert found.value is None
+    assert why in found.note
+
+
+def test_a_bar_that_runs_into_something_has_no_length():
+    pixels = lettered([(210, "5 um", 255)], bar=(180, 340, 120, 3))
+    assert find_scale_bar(pixels).text == "5 um"
+    pixels[290:344, 300:312] = 255
+    found = find_scale_bar(pixels)
+    assert found.value is None
+    assert "where it ends is not clear" in found.note
+
+
+def test_a_bar_that_fades_has_no_length():
+    pixels = lettered([(210, "5 um", 255)])
+    pixels[340:345, 300:312] = np.linspace(255, 110, 14)[1:-1].astype(np.uint8)
+    pixels[340:345, 300:306] = 255 - 6 * np.arange(6)
+    found = find_scale_bar(pixels)
+    assert found
+    assert found.value is None
+    assert "where it ends is not clear" in found.note
+
+
+def test_the_colour_that_differs_most_tells_the_end():
+    """In grey, a red bar runs on into the specimen at its end; in green and blue it does not."""
+    pixels = np.stack([lettered([])] * 3, axis=-1)
+    pixels[:, 300:303] = 79
+    pixels[lettered([(210, "5 um", 255)]) > 200] = (255, 0, 0)
+    found = find_scale_bar(pixels)
+    assert found.text == "5 um"
+    assert found.ends == pytest.approx((179.5, 342, 299.5, 342), abs=0.6)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_an_upright_stroke_is_no_bar_of_a_text_that_lies_at_a_level_one(beside):
+    grey = np.zeros((400, 520), np.float32)
+    text = Found(PrintedLength(5.0, "um", "5 um", 0.9, (0, 1)), (210, 352, 260, 376), 0.9)
+    stands = turned(text.box, grey.shape, UPRIGHT)
+    across = np.rot90(grey, UPRIGHT)
+    upright = Candidate(
+        Bar(40.5, 140.5, 280, 285, 255, 0, 0.9), replace(text, box=stands), across, UPRIGHT
+    )
+    level = Bar(179.5, 299.5, 340 if beside else 100, 344 if beside else 104, 200, 0, 0.5)
+    assert _lies_at(Candidate(level, UNREAD, grey), upright) == beside

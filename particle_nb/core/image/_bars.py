@@ -10,6 +10,11 @@ from scipy import ndimage
 _STEP = 22  # grey levels of 255 that a bar stands out by
 _EVEN = 16  # neighbours along a bar differ by less (JPEG, resampling)
 _MOST = 24  # candidates that are looked at more closely
+_CONTRAST = 30  # levels of a colour in which ends are measured
+_OUTSIDE = (4, 10)  # columns beyond an end that are its ground
+_SHARP = (3.0, 4.0)  # pixels in which the tone of a sharp, a clear end falls from 0.8 to 0.2
+_MOVED = (2.0, 0.8)  # pixels by which two measurements of such an end differ at most
+_RAGGED = 1.25  # pixels by which the rows of a bar end elsewhere at most
 
 
 @dataclass(frozen=True)
@@ -276,3 +281,85 @@ def _ruler(grey: np.ndarray, run: list[tuple[int, int, float]], sign: int) -> Ba
     level = float(np.percentile(inside, 97 if sign > 0 else 3))
     score = 0.95 if len(run) == 11 else 0.6
     return Bar(centres[0], centres[1], top, bottom, level, ground, score, "dots")
+
+
+def clear_ends(picture: np.ndarray, bar: Bar) -> tuple[float, float] | None:
+    """Return both ends of a bar as its sharpest colour shows them; None where one is not clear.
+
+    Parameters
+    ----------
+    picture : array (H, W, C)
+        Levels 0 to 255 of each colour, as the bar lies.
+    """
+    if bar.kind == "dots":
+        return bar.x0, bar.x1
+    mirrored = replace(bar, x0=picture.shape[1] - 1 - bar.x1, x1=picture.shape[1] - 1 - bar.x0)
+    left, right = _clear_end(picture[:, ::-1], mirrored), _clear_end(picture, bar)
+    if left is None or right is None:
+        return None
+    return picture.shape[1] - 1 - left, right
+
+
+def _clear_end(picture: np.ndarray, bar: Bar) -> float | None:
+    """Where a bar ends on the right, None where its tone fades, or goes on in something else."""
+    end, last = bar.x1, picture.shape[1]
+    depth = int(min(12, bar.length / 4))
+    at = round(end - 0.5)  # last column
+    if at + _OUTSIDE[0] + 2 >= last:
+        return None
+    rows = picture[bar.top : bar.bottom + 1]
+    inner = np.median(rows[:, at - depth : at - 2], axis=(0, 1))
+    outer = np.median(rows[:, at + _OUTSIDE[0] : at + _OUTSIDE[1]], axis=(0, 1))
+    apart = np.abs(inner - outer)
+    best: tuple[float, float, int] | None = None
+    for k in np.flatnonzero(apart >= max(_CONTRAST, 0.4 * float(apart.max()))):
+        share = (rows[..., k].mean(axis=0) - outer[k]) / (inner[k] - outer[k])
+        fall = _fall(share, at)
+        if fall is not None and (best is None or fall[1] < best[1]):
+            best = (*fall, int(k))
+    if best is None or best[1] > _SHARP[1] or abs(best[0] - end) > _MOVED[best[1] > _SHARP[0]]:
+        return None
+    where, _, best_one = best
+    share = (picture[..., best_one] - outer[best_one]) / (inner[best_one] - outer[best_one])
+    core = slice(bar.top + 1, bar.bottom) if bar.bottom - bar.top >= 2 else None
+    for line in share[core] if core else ():
+        fall = _fall(line, at)
+        if fall is None or abs(fall[0] - where) > _RAGGED:
+            return None
+    alike = np.abs(picture - inner).max(axis=2) < 0.4 * float(apart.max())
+    stroke = max(4, round(1.5 * (bar.bottom - bar.top + 1)) + 1) if bar.kind == "ticks" else 1
+    for edge, way in ((bar.top, -1), (bar.bottom, 1)):
+        outside = _beside(alike, edge, way, bar)
+        if outside is None:
+            continue
+        same = alike[outside, at - depth : at + 1 - stroke]
+        if same.sum() > 0.4 * same.size:
+            return None
+    return where
+
+
+def _fall(share: np.ndarray, at: int) -> tuple[float, float] | None:
+    """Where a profile from 1 to 0 passes the half near a column, and pixels from 0.8 to 0.2."""
+    first = max(at - 6, 0)
+    near = share[first : at + 8]
+    places = []
+    for level in (0.8, 0.5, 0.2):
+        under = np.flatnonzero(near < level)
+        if not len(under) or not under[0]:
+            return None
+        k = int(under[0])
+        places.append(first + k - 1 + float((near[k - 1] - level) / (near[k - 1] - near[k])))
+    return places[1], places[2] - places[0]
+
+
+def _beside(alike: np.ndarray, edge: int, way: int, bar: Bar) -> int | None:
+    """The nearest row beyond a bar's long side that is not the bar's in the middle."""
+    third = bar.length / 3
+    middle = slice(int(bar.x0 + third), int(bar.x1 - third) + 1)
+    for step in range(2, 7):
+        row = edge + way * step
+        if not 0 <= row < len(alike):
+            return None
+        if bar.kind == "split" or alike[row, middle].mean() < 0.3:
+            return row
+    return None

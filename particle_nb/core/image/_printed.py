@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
 
-from particle_nb.core.image.scale_text import PrintedLength, prepared, read_line
+from particle_nb.core.image.scale_text import (
+    PrintedLength,
+    prepared,
+    probabilities,
+    read_line,
+    spelled,
+)
 
 _FAINT = 0.3  # ink from which a pixel belongs to a stroke
+_POINT = 0.4  # ink from which a pixel between digits belongs to what may be a point
 _CERTAIN = 0.5  # confidence from which a line is read once
+_OTHERWISE = 0.04  # share of its probability with which a length with a point is a doubt
+_SURE = 0.7  # confidence from which only a point in another reading is a doubt
+_SECOND = 0.5  # confidence from which another reading of the same line is a doubt
+_USUAL = {"1", "15", "2", "25", "3", "4", "5", "6", "75", "8"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,8 @@ class Found:
     printed: PrintedLength
     box: tuple[int, int, int, int]
     score: float  # confidence, less for a text that stands far from the bar
+    ink: np.ndarray | None = field(default=None, repr=False, compare=False)  # around the text
+    spot: tuple[int, int, int, int] = (0, 0, 0, 0)  # its box in `ink`
 
 
 def length_near(
@@ -59,7 +72,7 @@ def length_near(
     if best is None:
         return None
     a, b, c, d = best.box
-    return Found(best.printed, (a + left, b + top, c + left, d + top), best.score)
+    return replace(best, box=(a + left, b + top, c + left, d + top))
 
 
 def _tones(part: np.ndarray, level: float) -> list[float]:
@@ -173,7 +186,118 @@ def _read(
         if again is None or (again.value, again.unit) != (printed.value, printed.unit):
             return None
         printed = again
-    return Found(printed, box, printed.confidence * _belongs(box, own))
+    x0, y0, x1, y1 = box
+    a, b = max(x0 - 2 * (y1 - y0), 0), max(y0 - (y1 - y0), 0)
+    cut = ink[b : 2 * y1 - y0, a : 2 * (y1 - y0) + x1]
+    spot = (x0 - a, y0 - b, x1 - a, y1 - b)
+    return Found(printed, box, printed.confidence * _belongs(box, own), cut, spot)
+
+
+def doubt(found: Found) -> str:
+    """Return why a printed length may be another one than was read; empty where nothing says so.
+
+    The point of "0.5" or "1.00" is the smallest thing in the picture, and losing it is the worst.
+    """
+    number = found.printed.text.split()[0]
+    said = f"'{found.printed.text}' may have lost its decimal point"
+    if "." not in number:
+        if number.startswith("0"):
+            return said
+        if number.rstrip("0") not in _USUAL:
+            return f"'{found.printed.text}' is no usual length of a bar"
+    if found.ink is None:
+        return ""
+    line = prepared(found.ink, found.spot)
+    likely = probabilities(line)
+    word = number + found.printed.unit
+    with_point = [word[:k] + "." + word[k:] for k in range(1, len(number))] + ["0." + word]
+    if "." not in number:
+        sure = spelled(likely, word)
+        if any(spelled(likely, other) > _OTHERWISE * sure for other in with_point):
+            return said
+        spot = (*_grown(found.ink, found.spot)[:2], *found.spot[2:])  # an italic digit leans out
+        line_of = _digit_rows(found.ink, spot)
+        if line_of is None or _speck(found.ink, spot, line_of, len(number)):
+            return said
+        if _before(found.ink, spot, line_of):
+            return f"something stands before '{found.printed.text}' that was not read"
+    for other in map(read_line, _variants(found.ink, found.spot)):
+        if other is None or other.confidence < _SECOND:
+            continue
+        differs = (other.value, other.unit) != (found.printed.value, found.printed.unit)
+        pointed = "." in other.text and "." not in number
+        if differs and (pointed or found.printed.confidence < _SURE) and _usual(other.text):
+            return f"'{found.printed.text}' may as well be '{other.text}'"
+    return ""
+
+
+def _usual(text: str) -> bool:
+    """Whether a length is one that bars have."""
+    return text.split()[0].replace(".", "").strip("0") in _USUAL
+
+
+def _digit_rows(ink: np.ndarray, spot: tuple[int, int, int, int]) -> tuple[int, int] | None:
+    """First and last row, the latter excluded, of the first digit."""
+    x0, y0, x1, y1 = spot
+    labels, _ = ndimage.label(ink[y0:y1, x0:x1] > _FAINT, np.ones((3, 3), int))
+    tall = (box for box in ndimage.find_objects(labels) if _rows(box) > 0.5 * (y1 - y0))
+    first = min(tall, key=lambda box: box[1].start, default=None)
+    return None if first is None else (y0 + first[0].start, y0 + first[0].stop)
+
+
+def _rows(box: tuple[slice, ...]) -> int:
+    return int(box[0].stop - box[0].start)
+
+
+def _before(ink: np.ndarray, spot: tuple[int, int, int, int], rows: tuple[int, int]) -> bool:
+    """Whether a digit or a point stands on the line, close before the first digit read."""
+    top, foot = rows
+    tall = foot - top
+    x0 = spot[0]
+    left, upper = max(x0 - round(1.2 * tall), 0), max(top - tall // 2, 0)
+    part = ink[upper : foot + tall // 2, left : max(x0 - 1, 0)]
+    boxes = []
+    for least in (_FAINT, 0.5):
+        boxes += ndimage.find_objects(ndimage.label(part > least, np.ones((3, 3), int))[0])
+    for box in boxes:
+        on_line = abs(upper + box[0].stop - foot) <= max(1, 0.12 * tall)
+        wide = box[1].stop - box[1].start
+        if on_line and upper + box[0].start >= top - max(1, 0.12 * tall):
+            digit = _rows(box) >= 0.85 * tall and 0.1 * tall <= wide <= tall
+            near = x0 - left - box[1].stop <= 0.8 * tall
+            point = 0.08 * tall <= min(_rows(box), wide) and max(_rows(box), wide) <= 0.3 * tall
+            if near and (digit or point):
+                return True
+    return False
+
+
+def _speck(
+    ink: np.ndarray, spot: tuple[int, int, int, int], rows: tuple[int, int], digits: int
+) -> bool:
+    """Whether something small and low stands among the digits."""
+    x0, y0, x1, y1 = spot
+    top, foot = rows
+    tall = foot - top
+    x1 = min(x1, x0 + round(0.9 * digits * tall))
+    labels, _ = ndimage.label(ink[y0:y1, x0:x1] > _POINT, np.ones((3, 3), int))
+    for box in ndimage.find_objects(labels):
+        wide = box[1].stop - box[1].start
+        small = _rows(box) <= 0.35 * tall and 0.08 * tall <= wide <= 0.4 * tall
+        low = y0 + box[0].start >= top + 0.6 * tall and y0 + box[0].stop <= foot + 0.15 * tall
+        if small and low:
+            return True
+    return False
+
+
+def _variants(ink: np.ndarray, box: tuple[int, int, int, int]) -> tuple[np.ndarray, ...]:
+    """The line with its faint strokes, bolder, fainter, and with a row more on both sides."""
+    x0, y0, x1, y1 = whole = _grown(ink, _grown(ink, box))
+    return (
+        prepared(ink, whole),
+        prepared(np.clip(1.6 * ink, 0, 1), whole),
+        prepared(np.sqrt(ink), whole),
+        prepared(ink, (x0, y0 - 1, x1, y1 + 1)),
+    )
 
 
 def _grown(ink: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -202,14 +326,8 @@ def _most_certain(ink: np.ndarray, box: tuple[int, int, int, int]) -> PrintedLen
     whole = _grown(ink, _grown(ink, box))
     if (first is None and whole == box) or (first is not None and first.confidence >= _CERTAIN):
         return first
-    x0, y0, x1, y1 = whole
-    others = (
-        prepared(ink, whole),
-        prepared(np.clip(1.6 * ink, 0, 1), whole),
-        prepared(np.sqrt(ink), whole),
-        prepared(ink, (x0, y0 - 1, x1, y1 + 1)),
-    )
-    found = [printed for printed in (first, *map(read_line, others)) if printed is not None]
+    others = map(read_line, _variants(ink, box))
+    found = [printed for printed in (first, *others) if printed is not None]
     best = max(found, key=lambda printed: printed.confidence, default=None)
     if best is None or any(
         (printed.value, printed.unit) != (best.value, best.unit)

@@ -114,3 +114,16 @@ def planes(levels: np.ndarray, pixels: np.ndarray) -> list[np.ndarray]:
     if not top > 0 or most < _COLOURED / 255 * top:
         return [levels]
     return [levels, chroma * np.float32(255 / most)]
+
+
+def channels(levels: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return the grey levels and, of a picture in colour, its colours and how far they are from
+    grey, (H, W, C), 0 to 255."""
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        return levels[..., None]
+    colours = np.asarray(pixels[..., :3], np.float32)
+    if pixels.dtype != np.uint8:
+        low, high = float(colours.min()), float(colours.max())
+        colours = (colours - low) * np.float32(255 / (high - low) if high > low else 1)
+    chroma = colours.max(axis=2) - colours.min(axis=2)
+    return np.concatenate([levels[..., None], colours, chroma[..., None]], axis=2)

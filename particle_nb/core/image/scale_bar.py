@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from particle_nb.core.errors import CalibrationError
-from particle_nb.core.image._bars import Bar
-from particle_nb.core.image._printed import Found
-from particle_nb.core.image._views import LIKELY, UNREAD, Box, Candidate, candidates, planes
+from particle_nb.core.image._bars import Bar, clear_ends
+from particle_nb.core.image._printed import Found, doubt
+from particle_nb.core.image._views import (
+    LIKELY,
+    UNREAD,
+    Box,
+    Candidate,
+    candidates,
+    channels,
+    planes,
+)
 from particle_nb.core.image.image import METRES, Calibration, Image
 from particle_nb.core.image.reading import read_pixels
 from particle_nb.core.image.region import RegionPart
 
 _READ = 0.5  # probability from which a printed length counts as read
 _CLEAR = 0.4  # likeness that an upright or coloured one has at least
+_LEVEL = 0.3  # likeness from which a level bar at the text of an upright one is a doubt
 _DRAWN = 0.7  # likeness from which a bar without a printed length is proposed
 _AGREE = 0.04  # two readings of one scale differ by less
 
@@ -188,7 +197,7 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
     if best.bar.kind != "split" and _half(best.grey, best.bar, best.text):
         why = "the text stands in the middle of it and its other half is not like it"
         return _unread(best, why)
-    rival = next((one for one in seen if _stands_nearer(one, best)), None)
+    rival = next((one for one in seen if _stands_nearer(one, best) or _lies_at(one, best)), None)
     if rival is not None:
         return _unread(rival, f"whether '{best.text.printed.text}' is its length is not clear")
     if any(_piece(best, other) for other in seen):
@@ -197,7 +206,13 @@ def find_scale_bar(image: Image | np.ndarray | str | os.PathLike[str]) -> ScaleB
         apart = abs(np.log(_size(best) / _size(other)))
         if not _one_text(best, other) and _worth(other) > 0.6 * _worth(best) and apart > _AGREE:
             return _doubtful(best, other)
-    return _proposal(_sharpest(best, read))
+    why = doubt(best.text)
+    if why:
+        return _unread(best, f"whether its length is read rightly is not clear: {why}")
+    clear = _with_clear_ends(_sharpest(best, read), read, channels(grey, pixels))
+    if clear is None:
+        return _unread(best, "where it ends is not clear")
+    return _proposal(clear)
 
 
 def _whole(image: Any) -> np.ndarray:
@@ -274,6 +289,29 @@ def _sharpest(best: Candidate, read: list[Candidate]) -> Candidate:
     return best if best.sharp or not twins else twins[0]
 
 
+def _with_clear_ends(
+    best: Candidate, read: list[Candidate], picture: np.ndarray
+) -> Candidate | None:
+    """The bar with ends that all colours confirm, where another view of it has them, that one."""
+    turned = {turn: np.rot90(picture, turn) for turn in {one.turn for one in read}}
+    same = [
+        one
+        for one in read
+        if one is not best
+        and one.turn == best.turn
+        and one.bar.kind != "split"
+        and _one_text(one, best)
+        and min(one.bar.x1, best.bar.x1) - max(one.bar.x0, best.bar.x0) > 0.8 * best.bar.length
+        and one.bar.top <= best.bar.bottom + 2
+        and best.bar.top <= one.bar.bottom + 2
+    ]
+    for one in (best, *same):
+        ends = clear_ends(turned[one.turn], one.bar)
+        if ends is not None:
+            return replace(one, bar=replace(one.bar, x0=ends[0], x1=ends[1]))
+    return None
+
+
 def _without_ticks(seen: list[Candidate]) -> list[Candidate]:
     """Leave out the strokes at the ends of bars: what a longer one crosses."""
     boxes = [_box(one, False) for one in seen]
@@ -320,6 +358,21 @@ def _stands_nearer(one: Candidate, best: Candidate) -> bool:
     if one.text is not UNREAD or not _is_drawn(one) or one.bar.length < 1.5 * best.bar.length:
         return False
     return _away(_box(one, False), best.place) < 0.7 * _away(_box(best, False), best.place) - 2
+
+
+def _lies_at(one: Candidate, best: Candidate) -> bool:
+    """Whether a level bar lies at the text of an upright one, at least as near."""
+    if one.turn or not best.turn or one.bar.score < _LEVEL:
+        return False
+    x0, y0, x1, y1 = best.place
+    away = _away(_box(one, False), best.place)
+    long = one.bar.length > 0.8 * max(x1 - x0, y1 - y0) and not _within(one.bar, _as_it_lies(best))
+    return long and away < min(x1 - x0, y1 - y0) and away <= _away(_box(best, False), best.place)
+
+
+def _as_it_lies(best: Candidate) -> Found:
+    """The text with its box in the picture."""
+    return replace(best.text, box=best.place)
 
 
 def _away(a: Box, b: Box) -> float:
