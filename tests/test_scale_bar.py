@@ -15,7 +15,7 @@ from scipy import ndimage
 import particle_nb as pnb
 from particle_nb import CalibrationError, Image, find_scale_bar
 from particle_nb.core.image._bars import Bar
-from particle_nb.core.image._printed import Found
+from particle_nb.core.image._printed import Found, doubt
 from particle_nb.core.image._views import UNREAD, UPRIGHT, Candidate, turned
 from particle_nb.core.image.scale_bar import _lies_at
 from particle_nb.core.image.scale_text import PrintedLength
@@ -311,10 +311,33 @@ def test_a_length_that_may_have_lost_its_point_is_not_read(pieces, why):
     assert why in found.note
 
 
+@pytest.mark.parametrize(("stroke", "why"), [(0, ""), (24, "begins within a letter")])
+def test_a_number_that_begins_within_a_letter_is_a_doubt(stroke, why):
+    ink = (lettered([(210, "5 um", 255)])[348:390].astype(float) - 110) / 145
+    rows, columns = np.nonzero(ink)
+    spot = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    ink[spot[1] + 4 : spot[1] + 10, spot[0] - stroke : spot[0]] = 1
+    printed = PrintedLength(5.0, "um", "5 um", 0.9, (0, 1))
+    said = doubt(Found(printed, spot, 0.9, ink, spot))
+    assert said.endswith(why)
+    assert bool(said) == bool(why)
+
+
 def test_a_bar_that_runs_into_something_has_no_length():
     pixels = lettered([(210, "5 um", 255)], bar=(180, 340, 120, 3))
     assert find_scale_bar(pixels).text == "5 um"
     pixels[290:344, 300:312] = 255
+    found = find_scale_bar(pixels)
+    assert found.value is None
+    assert "where it ends is not clear" in found.note
+
+
+def test_a_bar_that_something_crosses_has_no_length():
+    """What is found ends at the stroke, 30 px too early."""
+    pixels = lettered([(195, "5 um", 255)])
+    pixels[340:345, 180:300] = 180
+    assert find_scale_bar(pixels).text == "5 um"
+    pixels[280:399, 270:276] = 255
     found = find_scale_bar(pixels)
     assert found.value is None
     assert "where it ends is not clear" in found.note

@@ -12,6 +12,7 @@ _EVEN = 16  # neighbours along a bar differ by less (JPEG, resampling)
 _MOST = 24  # candidates that are looked at more closely
 _CONTRAST = 30  # levels of a colour in which ends are measured
 _OUTSIDE = (4, 10)  # columns beyond an end that are its ground
+_BEYOND = 28  # columns beyond an end in which the bar does not go on
 _SHARP = (3.0, 4.0)  # pixels in which the tone of a sharp, a clear end falls from 0.8 to 0.2
 _MOVED = (2.0, 0.8)  # pixels by which two measurements of such an end differ at most
 _RAGGED = 1.25  # pixels by which the rows of a bar end elsewhere at most
@@ -328,6 +329,7 @@ def _clear_end(picture: np.ndarray, bar: Bar) -> float | None:
             return None
     alike = np.abs(picture - inner).max(axis=2) < 0.4 * float(apart.max())
     stroke = max(4, round(1.5 * (bar.bottom - bar.top + 1)) + 1) if bar.kind == "ticks" else 1
+    beyond = alike[bar.top : bar.bottom + 1, at + 3 : at + _BEYOND].mean(axis=0) > 0.9
     for edge, way in ((bar.top, -1), (bar.bottom, 1)):
         outside = _beside(alike, edge, way, bar)
         if outside is None:
@@ -335,6 +337,10 @@ def _clear_end(picture: np.ndarray, bar: Bar) -> float | None:
         same = alike[outside, at - depth : at + 1 - stroke]
         if same.sum() > 0.4 * same.size:
             return None
+        beyond &= ~alike[outside, at + 3 : at + _BEYOND]
+    on = ndimage.uniform_filter1d(beyond.astype(float), 5, mode="constant")
+    if len(on) and on.max() > 0.99:  # the bar goes on behind what crosses it
+        return None
     return where
 
 

@@ -216,6 +216,9 @@ def doubt(found: Found) -> str:
         if any(spelled(likely, other) > _OTHERWISE * sure for other in with_point):
             return said
         spot = (*_grown(found.ink, found.spot)[:2], *found.spot[2:])  # an italic digit leans out
+        cut = found.ink[spot[1] : spot[3], max(spot[0] - 2, 0) : spot[0]] > 0.5
+        if cut.size and cut.any(axis=0).all():
+            return f"'{found.printed.text}' begins within a letter"
         line_of = _digit_rows(found.ink, spot)
         if line_of is None or _speck(found.ink, spot, line_of, len(number)):
             return said
