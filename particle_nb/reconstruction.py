@@ -20,6 +20,7 @@ from particle_nb.core.rebuilding import (
     sections_of,
     stages,
 )
+from particle_nb.core.rebuilding.windows import pieced
 from particle_nb.core.volume import Volume, lineal_path, two_point
 from particle_nb.progress import progress_bar
 
@@ -34,6 +35,8 @@ _COARSE = {
     "network": Terms(1.0, 0.0, 1.0, (1, 2)),
     "s2": Terms(1.0),
 }
+#: On the second finest, begun from windows: more patterns hold it to features several voxels wide.
+_PIECED = Terms(1.0, 0.0, 1.0, (1, 2, 3, 5))
 _FINE = {
     "patterns": Terms(4.0, 1.0, 1.0, (1, 3)),
     "network": Terms(4.0, 1.0, 1.0, (1, 3)),
@@ -90,7 +93,8 @@ def reconstruct(
     ----------
     C. L. Y. Yeong, S. Torquato 1998, doi:10.1103/PhysRevE.57.495 (annealing on S2 and lineal
     path, there by exchanges); C. Deutsch 1992, PhD thesis, Stanford (pattern counts in
-    annealing); L. Gatys et al. 2015, arXiv:1505.07376 (Gram matrices).
+    annealing); J. Kopf et al. 2007, doi:10.1145/1276377.1276380 (windows of sections, where it
+    begins); L. Gatys et al. 2015, arXiv:1505.07376 (Gram matrices).
 
     Examples
     --------
@@ -135,7 +139,9 @@ def _made(
     start, network = None, None
 
     def terms(stride: int) -> Terms:
-        return _FINE[method] if stride == 1 else _COARSE[method]
+        if stride == 1:
+            return _FINE[method]
+        return _PIECED if method == "patterns" and start is not None else _COARSE[method]
 
     if method == "network" and len(sections.phases) > 1:
         # torch is needed here only
@@ -147,6 +153,10 @@ def _made(
             start = annealed(shape, sections, terms, plan[:-1], run, rng)
         start = softened(sections, shape, maps, start, 3 * settings.sweeps, run)
         plan = plan[-1:]
+    if method == "patterns" and len(sections.phases) > 1 and len(plan) > 1:
+        # chance alone leads to too few contacts between large features
+        start = pieced(shape, sections, plan[-2].stride, run, rng)
+        plan = plan if start is None else plan[-2:]
     return annealed(shape, sections, terms, plan, run, rng, start), network
 
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import particle_nb as pnb
-from particle_nb.core.rebuilding import Terms, _kernels, match_fractions, sections_of
+from particle_nb.core.rebuilding import (
+    Course,
+    Terms,
+    _kernels,
+    match_fractions,
+    sections_of,
+    windows,
+)
 from particle_nb.core.rebuilding.blocks import COUNTS, block_view, coarsened
 from particle_nb.core.rebuilding.counts import _pooled, counted
 from particle_nb.core.volume import diffusivity, two_point
@@ -146,6 +153,35 @@ def test_counts_after_many_changes_are_those_of_a_fresh_count(move) -> None:
     assert fresh.energy() < before
 
 
+def test_windows_of_a_volume_are_looked_up_and_vote_for_their_cells() -> None:
+    rng = np.random.default_rng(0)
+    # all planes of stripes along z are known to the section across y and to that across x
+    stripes = np.arange(48)[:, None] // 6 % 2 * np.ones((1, 48), int)
+    sections = sections_of({"y": stripes, "x": stripes})
+    run = Course(None, sections.names, float("inf"))
+    found = windows.pieced((32, 32, 32), sections, 1, run, rng)
+    assert abs(found.mean() - 0.5) < 0.05
+    along = np.mean([(found == np.roll(found, 1, axis)).mean() for axis in (1, 2)])
+    across = (found == np.roll(found, 1, 0)).mean()
+    assert along > across + 0.05
+    # a volume made of the section has windows that differ in nothing, and votes give it back
+    whole = np.repeat(stripes[:24, :24, None], 24, axis=2).astype(np.uint8)
+    kit = windows._Windows(sections, rng)
+    match = kit.drawn(whole, 4)
+    before = whole.copy()
+    kit.settle(whole, match, 1, 4, 2, float("inf"))
+    assert (whole != before).mean() < 0.02
+    # by chance every other window would have the voxel's own phase in its middle
+    middles = kit.pictures[match[..., 0], match[..., 1], match[..., 2]]
+    assert (middles == whole).mean() > 0.95
+
+
+def test_windows_need_room() -> None:
+    sections = sections_of(SECTION[:40, :40])
+    run = Course(None, sections.names, float("inf"))
+    assert windows.pieced((8, 8, 8), sections, 1, run, np.random.default_rng(0)) is None
+
+
 def test_rare_patterns_are_counted_together_by_their_middle() -> None:
     table = np.array([[10.0, 0.5, 7.0, 1.0], [0.0, 9.0, 0.25, 8.0]])
     kinds, pooled = _pooled(table, np.array([0, 0, 1, 1]), 2.0)
@@ -279,7 +315,6 @@ def test_a_network_leads_the_soft_volume_and_is_named() -> None:
 
 def test_gradients_come_nearer_to_the_correlation() -> None:
     torch = pytest.importorskip("torch")
-    from particle_nb.core.rebuilding import Course
     from particle_nb.models.soft_volume import _Curves, find_maps, softened
 
     sections = sections_of(SECTION)

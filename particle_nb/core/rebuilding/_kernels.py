@@ -1,4 +1,4 @@
-"""Compiled annealing of a volume that repeats: counts of pairs, runs and patterns, voxel by voxel.
+"""Compiled annealing of a volume that repeats, by counts, and search for windows of sections.
 
 `index` is uint8 (D, H, W): the place of each voxel's phase. Steps and lengths are in voxels;
 energies have no unit.
@@ -9,6 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from particle_nb.core.compiled import compiled
+
+#: Windows looked at: from neighbours in the plane, from the planes beside it, and drawn.
+_IN_PLANE, _BESIDE, _DRAWN = 4, 2, 8
+
+#: Edge of the tiles whose uses are counted, in cells.
+_TILE = 4
 
 
 @compiled
@@ -386,3 +392,124 @@ def shift(index, cells, excess, rng):
         index[z, y, x] = new
         excess[own] -= 1
         excess[new] += 1
+
+
+@compiled
+def _at(z, y, x, normal, up, i, j, wraps):
+    """Where the voxel lies that is `up` planes and (i, j) voxels away."""
+    wz, wy, wx = wraps
+    nz, ny, nx = len(wz) // 3, len(wy) // 3, len(wx) // 3
+    if normal == 0:
+        return wz[z + up + nz], wy[y + i + ny], wx[x + j + nx]
+    if normal == 1:
+        return wz[z + i + nz], wy[y + up + ny], wx[x + j + nx]
+    return wz[z + i + nz], wy[y + j + ny], wx[x + up + nx]
+
+
+@compiled
+def _unlike(index, place, normal, wraps, picture, row, column, reach, step, most):
+    """Cells in which two windows differ, at most so many."""
+    z, y, x = place
+    off = 0
+    for i in range(-reach, reach + 1):
+        for j in range(-reach, reach + 1):
+            if (
+                index[_at(z, y, x, normal, 0, i, j, wraps)]
+                != picture[row + i * step, column + j * step]
+            ):
+                off += 1
+        if off >= most:
+            return most
+    return off
+
+
+@compiled
+def search_windows(
+    index, wraps, pictures, sizes, normals, which, match, costs, reach, step, worn, rng
+):
+    """Look for better windows: those of neighbours moved along, and some by chance.
+
+    pictures uint8 (P, h, w) of sizes (P, 2) px hold the sections; normals int64 (A,) are the axes
+    across which they were cut, which int64 (A, 2) the first picture and the number of pictures of
+    each. match int32 (A, D, H, W, 3) is the picture, row and column of every voxel's window; its
+    cells lie `step` px apart, `reach` of them on either side. costs float32 (A, D, H, W): cells in
+    which windows differ. worn (P, tiles, tiles): what a tile of a picture costs besides, in cells,
+    for being used too often. Both match and costs change in place.
+    """
+    _nz, ny, nx = index.shape
+    edge = reach * step
+    tile = step * _TILE
+    backward = rng.random() < 0.5
+    for t in range(index.size):
+        n = index.size - 1 - t if backward else t
+        z, y, x = n // (ny * nx), n // nx % ny, n % nx
+        for a in range(len(normals)):
+            normal = normals[a]
+            q, r, c = match[a, z, y, x]
+            far = (2 * reach + 1) ** 2
+            best = worn[q, r // tile, c // tile] + _unlike(
+                index, (z, y, x), normal, wraps, pictures[q], r, c, reach, step, far
+            )
+            bq, br, bc = q, r, c
+            for k in range(_IN_PLANE + _BESIDE + _DRAWN):
+                if best <= 0:
+                    break
+                if k < _IN_PLANE:
+                    sign = 2 * (k % 2) - 1
+                    i, j = (sign, 0) if k < 2 else (0, sign)
+                    q, r, c = match[a][_at(z, y, x, normal, 0, i, j, wraps)]
+                    r, c = r - i * step, c - j * step
+                elif k < _IN_PLANE + _BESIDE:
+                    up = 2 * (k % 2) - 1
+                    q, r, c = match[a][_at(z, y, x, normal, up, 0, 0, wraps)]
+                elif k % 2:
+                    q = which[a, 0] + int(rng.random() * which[a, 1])
+                    r = edge + int(rng.random() * (sizes[q, 0] - 2 * edge))
+                    c = edge + int(rng.random() * (sizes[q, 1] - 2 * edge))
+                else:
+                    wide = 2.0 ** (rng.random() * 5) * step
+                    q = bq
+                    r = br + int((2 * rng.random() - 1) * wide)
+                    c = bc + int((2 * rng.random() - 1) * wide)
+                if r < edge or c < edge or r >= sizes[q, 0] - edge or c >= sizes[q, 1] - edge:
+                    continue
+                extra = worn[q, r // tile, c // tile]
+                if extra >= best:
+                    continue
+                most = int(np.ceil(best - extra))
+                cost = extra + _unlike(
+                    index, (z, y, x), normal, wraps, pictures[q], r, c, reach, step, most
+                )
+                if cost < best:
+                    best, bq, br, bc = cost, q, r, c
+            match[a, z, y, x, 0], match[a, z, y, x, 1], match[a, z, y, x, 2] = bq, br, bc
+            costs[a, z, y, x] = best - worn[bq, br // tile, bc // tile]
+
+
+@compiled
+def count_uses(match, step, used):
+    """Count how often tiles of pictures are used, into `used` (P, tiles, tiles).
+
+    A tile has an edge of so many cells, which lie `step` px apart.
+    """
+    tile = step * _TILE
+    used[:] = 0
+    flat = match.reshape(-1, 3)
+    for n in range(len(flat)):
+        used[flat[n, 0], flat[n, 1] // tile, flat[n, 2] // tile] += 1
+
+
+@compiled
+def vote_windows(match, costs, wraps, pictures, normals, reach, step, ballots):
+    """Every cell of every window votes for its phase, into `ballots` float32 (D, H, W, K)."""
+    nz, ny, nx = ballots.shape[:3]
+    for a in range(len(normals)):
+        for z in range(nz):
+            for y in range(ny):
+                for x in range(nx):
+                    q, r, c = match[a, z, y, x]
+                    weight = (1.0 + costs[a, z, y, x]) ** -0.6
+                    for i in range(-reach, reach + 1):
+                        for j in range(-reach, reach + 1):
+                            k, m, n = _at(z, y, x, normals[a], 0, i, j, wraps)
+                            ballots[k, m, n, pictures[q, r + i * step, c + j * step]] += weight

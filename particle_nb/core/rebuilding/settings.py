@@ -29,7 +29,8 @@ class ReconstructSettings:
     ----------
     method : str
         ``"patterns"``: annealing on two-point correlation, lineal path and the counts of small
-        patterns at several distances. ``"network"``: first a soft volume is led by gradients to the
+        patterns at several distances, begun from a volume pieced together of the sections' windows
+        where there is room for them. ``"network"``: first a soft volume is led by gradients to the
         Gram matrices of a network's maps, two-point correlation and lineal path, then annealed as
         before. ``"s2"``: annealing on the two-point correlation alone, the baseline.
     network : str
