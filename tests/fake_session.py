@@ -84,6 +84,19 @@ class FakeSession:
         )
 
 
+@dataclass
+class Proposing(FakeSession):
+    """Proposes every bright region, and counts how often it is asked."""
+
+    sure: float = 0.95
+
+    def propose(self, image: Image, progress: bool = True) -> MaskSet:
+        self.asked = getattr(self, "asked", 0) + 1
+        found = MaskSet.from_labels(self.regions(image))
+        scores = {"predicted_iou": self.sure, "stability_score": self.sure}
+        return MaskSet(tuple(mask.replace(**scores) for mask in found))
+
+
 def squares(rows: int = 3, cols: int = 4, side: int = 40, gap: int = 24) -> Image:
     """Bright squares of `side` px on a dark ground; (i, j) begins at gap + i (side + gap)."""
     step = side + gap

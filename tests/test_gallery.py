@@ -13,7 +13,7 @@ import ipywidgets
 import numpy as np
 import PIL.Image
 import pytest
-from fake_session import FakeSession
+from fake_session import Proposing
 
 import particle_nb as pnb
 from particle_nb import DataError, ImageError
@@ -21,16 +21,6 @@ from particle_nb.core.annotation.album import Album
 from particle_nb.core.masks import MaskSet
 from particle_nb.widgets._esm import joined_modules
 from particle_nb.widgets.gallery import GalleryGrid
-
-
-class Proposing(FakeSession):
-    """Proposes every bright square, and counts how often it is asked."""
-
-    def propose(self, image, progress=True):
-        self.asked = getattr(self, "asked", 0) + 1
-        found = MaskSet.from_labels(self.regions(image))
-        return MaskSet(tuple(m.replace(predicted_iou=0.95, stability_score=0.95) for m in found))
-
 
 SIDES = {"a.png": 12, "b.png": 12, "sub/c.png": 24}
 
@@ -185,9 +175,6 @@ class Learning(Proposing):
         found = super().propose(image)
         sure = 0.2 if image.name == "c" and self.segmenter.digest == "old" else 0.9
         return MaskSet(tuple(m.replace(confidence=sure) for m in found))
-
-    def tune(self, annotations, minutes=5.0):
-        raise NotImplementedError
 
 
 def test_the_most_doubtful_of_the_next_images_comes_first(folder):

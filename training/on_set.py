@@ -22,10 +22,10 @@ import numpy as np
 import tifffile
 import torch
 from PIL import Image as Picture
-from scipy import ndimage
 
 import particle_nb as pnb
 from particle_nb.core.matching import pool, score
+from training.segmenter.evaluate import middle
 
 
 def lessons(folder: Path, count: int, kind: str = "scene") -> Iterator[tuple[np.ndarray, ...]]:
@@ -50,9 +50,7 @@ def clicked(
     numbers = np.unique(truth[truth > 0])
     for number in numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]:
         own = truth == number
-        deep = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
-        y, x = np.unravel_index(int(deep.argmax()), own.shape)
-        masks = session.predict(image, pnb.Prompt(points=((int(x), int(y)),)))
+        masks = session.predict(image, pnb.Prompt(points=(middle(own),)))
         mine = masks[0].full() if len(masks) else np.zeros(own.shape, bool)
         found.append(float((mine & own).sum() / (mine | own).sum()))
     return found

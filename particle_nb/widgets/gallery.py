@@ -107,12 +107,7 @@ class Gallery:
         if self._open is page and self.editor is not None:
             return self.editor
         self.close()
-        try:
-            image = self.album.read(page)
-        except ParticleError as error:
-            self.album.fail(page, error)
-            self._tell(page)
-            raise
+        image = self._read(page)
         masks = self._proposals(page, image)
         editor = Annotator(self.session, image, masks, autosave=self.album.file(page))
         self._kept(page, editor, masks)
@@ -166,10 +161,8 @@ class Gallery:
         asked = [p for p in waiting if p.state != "failed" and self._wanting(p)][:among]
         for page in asked:
             try:
-                image = self.album.read(page)
-            except ParticleError as error:
-                self.album.fail(page, error)
-                self._tell(page)
+                image = self._read(page)
+            except ParticleError:
                 continue
             masks = self._proposals(page, image)
             one = Annotation(self.session, image, masks, autosave=self.album.file(page))
@@ -204,6 +197,15 @@ class Gallery:
         return f"<Gallery of {len(self.album)} images: {told}>"
 
     # ------------------------------------------------------------------------------- proposing
+
+    def _read(self, page: Page) -> Image:
+        """Read a picture; of one that cannot be read the grid is told."""
+        try:
+            return self.album.read(page)
+        except ParticleError as error:
+            self.album.fail(page, error)
+            self._tell(page)
+            raise
 
     def _wanting(self, page: Page) -> bool:
         """Whether masks are to be proposed: there are none, or untouched ones of older weights."""

@@ -19,16 +19,9 @@ pytestmark = pytest.mark.browser
 
 BENCH = """
 import particle_nb as pnb
-from fake_session import FakeSession, squares
-from particle_nb.core.masks import MaskSet
-
-class Proposing(FakeSession):
-    def propose(self, image, progress=True):
-        found = MaskSet.from_labels(self.regions(image))
-        return MaskSet(tuple(m.replace(predicted_iou=0.9, stability_score=0.9) for m in found))
-
+from fake_session import Proposing, squares
 image = pnb.Image(squares(3, 4).pixels, pnb.Calibration(5, "nm"), "squares")
-session = Proposing()
+session = Proposing(sure=0.9)
 editor = pnb.Annotator(session, image, session.propose(image), autosave=False)
 editor.do("classify", ids=[1, 2], label="rod", names=["rod", "disc"])
 editor
@@ -138,10 +131,12 @@ def shown(lab: Any, open_notebook: Callable) -> Iterator[Any]:
 
 
 def _wear(page: Any, theme: str) -> None:
-    """Change the theme and wait for it: JupyterLab stumbles over two changes at a time."""
+    """Change the theme and wait for it and for the end of its splash: JupyterLab stumbles over two
+    changes at a time."""
     page.evaluate(THEME, theme)
     page.wait_for_function(
-        "(light) => document.body.dataset.jpThemeLight === light",
+        "(light) => document.body.dataset.jpThemeLight === light"
+        " && !document.getElementById('jupyterlab-splash')",
         arg=str(theme == "JupyterLab Light").lower(),
     )
 

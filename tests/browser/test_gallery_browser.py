@@ -14,14 +14,7 @@ pytestmark = pytest.mark.browser
 
 SHOW = """
 import particle_nb as pnb
-from fake_session import FakeSession
-from particle_nb.core.masks import MaskSet
-
-class Proposing(FakeSession):
-    def propose(self, image, progress=True):
-        found = MaskSet.from_labels(self.regions(image))
-        return MaskSet(tuple(m.replace(predicted_iou=0.95, stability_score=0.95) for m in found))
-
+from fake_session import Proposing
 gallery = pnb.Gallery(Proposing(), "gallery_images", pixel_size="5 nm"); gallery
 """
 GRID = "[data-testid=gallery]"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -233,10 +233,10 @@ def halves(parts: Sequence[Part], steps: int) -> Halves:
     return one, other
 
 
-def fitted(network: PromptableNetwork, every: Callable[[], Iterator[Picture]], work: Any) -> Judges:
-    """All four judges on pictures, which are gone through twice; `work` is a joblib.Parallel."""
-    maps = work(delayed(seen)(network, grey, labels) for _, grey, labels in every())
-    known = [(n, picture[2], m) for n, (picture, m) in enumerate(zip(every(), maps, strict=True))]
+def fitted(network: PromptableNetwork, every: Sequence[Picture], work: Any) -> Judges:
+    """All four judges on pictures; `work` is a joblib.Parallel."""
+    maps = work(delayed(seen)(network, grey, labels) for _, grey, labels in every)
+    known = [(n, picture[2], m) for n, (picture, m) in enumerate(zip(every, maps, strict=True))]
     log.info("%d pictures", len(known))
     joining = halves(_flat(work(delayed(pairs_of)(*one) for one in known)), 1500)
     log.info("joined")
@@ -244,7 +244,7 @@ def fitted(network: PromptableNetwork, every: Callable[[], Iterator[Picture]], w
     log.info("judged in single views")
     known.clear()
     both = (joining, particle)
-    late = work(delayed(late_of)(network, both, n, one) for n, one in enumerate(every()))
+    late = work(delayed(late_of)(network, both, n, one) for n, one in enumerate(every))
     made = []
     for parts in zip(*late, strict=True):
         examples = gathered(list(parts))
@@ -273,12 +273,9 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     network = load(args.weights, "cpu").network
-
-    def some() -> Iterator[Picture]:
-        every = pictures(args.data, args.drawings, args.scenes, args.seed)
-        return (picture for number, picture in enumerate(every) if number % args.every == 0)
-
-    judges = fitted(network, some, Parallel(args.processes))
+    every = pictures(args.data, args.drawings, args.scenes, args.seed)
+    chosen = [picture for number, picture in enumerate(every) if number % args.every == 0]
+    judges = fitted(network, chosen, Parallel(args.processes))
     arrays: dict[str, Any] = dict(judges.stored())
     np.savez(args.out, **arrays)
     log.info("written")

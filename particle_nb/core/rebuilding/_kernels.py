@@ -50,6 +50,12 @@ def _paths(one, other, step):
 
 
 @compiled
+def _flat(z, y, x, shape, halo):
+    """Place of a voxel in a flat volume of that shape with a halo, so many voxels deep."""
+    return ((z + halo) * (shape[1] + 2 * halo) + y + halo) * (shape[2] + 2 * halo) + x + halo
+
+
+@compiled
 def segment_counts(around, halo, shape, strides, lengths, count):
     """Segments of so many steps inside a phase, by direction: int64 (strides, lengths, count).
 
@@ -57,13 +63,12 @@ def segment_counts(around, halo, shape, strides, lengths, count):
     on every side; strides are steps in it.
     """
     nz, ny, nx = shape
-    py, px = ny + 2 * halo, nx + 2 * halo
     found = np.zeros((len(strides), len(lengths), count), np.int64)
     for m in range(len(strides)):
         for z in range(nz):
             for y in range(ny):
                 for x in range(nx):
-                    middle = ((z + halo) * py + y + halo) * px + x + halo
+                    middle = _flat(z, y, x, shape, halo)
                     own = around[middle]
                     ahead = _ahead(around, middle, strides[m], own, lengths[-1])
                     for k in range(len(lengths)):
@@ -105,8 +110,7 @@ def _cost(index, z, y, x, new, wraps, pairs, lines, patterns):
     old = index[z, y, x]
     wz, wy, wx = wraps
     nz, ny, nx = index.shape
-    py, px = ny + 2 * halo, nx + 2 * halo
-    middle = ((z + halo) * py + y + halo) * px + x + halo
+    middle = _flat(z, y, x, index.shape, halo)
     energy = 0.0
     for s in range(len(strides)):
         one, other = around[middle + strides[s]], around[middle - strides[s]]
@@ -147,7 +151,7 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
     wz, wy, wx = wraps
     nz, ny, nx = index.shape
     py, px = ny + 2 * halo, nx + 2 * halo
-    middle = ((z + halo) * py + y + halo) * px + x + halo
+    middle = _flat(z, y, x, index.shape, halo)
     for s in range(len(strides)):
         one, other = around[middle + strides[s]], around[middle - strides[s]]
         hits[s, old] -= np.int64(one == old) + np.int64(other == old)
@@ -190,19 +194,26 @@ def _change(index, z, y, x, new, wraps, pairs, lines, patterns):
 
 
 @compiled
-def _beside_another(index, z, y, x, wraps):
-    """Whether one of a voxel's six neighbours has another phase."""
+def _neighbour(index, z, y, x, wraps, which):
+    """Phase of one of a voxel's six neighbours."""
     wz, wy, wx = wraps
     nz, ny, nx = index.shape
+    step = 1 if which % 2 else -1
+    if which < 2:
+        return index[wz[z + step + nz], y, x]
+    if which < 4:
+        return index[z, wy[y + step + ny], x]
+    return index[z, y, wx[x + step + nx]]
+
+
+@compiled
+def _beside_another(index, z, y, x, wraps):
+    """Whether one of a voxel's six neighbours has another phase."""
     own = index[z, y, x]
-    return (
-        index[wz[z + 1 + nz], y, x] != own
-        or index[wz[z - 1 + nz], y, x] != own
-        or index[z, wy[y + 1 + ny], x] != own
-        or index[z, wy[y - 1 + ny], x] != own
-        or index[z, y, wx[x + 1 + nx]] != own
-        or index[z, y, wx[x - 1 + nx]] != own
-    )
+    others = 0
+    for which in range(6):
+        others += int(_neighbour(index, z, y, x, wraps, which) != own)
+    return others > 0
 
 
 @compiled
@@ -284,19 +295,6 @@ def exchange(index, wraps, pairs, lines, patterns, cells, temperature, proposals
             held[two, h] -= 1
             held[two, g] += 1
     return accepted, sizes / max(tried, 1)
-
-
-@compiled
-def _neighbour(index, z, y, x, wraps, which):
-    """Phase of one of a voxel's six neighbours."""
-    wz, wy, wx = wraps
-    nz, ny, nx = index.shape
-    step = 1 if which % 2 else -1
-    if which < 2:
-        return index[wz[z + step + nz], y, x]
-    if which < 4:
-        return index[z, wy[y + step + ny], x]
-    return index[z, y, wx[x + step + nx]]
 
 
 @compiled
