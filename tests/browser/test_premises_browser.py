@@ -44,6 +44,8 @@ editor
 
 
 def test_the_scale_from_a_bar_that_is_drawn_along(bench: Any, clean: Callable) -> None:
+    from playwright.sync_api import expect
+
     nb = clean(bench)
     nb.show(BAR)
     page, cells = nb.page, nb.cells()
@@ -52,7 +54,7 @@ def test_the_scale_from_a_bar_that_is_drawn_along(bench: Any, clean: Callable) -
     page.keyboard.press("z")
     ask.wait_for(state="visible")
     # the bar is found; nothing is printed at it
-    assert "bar of 100.0 px found" in ask.inner_text()
+    expect(ask).to_contain_text("bar of 100.0 px found", timeout=60_000)
     # a little oblique and too long: it becomes horizontal, and its ends lie on the bar's
     nb.drag([(57, 234), (110, 235), (163, 236)])
     assert "100.0 px" in ask.inner_text()
@@ -79,6 +81,8 @@ def test_the_scale_from_a_bar_that_is_drawn_along(bench: Any, clean: Callable) -
 
 
 def test_a_bar_in_an_info_bar_that_was_left_out_is_proposed(bench: Any, clean: Callable) -> None:
+    from playwright.sync_api import expect
+
     nb = clean(bench)
     nb.show(CUT)
     page, ask = nb.page, nb.page.get_by_role("group", name="Scale")
@@ -87,7 +91,7 @@ def test_a_bar_in_an_info_bar_that_was_left_out_is_proposed(bench: Any, clean: C
     page.keyboard.press("z")
     ask.wait_for(state="visible")
     ask.get_by_text("In the info bar below the picture").wait_for()
-    assert "bar of 100.0 px found" in ask.inner_text()
+    expect(ask).to_contain_text("bar of 100.0 px found", timeout=60_000)
     assert nb.python("editor.image.calibration") is None, "a proposal only"
     length = page.get_by_label("Length of the bar, with its unit")
     length.fill("2 um")
