@@ -384,6 +384,8 @@ BAD = {
     "methods_text": [
         *[lambda bad=bad: pnb.methods_text(bad) for bad in WRONG],
         lambda: pnb.methods_text(TABLE, audit=TABLE),
+        lambda: pnb.methods_text([TABLE, 3]),
+        lambda: pnb.methods_text([]),
         lambda: pnb.methods_text(TABLE, distribution="q3"),
         lambda: pnb.methods_text(TABLE, session="embedded"),
         lambda: pnb.methods_text(TABLE, corrected=3),
@@ -391,6 +393,7 @@ BAD = {
         lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": 3}),
         lambda: exports.write_workbook("never.xlsx", TABLE, figures={"a": b"no picture"}),
         lambda: exports.write_workbook("never.xlsx", TABLE, settings="strict"),
+        lambda: exports.write_workbook("never.xlsx", TABLE, methods=3),
         lambda: exports.napari_layers(None),
         lambda: exports.napari_layers(IMAGE, LABELS),
         lambda: exports.napari_layers(IMAGE, MASKS, TABLE.iloc[:1]),

@@ -98,6 +98,16 @@ def test_particles_carry_classes(folder: Path, tmp_path: Path) -> None:
     page = summarise(result).page.read_text("utf-8")
     assert "<h2>Classes</h2>" in page
     assert "36 particles, 0 of them unknown" in page
+    proposed = int(result.images["proposed"].sum())
+    for part in (
+        "4 micrographs were segmented",  # the empty one too
+        f"Of {proposed} proposed masks 36 were kept",
+        "min_area = 30 (default)",
+        "36 particles were measured (outline: ",
+        "at 0.5 um/px (typed)",
+        f"(digest of its weights {result.images['weights'].iloc[0][:16]})",
+    ):
+        assert part in page, part
 
     before = parts(tmp_path / "out")
     batch(images, settings, tmp_path / "out", progress=False)
@@ -557,6 +567,7 @@ def test_the_summary_names_the_odd_image_and_what_failed(folder: Path, tmp_path:
     assert done.distribution is not None
     assert done.distribution.n == 12 * 10 + 1
     page = done.page.read_text(encoding="utf-8")
+    assert "11 micrographs were segmented" in page  # one of twelve failed
     assert "odd &lt;b&gt;.png" in page
     assert "<tr class=odd><td>odd &lt;b&gt;.png</td>" in page
     assert "<td>broken.png</td><td>ImageError</td>" in page

@@ -110,6 +110,44 @@ def test_the_paragraph_tells_what_was_done_and_what_is_not_known(found):
     assert "min_area = 500;" in pnb.methods_text(table, audit=audit)
 
 
+def test_the_paragraph_of_several_images(found):
+    masks, audit, table = found
+    empty = pnb.measure(masks[[]], IMAGE.calibration)
+    coarse = pnb.measure(masks, pnb.Calibration(0.010, "um", "typed"), unit="nm")
+    with pytest.raises(DataError, match="um and nm|nm and um"):
+        pnb.methods_text([table, pnb.measure(masks, IMAGE.calibration, unit="um")])
+    text = pnb.methods_text([table, empty, coarse], audit=[audit] * 3)
+    for told in (
+        "3 micrographs were",
+        f"Of {3 * audit.attrs['proposals']} proposed masks {3 * len(masks)} were kept",
+        f"{len(table) + len(coarse)} particles were measured (outline: ",
+        "at 5 nm/px (FEI tag PixelWidth) on 2 images; at 0.01 um/px (typed) on one image.",
+    ):
+        assert told in text, told
+    # joined by pandas the tables have lost their scales, and the audits what was proposed
+    joined = pd.concat([table.assign(image="a"), coarse.assign(image="b")])
+    assert "source of the scale was not recorded" in pnb.methods_text(joined)
+    with pytest.raises(DataError, match="1 audits of 2 images"):
+        pnb.methods_text(joined, audit=audit)
+    _, other = pnb.cascade(masks, IMAGE, FilterSettings(min_area=500))
+    with pytest.raises(DataError, match="joined by"):
+        pnb.methods_text([table, coarse], audit=pd.concat([audit, other]))
+    for nothing in ([], [empty], "table", [table, 1]):
+        with pytest.raises(DataError, match="at least one particle"):
+            pnb.methods_text(nothing)
+
+
+def test_no_interval_is_printed_that_says_nothing():
+    """Two images that differ: Student's t of one degree of freedom spans many decades."""
+    rng = np.random.default_rng(0)
+    sizes = [rng.lognormal(np.log(median), 0.1, 40) for median in (1.0, 3.0)]
+    table = pd.DataFrame({"x_A_um": np.concatenate(sizes), "image": ["a"] * 40 + ["b"] * 40})
+    q0 = pnb.size_distribution(table, r=0)
+    text = pnb.methods_text(table, distribution=q0)
+    assert "no interval: too few particles or images" in text
+    assert "e+" not in text
+
+
 def test_layers_as_napari_takes_them(found):
     masks, _, table = found
     (pixels, about, kind), (labels, shown, labelled) = exports.napari_layers(IMAGE, masks, table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from particle_nb.batches.running import pool_of, run
 from particle_nb.batches.store import Store, finish
 from particle_nb.batches.work import BatchSettings, Job, scale_text, whole
 from particle_nb.core.errors import DataError
+from particle_nb.core.exports.methods import model_text
 
 #: Endings that `batch` looks for in a folder.
 SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib")
@@ -47,9 +50,15 @@ class BatchResult:
         return failed[["image", "path", "error", "message"]].reset_index(drop=True)
 
     def particles(self) -> pd.DataFrame:
-        """Read the particles of all images, as `measure` gives them, with the column ``image``."""
+        """Read the particles of all images, as `measure` gives them, with the column ``image``.
+
+        ``attrs`` says how many images were done, at which scales, by which models, with which
+        estimator and filters, as far as all images agree: `methods_text` tells it.
+        """
         with _named_damage(self.folder / "particles.parquet") as path:
-            return pq.read_table(path).to_pandas()
+            table = pq.read_table(path).to_pandas()
+        table.attrs.update(_provenance(self.images))
+        return table
 
     def by_image(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Read the particles image by image, so that memory holds one at a time."""
@@ -65,6 +74,35 @@ class BatchResult:
         counts = self.images["status"].value_counts()
         text = ", ".join(f"{counts[status]} {status}" for status in counts.index)
         return f"<BatchResult: {text}, {int(self.images['n'].sum())} particles in {self.folder}>"
+
+
+def _provenance(images: pd.DataFrame) -> dict[str, Any]:
+    """What the images of a batch have in common, and how many were done."""
+    done = images[images["status"] == "done"]
+    found: dict[str, Any] = {"images": len(done)}
+    if done.empty:
+        return found
+    if "scale" in done:
+        found["scales"] = {str(scale): int(n) for scale, n in done["scale"].value_counts().items()}
+    if {"segmenter", "weights"} <= set(done):
+        models = done[["segmenter", "weights"]].drop_duplicates().itertuples(index=False)
+        found["model"] = " and ".join(model_text(*map(str, model)) for model in models)
+    for name in ("estimator", "filters"):
+        values = set(done[name]) if name in done else {""}
+        if len(values) == 1 and values != {""}:
+            found[name] = values.pop()
+    if "filters" in found and {"proposed", "removed"} <= set(done):
+        found["filters"] = json.loads(found["filters"])
+        found["proposed"] = int(done["proposed"].sum())
+        removed: Counter[str] = Counter()
+        for text in done["removed"]:
+            for part in filter(None, str(text).split(", ")):
+                count, stage = part.split(" ", 1)
+                removed[stage] += int(count)
+        found["removed"] = dict(removed)
+    else:
+        found.pop("filters", None)
+    return found
 
 
 def batch(

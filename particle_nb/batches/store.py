@@ -167,7 +167,18 @@ def _join(folder: Path, rows: list[dict[str, Any]], store: Store) -> None:
 
 def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     texts = ["image", "path", "status", "scale", "image_digest", "masks_digest", "segmenter"]
-    texts += ["weights", "classes", "features", "notes", "error", "message", "error_at", "part"]
+    texts += [
+        "weights",
+        "estimator",
+        "filters",
+        "classes",
+        "features",
+        "notes",
+        "error",
+        "message",
+        "error_at",
+        "part",
+    ]
     table = pd.DataFrame(rows)
     for name in texts:
         column = table[name] if name in table else pd.Series("", index=table.index)
@@ -188,5 +199,6 @@ def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     ]
     order = ["image", "status", "n", "proposed", "removed", "seconds", "message", "error"]
     order += ["notes", "path", "height_px", "width_px", "scale", "segmenter", "weights"]
-    order += ["classes", "features", "image_digest", "masks_digest", "error_at", "part"]
+    order += ["estimator", "filters", "classes", "features", "image_digest", "masks_digest"]
+    order += ["error_at", "part"]
     return table[order]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.exports import write_csv
+from particle_nb.core.exports import methods_text, write_csv
 from particle_nb.core.files import atomic
 from particle_nb.core.sizes import (
     ImageVariation,
@@ -115,6 +115,11 @@ def summarise(result: BatchResult, size: str = "x_A", r: int = 3) -> BatchSummar
         parts = _sizes(found, pooled) if found is not None and pooled is not None else [_NOTHING]
         if "class_probability" in table:
             parts += _classes(table, size, r)
+        if len(table):
+            parts += [
+                "<h2>For the methods section of a paper</h2>",
+                f"<p>{html.escape(methods_text(table, distribution=pooled))}</p>",
+            ]
         stream.write(_page(result, parts).encode("utf-8"))
     return BatchSummary(page, csv, found, pooled)
 

@@ -301,6 +301,8 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
         "scale": "none" if image.calibration is None else str(image.calibration),
         "image_digest": image.digest,
         "masks_digest": masks.digest,
+        "estimator": ESTIMATOR,
+        "filters": json.dumps(dataclasses.asdict(settings.filters)),
         "segmenter": session.segmenter.name,
         "weights": session.segmenter.digest,
         **classes,

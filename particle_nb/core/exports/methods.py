@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,6 +16,8 @@ from particle_nb.core.sizes import SizeDistribution
 from particle_nb.core.sizes.curves import QUANTITY
 
 _UNITS = {"um": "µm"}
+#: From this ratio of its limits on an interval is not worth printing: two images that differ.
+_SAYS_NOTHING = 100.0
 _NAMES = {
     "x_A": "the diameter of a circle of equal area, x_A (ISO 9276-6)",
     "x_Fmin": "the least Feret diameter, x_Fmin (ISO 9276-6)",
@@ -23,10 +26,10 @@ _NAMES = {
 
 
 def methods_text(
-    table: pd.DataFrame,
+    table: pd.DataFrame | Sequence[pd.DataFrame],
     *,
     session: Any = None,
-    audit: pd.DataFrame | None = None,
+    audit: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     distribution: SizeDistribution | None = None,
     corrected: str = "",
 ) -> str:
@@ -37,12 +40,15 @@ def methods_text(
 
     Parameters
     ----------
-    table : DataFrame
-        From `measure` or a batch.
+    table : DataFrame or sequence of DataFrame
+        From `measure`, or `BatchResult.particles`, which knows its images and models. Of several
+        images give the list of their tables, those without a particle too: a joined table has
+        lost what they say of scale and estimator, and does not know of an image without particles.
     session : Session or None
         Names the model and the digest of its weights.
-    audit : DataFrame or None
-        The second thing that `cascade` returns: the filters and how many masks were proposed.
+    audit : DataFrame, sequence of DataFrame or None
+        The second thing that `cascade` returns, one an image: the filters and how many masks were
+        proposed.
     distribution : SizeDistribution or None
         Its D10, D50 and D90 with 95 % intervals are told.
     corrected : str
@@ -51,33 +57,21 @@ def methods_text(
     Raises
     ------
     DataError
-        If an argument is not what it should be, or the table is empty.
+        If an argument is not what it should be, there is no particle, or the tables have lengths
+        in different units.
 
     Examples
     --------
     >>> table = pd.DataFrame({"x_A_um": [1.0, 2.0, 4.0]})
     >>> table.attrs.update(estimator="contour", calibration="5 nm/px (FEI tag PixelWidth)")
-    >>> text = methods_text(table)
-    >>> "3 particles were measured" in text, "5 nm/px (FEI tag PixelWidth)" in text
+    >>> text = methods_text([table, table])
+    >>> "Two micrographs" in text, "6 particles were measured" in text
     (True, True)
+    >>> "at 5 nm/px (FEI tag PixelWidth)" in text
+    True
     """
-    _check(table, audit, distribution, corrected)
-    parts = [
-        _segmented(table, session),
-        _filtered(audit),
-        f"{corrected.strip().rstrip('.')}." if corrected.strip() else "",
-        _measured(table),
-        _sized(distribution) if distribution is not None else "",
-        f"Software: The particle_nb developers, particle_nb, version {_version()}, MIT licence.",
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _check(table: Any, audit: Any, distribution: Any, corrected: Any) -> None:
-    if not isinstance(table, pd.DataFrame) or table.empty:
-        raise DataError("methods_text takes a table of measure with at least one particle.")
-    if audit is not None and not (isinstance(audit, pd.DataFrame) and "settings" in audit.attrs):
-        raise DataError("audit is the second value of cascade, with its attrs.")
+    tables = _tables(table)
+    audits = _audits(audit)
     if distribution is not None and not isinstance(distribution, SizeDistribution):
         raise DataError(
             f"distribution is a SizeDistribution, not {type(distribution).__name__}; use "
@@ -85,6 +79,60 @@ def _check(table: Any, audit: Any, distribution: Any, corrected: Any) -> None:
         )
     if not isinstance(corrected, str):
         raise DataError(f"corrected is a sentence, not {type(corrected).__name__}.")
+    images = _images(tables, not isinstance(table, pd.DataFrame))
+    if audits and images and len(audits) != images:
+        raise DataError(
+            f"{len(audits)} audits of {images} images: give one an image, none joined from several."
+        )
+    parts = [
+        _segmented(tables, images, session),
+        _filtered(audits, tables[0].attrs),
+        f"{corrected.strip().rstrip('.')}." if corrected.strip() else "",
+        _measured(tables),
+        _sized(distribution) if distribution is not None else "",
+        f"Software: The particle_nb developers, particle_nb, version {_version()}, MIT licence.",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _tables(given: Any) -> list[pd.DataFrame]:
+    tables = [given] if isinstance(given, pd.DataFrame) else given
+    if not isinstance(tables, Sequence) or isinstance(tables, str):
+        tables = []
+    right = all(isinstance(table, pd.DataFrame) for table in tables)
+    if not right or not sum(len(table) for table in tables):
+        raise DataError(
+            "methods_text takes a table of measure, or a list of them, with at least one particle."
+        )
+    units = {str(table.attrs["unit"]) for table in tables if "unit" in table.attrs}
+    if len(units) > 1:
+        raise DataError(
+            f"the tables have lengths in {' and '.join(sorted(units))}: write a text for each, or "
+            "measure them in one unit."
+        )
+    return list(tables)
+
+
+def _audits(given: Any) -> list[pd.DataFrame]:
+    audits = [] if given is None else [given] if isinstance(given, pd.DataFrame) else given
+    if not isinstance(audits, Sequence) or not all(
+        isinstance(audit, pd.DataFrame) and "settings" in audit.attrs for audit in audits
+    ):
+        raise DataError(
+            "audit is the second value of cascade, with its attrs, or a list of them; joined by "
+            "pandas they lose what they say."
+        )
+    return list(audits)
+
+
+def _images(tables: Sequence[pd.DataFrame], listed: bool) -> int:
+    """How many images there are; 0 where nobody knows."""
+    if listed:
+        return sum(int(table.attrs.get("images", 1)) for table in tables)
+    (table,) = tables
+    if "images" in table.attrs:
+        return int(table.attrs["images"])
+    return int(table["image"].nunique()) if "image" in table else 0
 
 
 def _version() -> str:
@@ -94,51 +142,86 @@ def _version() -> str:
         return "unknown (not installed)"
 
 
-def _segmented(table: pd.DataFrame, session: Any) -> str:
-    images = table["image"].nunique() if "image" in table else 0
-    where = "One micrograph was" if images == 1 else f"{images} micrographs were"
-    where = where if images else "Micrographs were"
+def _segmented(tables: Sequence[pd.DataFrame], images: int, session: Any) -> str:
+    words = {0: "Micrographs were", 1: "One micrograph was", 2: "Two micrographs were"}
+    where = words.get(images, f"{images} micrographs were")
     text = f"{where} segmented with particle_nb {_version()}"
     if session is None:
-        return f"{text}; the model was not recorded."
+        models = {table.attrs.get("model", "") for table in tables}
+        known = " and ".join(sorted(models)) if models and all(models) else ""
+        return f"{text} by the model {known}." if known else f"{text}; the model was not recorded."
     model = getattr(session, "segmenter", None)
     name, digest = getattr(model, "name", ""), getattr(model, "digest", "")
     if not name:
         raise DataError("session has no segmenter with a name; pass the Session that was used.")
-    return f"{text} by the model {name!r} (digest of its weights {str(digest)[:16]})."
+    return f"{text} by the model {model_text(name, digest)}."
 
 
-def _filtered(audit: pd.DataFrame | None) -> str:
-    if audit is None:
+def model_text(name: str, digest: str) -> str:
+    """Name a model as the paragraph does.
+
+    Examples
+    --------
+    >>> model_text("pnb-small-3", "f30b69bca88889baffff")
+    "'pnb-small-3' (digest of its weights f30b69bca88889ba)"
+    """
+    return f"{name!r} (digest of its weights {str(digest)[:16]})"
+
+
+def _filtered(audits: Sequence[pd.DataFrame], known: Mapping[Any, Any]) -> str:
+    """The filters, from audits, or from what a batch says of itself."""
+    stages: Counter[str] = Counter()
+    if audits:
+        settings = {str(dict(audit.attrs["settings"])): audit.attrs["settings"] for audit in audits}
+        proposed = sum(int(a.attrs.get("proposals", a["mask"].nunique())) for a in audits)
+        for audit in audits:
+            removed = audit[audit["verdict"] == "removed"].drop_duplicates("mask")
+            stages.update(map(str, removed["stage"]))
+    elif "filters" in known:
+        settings = {"": known["filters"]}
+        proposed = int(known["proposed"])
+        stages.update(known["removed"])
+    else:
         return "Filters of the proposed masks were not recorded."
-    settings: Mapping[str, Any] = audit.attrs["settings"]
+    told = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in stages.items())
+    tail = f" ({told} removed)" if told else ""
+    filters = "; or, on other images, ".join(_settings_text(one) for one in settings.values())
+    kept = proposed - stages.total()
+    return f"Of {proposed} proposed masks {kept} were kept{tail}; filters: {filters}."
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
     plain = vars(FilterSettings())
-    on = [
+    return "; ".join(
         f"{name} = {value}" + ("" if value != plain.get(name) else " (default)")
         for name, value in settings.items()
         if value is not None
-    ]
-    removed = audit[audit["verdict"] == "removed"]
-    stages = ", ".join(
-        f"{count} by {str(stage).replace('_', ' ')}"
-        for stage, count in removed["stage"].value_counts(sort=False).items()
     )
-    proposed = int(audit.attrs.get("proposals", audit["mask"].nunique()))
-    kept = proposed - removed["mask"].nunique()
-    tail = f" ({stages} removed)" if stages else ""
-    return f"Of {proposed} proposed masks {kept} were kept{tail}; filters: {'; '.join(on)}."
 
 
-def _measured(table: pd.DataFrame) -> str:
-    scale = table.attrs.get("calibration")
-    estimator = table.attrs.get("estimator")
-    text = f"{len(table)} particles were measured"
-    text += f" (outline: {estimator})" if estimator else ""
-    if scale and scale != "none":
-        return f"{text} at {scale}."
-    if scale == "none":
+def _measured(tables: Sequence[pd.DataFrame]) -> str:
+    text = f"{sum(map(len, tables))} particles were measured"
+    estimators = {table.attrs.get("estimator", "") for table in tables}
+    text += f" (outline: {' or '.join(sorted(estimators))})" if all(estimators) else ""
+    scales: Counter[str] = Counter()
+    for table in tables:
+        one = table.attrs.get("calibration")
+        scales.update(table.attrs.get("scales", {one or "": 1}))
+    if "" in scales:
+        return f"{text}; the source of the scale was not recorded."
+    if set(scales) == {"none"}:
         return f"{text} in pixels, without a scale."
-    return f"{text}; the source of the scale was not recorded."
+    if len(scales) == 1:
+        return f"{text} at {next(iter(scales))}."
+    each = [
+        f"{'in pixels, without a scale,' if one == 'none' else f'at {one}'} on {_many(count)}"
+        for one, count in scales.most_common()
+    ]
+    return f"{text} {'; '.join(each)}."
+
+
+def _many(count: int) -> str:
+    return "one image" if count == 1 else f"{count} images"
 
 
 def _sized(distribution: SizeDistribution) -> str:
@@ -150,12 +233,13 @@ def _sized(distribution: SizeDistribution) -> str:
     shares = []
     for p in (10, 50, 90):
         row = rows.loc[f"D{p}"]
+        told = row.low == row.low and row.high < _SAYS_NOTHING * row.low
         limits = (
             f" ({row.low:.4g} to {row.high:.4g} {unit})"
-            if row.low == row.low
-            else " (no interval: too few particles)"
+            if told
+            else " (no interval: too few particles or images)"
         )
-        star = ", a lower bound of its width" if row.doubt and row.low == row.low else ""
+        star = ", a lower bound of its width" if row.doubt and told else ""
         shares.append(f"x_{p},{r} = {row.value:.4g} {unit}{limits}{star}")
     size = _NAMES.get(distribution.size, distribution.size)
     uneven = distribution.weights.max() > distribution.weights.min()

@@ -29,6 +29,7 @@ def write_workbook(
     distribution: SizeDistribution | None = None,
     figures: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    methods: str | None = None,
 ) -> None:
     """Write a report as an Excel workbook; needs openpyxl (the extra ``excel``).
 
@@ -47,6 +48,9 @@ def write_workbook(
     settings : mapping or None
         Written beside what the table says of itself, such as ``{"sample": "batch 12"}`` or
         ``vars(FilterSettings())``.
+    methods : str or None
+        The paragraph, from `methods_text` with all that you know; None makes one of what the table
+        and the distribution say.
 
     Raises
     ------
@@ -73,14 +77,20 @@ def write_workbook(
     for name, given in (("figures", figures), ("settings", settings)):
         if given is not None and not isinstance(given, Mapping):
             raise DataError(f"{name} are a dict, not {type(given).__name__}.")
+    if methods is not None and not isinstance(methods, str):
+        raise DataError(f"methods is a text, not {type(methods).__name__}; see methods_text.")
     pictures = {str(name): _picture(name, one) for name, one in (figures or {}).items()}
     sheets = {"particles": _rows(table)}
     if distribution is not None:
         sheets |= _sizes(distribution)
     sheets |= _summaries(table)
     sheets["settings"] = _settings(table, settings or {})
-    if len(table):
-        text = methods_text(table, distribution=distribution)
+    text = (
+        methods_text(table, distribution=distribution)
+        if methods is None and len(table)
+        else methods
+    )
+    if text:
         sheets["methods"] = (["text for a paper; read it before you print it"], [[text]])
     with atomic(path) as stream:
         write_sheets(stream, sheets, pictures)
