@@ -7,7 +7,7 @@ ARG PIP_OPTIONS=""
 
 RUN useradd --create-home --uid 1000 person
 WORKDIR /home/person/particle_nb
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE ./
 COPY particle_nb particle_nb
 COPY notebooks notebooks
 RUN pip install --no-cache-dir $PIP_OPTIONS -c constraints.txt ".[excel]" \

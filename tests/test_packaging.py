@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -173,8 +174,42 @@ def test_what_the_wheel_says_of_itself_is_taken_by_an_index(wheel: Path) -> None
     assert len(about.description or "") > 500
     assert about.license_expression == "MIT"
     # pictures and pages of the repository are not there on an index
-    links = re.findall(r"\]\((?!https?://|#)([^)\s]+)", about.description)
-    assert all((ROOT / link.split("#")[0]).exists() for link in links), links
+    page = about.description
+    assert re.findall(r"\]\((?!https?://|#)[^)]*\)", page) == []
+    assert not re.search(r"<(img|a) |^\[[^\]]+\]:", page, re.MULTILINE)
+    # nor is the line that announces a picture; all else is as in the repository
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "(press `?` in it for the keys)" in readme
+    assert "(press `?` in it for the keys)" not in page
+    headings = re.findall(r"^#+ .+$", readme, re.MULTILINE)
+    assert re.findall(r"^#+ .+$", page, re.MULTILINE) == headings
+    fences = re.findall(r"^```.*$", readme, re.MULTILINE)
+    assert re.findall(r"^```.*$", page, re.MULTILINE) == fences
+    assert len(page) > 0.9 * len(re.sub(r"^!.*$", "", readme, flags=re.MULTILINE))
+    for path in re.findall(
+        r"\]\((?!https?://|#)([^)\s]+)", re.sub(r"^!.*$", "", readme, flags=re.M)
+    ):
+        assert f"(`{path}`)" in page
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    ("readme", "shown"),
+    [
+        ("See [the web](https://example.org) and [below](#below).", None),
+        ("As [here](docs/a.md#b).", "As here (`docs/a.md#b`)."),
+        ("One.\n\nA long\nline:\n\n![a](b.png)\n\nTwo.\n", "One.\n\nTwo.\n"),
+        (
+            "One.\n\n![a](b.png)\n\n![c](d.png)\n\nTwo:\n\n```\nx\n```\n",
+            "One.\n\nTwo:\n\n```\nx\n```\n",
+        ),
+        ("![a](https://example.org/a.png)\n", None),
+    ],
+)
+def test_links_into_the_repository_become_paths(readme: str, shown: str | None) -> None:
+    pytest.importorskip("hatchling", reason="hatchling is installed with the dev extra")
+    found: dict = runpy.run_path(str(ROOT / "hatch_build.py"))
+    assert found["index_page"](readme) == (readme if shown is None else shown)
 
 
 def test_docker_and_binder_name_what_there_is() -> None:
@@ -182,6 +217,7 @@ def test_docker_and_binder_name_what_there_is() -> None:
     for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
         *sources, _ = line.split()
         assert all((ROOT / source).exists() for source in sources), line
+    assert re.search(r"^COPY .*\bhatch_build\.py\b", text, re.MULTILINE), "the build needs it"
     (start,) = re.findall(r"default_url=/lab/tree/([\w.]+)", text)
     assert (ROOT / "notebooks" / start).is_file()
     version = re.findall(r"^FROM python:(\d+\.\d+)-slim$", text, re.MULTILINE)
