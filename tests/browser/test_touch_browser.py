@@ -8,43 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from board import FIRST, FRESH, SECOND, THIRD
+from hands import Hand
 
 pytestmark = pytest.mark.browser
 
 STEPS = "len(editor.history.steps)"
-
-
-class Hand:
-    """Fingers and a pen, by the protocol of Chromium's own tools."""
-
-    def __init__(self, nb: Any) -> None:
-        self.nb = nb
-        self.client = nb.page.context.new_cdp_session(nb.page)
-
-    def touch(self, kind: str, *spots: tuple[float, float]) -> None:
-        points = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(spots)]
-        self.client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-    def tap(self, x: float, y: float) -> None:
-        self.touch("touchStart", (x, y))
-        self.touch("touchEnd")
-
-    def stroke(self, path: list[tuple[float, float]]) -> None:
-        self.touch("touchStart", path[0])
-        for spot in path[1:]:
-            self.touch("touchMove", spot)
-        self.touch("touchEnd")
-
-    def pen(self, path: list[tuple[float, float]]) -> None:
-        for kind, spot in (
-            ("mousePressed", path[0]),
-            *(("mouseMoved", spot) for spot in path[1:]),
-            ("mouseReleased", path[-1]),
-        ):
-            about = {"type": kind, "x": spot[0], "y": spot[1], "pointerType": "pen"}
-            about |= {"button": "left", "buttons": int(kind != "mouseReleased")}
-            about |= {"clickCount": 1, "force": 0.5}
-            self.client.send("Input.dispatchMouseEvent", about)
 
 
 @pytest.fixture
@@ -130,3 +98,18 @@ def test_a_pen_draws_as_a_mouse_does(hand: Hand) -> None:
     assert nb.python("editor.state.draft.labels") == (1,)
     nb.settled(lambda: page.keyboard.press("Escape"))
     assert page.evaluate("[...window.kinds]") == ["pen"]
+
+
+def test_a_tap_right_after_a_stroke_takes_a_tool(hand: Hand) -> None:
+    """Chromium takes a stroke that ends in motion for a fling, and the next tap for its end."""
+    nb, page = hand.nb, hand.nb.page
+    boxes = [page.locator(f"[data-action={name}]").bounding_box() for name in ("sketch", "box")]
+    sketch, box = ((at["x"] + at["width"] / 2, at["y"] + at["height"] / 2) for at in boxes)
+    for _ in range(4):
+        hand.tap(*sketch)
+        nb.wait("tool", "sketch")
+        nb.settled(lambda: hand.stroke([nb.spot(22, 22), nb.spot(66, 22), nb.spot(66, 66)]))
+        hand.tap(*box)
+        nb.wait("tool", "box")
+    nb.settled(lambda: page.keyboard.press("Escape"))
+    page.keyboard.press("s")

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-  PAINT_KEYS, UNPAINTED, paintCommand, paintDoubt, paintLabels, phaseColour, putCrop, thinned,
+  PAINT_KEYS, UNPAINTED, paintCommand, paintDoubt, paintLabels, penTool, phaseColour, putCrop, takenBack,
+  thinned,
 } from "../../particle_nb/widgets/js/phases.mjs";
 
 test("a crop of labels lands in its box and nowhere else", () => {
@@ -52,4 +53,19 @@ test("keys: phases by number, tools by letter, nothing else", () => {
 
 test("colours repeat after the last one", () => {
   assert.deepEqual(phaseColour(8), phaseColour(0));
+});
+
+test("a pen's second button and its other end erase, a mouse's second button does not", () => {
+  const pen = (buttons) => penTool("brush", { pointerType: "pen", buttons });
+  assert.deepEqual([1, 2, 3, 32].map(pen), ["brush", "eraser", "eraser", "eraser"]);
+  assert.equal(penTool("polygon", { pointerType: "pen", buttons: 32 }), "eraser");
+  assert.equal(penTool("brush", { pointerType: "mouse", buttons: 2 }), "brush");
+  assert.equal(penTool("brush", { pointerType: "touch", buttons: 1 }), "brush");
+});
+
+test("a second finger takes back what began just now, no long stroke", () => {
+  assert.ok(takenBack("brush", 120, 90));
+  assert.ok(takenBack("brush", 5000, 3), "the first finger only rested");
+  assert.ok(!takenBack("eraser", 900, 90));
+  assert.ok(takenBack("polygon", 900, 90), "half a lasso is none");
 });

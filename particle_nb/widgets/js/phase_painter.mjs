@@ -3,8 +3,9 @@
 
 import { Camera } from "./camera.mjs";
 import { element, icon, slider, textButton } from "./elements.mjs";
+import { Fingers, STILL } from "./fingers.mjs";
 import { Link } from "./link.mjs";
-import { PAINT_KEYS, UNPAINTED, paintCommand, paintDoubt, paintLabels, phaseColour, putCrop, thinned } from "./phases.mjs";
+import { PAINT_KEYS, UNPAINTED, paintCommand, paintDoubt, paintLabels, penTool, phaseColour, putCrop, takenBack, thinned } from "./phases.mjs";
 import { Picture } from "./picture.mjs";
 
 const GONE = "The kernel is gone. Run the cell again to go on: what was painted was saved.";
@@ -15,6 +16,7 @@ class PhaseView {
   constructor(model, el) {
     Object.assign(this, { el, tool: "brush", phase: 0, radius: 3, opacity: 0.4, result: true, doubt: false, corners: [] });
     this.camera = new Camera();
+    this.fingers = new Fingers(this.camera);
     this.phases = [];
     this.root = element("div", {
       class: "pnb", "data-testid": "phase-painter", "data-state": "loading", "data-stroke-seq": "0", "data-result-seq": "0",
@@ -82,10 +84,14 @@ class PhaseView {
     on("pointerdown", (e) => this.down(e));
     on("pointermove", (e) => this.move(e));
     on("pointerup", (e) => this.up(e));
-    on("pointercancel", () => this.cancel());
+    on("pointercancel", (e) => this.lose(e));
     on("pointerleave", () => { this.cursor = null; this.drawTop(); });
+    // Chromium takes a stroke that ends in motion for a fling, and the next tap, on a button, for its end
+    on("touchstart", (e) => e.preventDefault(), { passive: false });
     on("dblclick", (e) => { e.preventDefault(); this.endCorners(); });
     on("contextmenu", (e) => e.preventDefault());
+    // JupyterLab's own menu would cover what a resting finger or the pen's button paints
+    this.root.addEventListener("contextmenu", (e) => e.stopPropagation());
     on("wheel", (e) => this.wheel(e), { passive: false });
     this.root.addEventListener("keydown", (event) => {
       if (event.target === this.top || event.target.closest(".pnb-bar,.pnb-help")) this.press(event);
@@ -165,37 +171,73 @@ class PhaseView {
     this.top.focus({ preventScroll: true });
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();
-    if (this.space || event.button === 1) {
-      this.grip = [event.clientX, event.clientY];
-    } else if (event.button === 0) this.stroke = [this.at(event)];
+    const { pointerType, pointerId: pointer, timeStamp: began } = event, tool = penTool(this.tool, event);
+    // the hand that holds a pen rests on the screen: that is neither a stroke nor a second finger
+    if (pointerType === "touch" && this.stroke?.pen) return;
+    if (pointerType === "pen") this.fingers.clear();
+    if (pointerType === "touch") {
+      this.fingers.down(event);
+      if (this.fingers.count > 1) return this.second(event);
+    }
+    if (this.space || event.button === 1) this.grip = [event.clientX, event.clientY];
+    else if (event.button === 0 || tool !== this.tool)
+      this.stroke = { tool, pointer, began, pen: pointerType === "pen", path: [this.at(event)] };
+    this.drawTop();
+  }
+
+  /** A second finger: the two move the view, and what the first began just now is no stroke. */
+  second({ timeStamp }) {
+    const { stroke } = this;
+    this.grip = this.stroke = this.cursor = null;
+    if (stroke && !takenBack(stroke.tool, timeStamp - stroke.began, this.far(stroke))) this.send(stroke.tool, stroke.path);
     this.drawTop();
   }
 
   move(event) {
     if (!this.picture) return;
+    this.fingers.move(event);
+    if (this.fingers.count > 1) return this.fingers.pinch(this.top.getBoundingClientRect());
+    const { stroke } = this;
+    if (stroke && stroke.pointer !== event.pointerId) return;
     this.cursor = this.at(event);
     if (this.grip) {
       this.camera.pan(event.clientX - this.grip[0], event.clientY - this.grip[1]);
       this.grip = [event.clientX, event.clientY];
       return;
     }
-    if (this.stroke) {
+    if (stroke) {
       const events = event.getCoalescedEvents?.() || [];
-      for (const e of events.length ? events : [event]) this.stroke.push(this.at(e));
+      for (const e of events.length ? events : [event]) stroke.path.push(this.at(e));
     }
     this.drawTop();
   }
 
   up(event) {
-    const { stroke } = this;
+    const { stroke, corners } = this;
+    this.fingers.up(event);
+    if (stroke && stroke.pointer !== event.pointerId) return;
     this.grip = this.stroke = null;
     if (!stroke) return;
-    stroke.push(this.at(event));
-    const far = Math.max(...stroke.map(([x, y]) => Math.hypot(x - stroke[0][0], y - stroke[0][1]))) * this.camera.view.scale;
-    if (this.tool !== "polygon") this.send(this.tool, stroke);
-    else if (far > 6) this.send("polygon", stroke);
-    else this.corners.push(stroke[0]);
+    const { tool, path } = stroke;
+    path.push(this.at(event));
+    if (tool !== "polygon" || this.far(stroke) > 6) this.send(tool, path);
+    // a tap on the first corner closes: fingers have no Enter
+    else if (corners.length > 2 && this.far({ path: [corners[0], path[0]] }) < STILL) this.endCorners();
+    else corners.push(path[0]);
     this.drawTop();
+  }
+
+  /** The system took a pointer away; those that are left go on. */
+  lose(event) {
+    this.fingers.up(event);
+    if (this.stroke?.pointer === event.pointerId) this.stroke = null;
+    this.grip = this.cursor = null;
+    this.drawTop();
+  }
+
+  /** How far a stroke reaches from where it began, CSS pixels. */
+  far({ path: [[x0, y0], ...others] }) {
+    return this.camera.view.scale * others.reduce((far, [x, y]) => Math.max(far, Math.hypot(x - x0, y - y0)), 0);
   }
 
   wheel(event) {
@@ -293,22 +335,29 @@ class PhaseView {
 
   // ---------------------------------------------------------------------------- showing
 
+  /** Rows stay where they are: answers come at any time, also between down and up on a button. */
   showPalette() {
-    const row = ({ name, fraction, painted }, i) => {
-      const [r, g, b] = phaseColour(i), mark = element("i", { class: "pnb-swatch" });
-      mark.style.background = `rgb(${r},${g},${b})`;
-      const input = element("input", {
-        class: "pnb-input", value: name, "aria-label": `name of phase ${i}`,
-        onchange: () => this.link.request("rename", { phase: i, name: input.value }),
-      });
-      const share = fraction == null ? "" : `${(100 * fraction).toFixed(1)} %`;
-      return element("div", { class: "pnb-edit-row" },
-        element("button", {
-          type: "button", class: "pnb-button", title: `paint ${name} (${i + 1}); ${painted} px painted`, "aria-label": `paint ${name}`, "aria-pressed": String(i === this.phase),
-          onclick: () => { this.choose(i); this.top.focus({ preventScroll: true }); },
-        }, mark), input, element("span", { class: "pnb-size" }, share));
-    };
-    if (!this.palette.contains(document.activeElement) || document.activeElement.tagName !== "INPUT") this.palette.replaceChildren(...this.phases.map(row));
+    const rows = this.palette.children;
+    while (rows.length < this.phases.length) this.palette.append(this.row(rows.length));
+    this.phases.forEach(({ name, fraction, painted }, i) => {
+      const [button, input, share] = rows[i].children;
+      const about = { title: `paint ${name} (${i + 1}); ${painted} px painted`, "aria-label": `paint ${name}`, "aria-pressed": i === this.phase };
+      for (const [key, value] of Object.entries(about)) button.setAttribute(key, value);
+      if (input !== document.activeElement) input.value = name;
+      share.textContent = fraction == null ? "" : `${(100 * fraction).toFixed(1)} %`;
+    });
+  }
+
+  row(phase) {
+    const [r, g, b] = phaseColour(phase), mark = element("i", { class: "pnb-swatch" });
+    mark.style.background = `rgb(${r},${g},${b})`;
+    const input = element("input", {
+      class: "pnb-input", "aria-label": `name of phase ${phase}`,
+      onchange: () => this.link.request("rename", { phase, name: input.value }),
+    });
+    const choose = () => { this.choose(phase); this.top.focus({ preventScroll: true }); };
+    return element("div", { class: "pnb-edit-row" },
+      element("button", { type: "button", class: "pnb-button", onclick: choose }, mark), input, element("span", { class: "pnb-size" }));
   }
 
   resize() {
@@ -352,19 +401,20 @@ class PhaseView {
     context.clearRect(0, 0, this.top.width, this.top.height);
     if (!this.picture) return;
     context.setTransform(scale, 0, 0, scale, -view.x * scale, -view.y * scale);
-    const [r, g, b] = this.tool === "eraser" ? [255, 255, 255] : phaseColour(this.phase), colour = `rgb(${r},${g},${b})`;
-    const path = this.stroke ?? (this.corners.length ? [...this.corners, ...(this.cursor ? [this.cursor] : [])] : null);
+    const tool = this.stroke?.tool ?? this.tool;
+    const [r, g, b] = tool === "eraser" ? [255, 255, 255] : phaseColour(this.phase), colour = `rgb(${r},${g},${b})`;
+    const path = this.stroke?.path ?? (this.corners.length ? [...this.corners, ...(this.cursor ? [this.cursor] : [])] : null);
     context.strokeStyle = colour;
     context.lineCap = context.lineJoin = "round";
     if (path) {
       context.beginPath();
       path.forEach(([x, y]) => context.lineTo(x + 0.5, y + 0.5));
-      context.lineWidth = this.tool === "polygon" ? 2 / scale : 2 * this.radius;
-      context.globalAlpha = this.tool === "eraser" ? 0.5 : 0.8;
+      context.lineWidth = tool === "polygon" ? 2 / scale : 2 * this.radius;
+      context.globalAlpha = tool === "eraser" ? 0.5 : 0.8;
       context.stroke();
       context.globalAlpha = 1;
     }
-    if (this.cursor && this.tool !== "polygon" && !this.space) {
+    if (this.cursor && tool !== "polygon" && !this.space) {
       context.beginPath();
       context.arc(this.cursor[0] + 0.5, this.cursor[1] + 0.5, this.radius, 0, 2 * Math.PI);
       context.lineWidth = 1.5 / scale;

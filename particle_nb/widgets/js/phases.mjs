@@ -1,4 +1,6 @@
-// Pure parts of the phase painter: colours of phases, strokes on a label image, keys.
+// Pure parts of the phase painter: colours of phases, strokes on a label image, pens, keys.
+
+import { STILL } from "./fingers.mjs";
 
 export const UNPAINTED = 255;
 
@@ -54,6 +56,20 @@ export function thinned(path, least) {
   return kept;
 }
 
+const ERASES = 2 | 32; // a pen's second button and its other end, among the buttons of an event
+const SOON = 400; // milliseconds within which a second finger belongs to the first
+
+/** The tool that a pointer works with: a pen's second button or other end erases. */
+export function penTool(tool, { pointerType, buttons }) {
+  return pointerType === "pen" && buttons & ERASES ? "eraser" : tool;
+}
+
+/** Whether a second finger, `after` milliseconds later, makes none of a stroke that reaches `far` CSS
+ *  pixels: it came soon, the first had hardly moved, or half a lasso would be filled. */
+export function takenBack(tool, after, far) {
+  return tool === "polygon" || after < SOON || far < STILL;
+}
+
 export const PAINT_KEYS = [
   ["1 … 9", "paint this phase"],
   ["D · E · P", "brush · eraser · polygon (drag: lasso; clicks: corners, Enter or a double click fills)"],
@@ -63,6 +79,8 @@ export const PAINT_KEYS = [
   ["Ctrl+Z · Ctrl+Shift+Z or Ctrl+Y", "undo · redo"],
   ["Ctrl+S", "save"],
   ["Space + drag · wheel", "move · zoom (after a click into the picture)"],
+  ["Two fingers", "move and zoom"],
+  ["Pen's second button or other end", "erase"],
   ["0", "fit"],
   ["Esc · Backspace", "give the polygon up · its last corner"],
 ];

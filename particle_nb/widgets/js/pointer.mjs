@@ -1,31 +1,23 @@
 // Pointer and wheel on the canvas: strokes, clicks, moving and zooming the view.
 
-import { panBy, zoomAbout } from "./geometry.mjs";
+import { Fingers } from "./fingers.mjs";
 
 /** CSS pixels of a turn of the wheel in the units of its event. */
 const WHEEL = [1, 30, 300];
 const STAYS = 600; // milliseconds after which a finger that stays where it is opens the menu
-const STILL = 8; // CSS pixels within which it stays
-
-/** What two fingers do that were `before` and are `now`, each [[x, y], [x, y]]: how far their middle
- *  moved, by which factor their distance grew, and where their middle is. */
-export function pinched(before, now) {
-  const middle = ([[a, b], [c, d]]) => [(a + c) / 2, (b + d) / 2];
-  const apart = ([[a, b], [c, d]]) => Math.max(Math.hypot(c - a, d - b), 1);
-  const [x0, y0] = middle(before), [x, y] = middle(now);
-  return { dx: x - x0, dy: y - y0, factor: apart(now) / apart(before), x, y };
-}
 
 export class Pointer {
   constructor({ top, store, hand, camera, painter, commands, foresight, probe, notices }) {
     Object.assign(this, { top, store, hand, camera, painter, commands, foresight, probe, notices });
-    this.fingers = new Map(); // where each finger is, by its pointer
+    this.fingers = new Fingers(camera);
     const on = (name, run, options) => top.addEventListener(name, run, options);
     on("pointerdown", (e) => this.down(e));
     on("pointermove", (e) => this.move(e));
     on("pointerup", (e) => this.up(e));
     on("pointercancel", () => this.cancel());
     on("pointerleave", () => this.leave());
+    // Chromium takes a stroke that ends in motion for a fling, and the next tap, on a button, for its end
+    on("touchstart", (e) => { if (!hand.corners) e.preventDefault(); }, { passive: false });
     on("dblclick", (e) => this.twice(e));
     on("contextmenu", (e) => this.menu(e));
     on("wheel", (e) => this.wheel(e), { passive: false });
@@ -38,12 +30,10 @@ export class Pointer {
 
   /** A finger that stays: not every browser makes a "contextmenu" of it. Tools that draw wait. */
   #stay(event) {
-    const { pointerId, clientX, clientY } = event;
     clearTimeout(this.stay);
     if (!["point", "select"].includes(this.hand.tool)) return;
     this.stay = setTimeout(() => {
-      const [x, y] = this.fingers.get(pointerId) ?? [Infinity, 0];
-      if (this.fingers.size === 1 && Math.hypot(x - clientX, y - clientY) < STILL) this.menu(event);
+      if (this.fingers.stays(event)) this.menu(event);
     }, STAYS);
   }
 
@@ -67,9 +57,8 @@ export class Pointer {
     this.top.setPointerCapture?.(event.pointerId);
     event.preventDefault();
     if (event.pointerType === "touch") {
-      this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
-      this.#hold();
-      if (this.fingers.size > 1) return this.cancel(false); // what the first one began is none
+      this.fingers.down(event);
+      if (this.fingers.count > 1) return this.cancel(false); // what the first one began is none
       this.#stay(event);
     }
     hand.cross = hand.mark = null;
@@ -90,8 +79,8 @@ export class Pointer {
   move(event) {
     const { hand } = this;
     if (!this.store.picture) return;
-    if (this.fingers.size > 1) return this.pinch(event);
-    if (this.fingers.has(event.pointerId)) this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    this.fingers.move(event);
+    if (this.fingers.count > 1) return this.fingers.pinch(this.top.getBoundingClientRect());
     hand.cursor = this.at(event);
     if (hand.drag) return this.drag(event);
     if (!hand.stroke) this.foresight.ask();
@@ -107,22 +96,6 @@ export class Pointer {
     this.painter.paintTop();
   }
 
-  /** Where the fingers took hold of which view. */
-  #hold() {
-    this.grip = { from: [...this.fingers.values()], view: this.camera.view };
-  }
-
-  /** Two fingers: the view moves with their middle, and zooms with their distance. */
-  pinch({ pointerId, clientX, clientY }) {
-    if (!this.fingers.has(pointerId)) return;
-    this.fingers.set(pointerId, [clientX, clientY]);
-    const { from, view } = this.grip, { dx, dy, factor, x, y } = pinched(from, [...this.fingers.values()]);
-    const rect = this.top.getBoundingClientRect(), k = this.camera.size.width / rect.width;
-    // from where they took hold: a view stands on whole pixels, and parts of them would be lost
-    const moved = panBy(view, dx * k, dy * k);
-    this.camera.look(zoomAbout(moved, factor, (x - rect.left) * k, (y - rect.top) * k, ...this.camera.limits()));
-  }
-
   drag({ clientX, clientY }) {
     const { hand, camera } = this, k = camera.size.width / this.top.getBoundingClientRect().width;
     const { x, y } = hand.drag;
@@ -132,7 +105,7 @@ export class Pointer {
 
   up(event) {
     const { hand, commands } = this, { stroke } = hand;
-    if (this.fingers.delete(event.pointerId)) this.#hold();
+    this.fingers.up(event);
     clearTimeout(this.stay);
     if (hand.drag) {
       hand.drag = null;
