@@ -15,10 +15,11 @@ from scipy import ndimage
 import particle_nb as pnb
 from particle_nb import CalibrationError, Image, find_scale_bar
 from particle_nb.core.image._bars import Bar
-from particle_nb.core.image._printed import Found, doubt
+from particle_nb.core.image._printed import Found, _next_best, doubt
 from particle_nb.core.image._views import UNREAD, UPRIGHT, Candidate, turned
+from particle_nb.core.image._whose import another
 from particle_nb.core.image.scale_bar import _lies_at
-from particle_nb.core.image.scale_text import PrintedLength
+from particle_nb.core.image.scale_text import ALPHABET, PrintedLength
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ def test_a_length_that_is_printed_whole_is_read():
 @pytest.mark.parametrize(
     ("pieces", "why"),
     [
-        ([(191, "0.", 200), (212, "5 um", 255)], "stands before '5 um'"),
+        ([(191, "0.", 200), (212, "5 um", 255)], "before '5 um'"),
         ([(205, "1", 255), (217, ".", 155), (224, "00 um", 255)], "decimal point"),
         ([(205, "05 um", 255)], "decimal point"),
         ([(205, "37 nm", 255)], "no usual length"),
@@ -374,3 +375,128 @@ def test_an_upright_stroke_is_no_bar_of_a_text_that_lies_at_a_level_one(beside):
     )
     level = Bar(179.5, 299.5, 340 if beside else 100, 344 if beside else 104, 200, 0, 0.5)
     assert _lies_at(Candidate(level, UNREAD, grey), upright) == beside
+
+
+def stripped(draws, high=70, ink=255, wide=520):
+    """Grey pixels (400, wide) with a strip below: rectangles (x, y, w, h) and texts (x, y, text).
+
+    Rows are counted from the top of the strip.
+    """
+    top = 400 - high
+    pixels = np.full((400, wide), 120, np.uint8)
+    pixels[:top] = ground("specimen", np.random.default_rng(5)).astype(np.uint8)[:top, :wide]
+    pixels[top:] = 255 - ink
+    picture = PIL.Image.fromarray(pixels)
+    draw = PIL.ImageDraw.Draw(picture)
+    font = PIL.ImageFont.load_default(18)
+    for what in draws:
+        if len(what) == 4:
+            x, y, w, h = what
+            draw.rectangle((x, top + y, x + w - 1, top + y + h - 1), fill=ink)
+        else:
+            write(draw, (what[0], top + what[1]), what[2], ink, font)
+    return np.array(picture)
+
+
+def test_a_strip_of_a_microscope_is_read():
+    words = [(10, 6, "WD"), (10, 34, "10.2 mm"), (110, 6, "HV"), (110, 34, "15.0 kV")]
+    for ink in (255, 0):
+        found = find_scale_bar(stripped([*words, (240, 20, 200, 3), (310, 34, "5 µm")], ink=ink))
+        assert found.text == "5 um"
+        assert found.ends[::2] == pytest.approx((239.5, 439.5), abs=0.6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [(180, 26, "WD 5.0 mm")],
+        [(212, 26, "10.2 mm")],
+        [(222, 8, "WD"), (222, 31, "10 mm")],
+        [(212, 26, "10 mm"), (291, 0, 1, 70)],
+    ],
+    ids=["after letters", "no usual length", "below a title", "behind a line"],
+)
+def test_another_number_of_the_strip_is_no_length_of_the_bar(words):
+    """The bar's own text, beside it on the right, cannot be read."""
+    found = find_scale_bar(stripped([*words, (300, 35, 140, 3)]))
+    assert found.value is None
+    assert found.ends[::2] == pytest.approx((299.5, 439.5), abs=0.6)
+
+
+def test_a_text_that_was_not_read_stands_nearer():
+    bar = (20, 35, 200, 3)
+    assert find_scale_bar(stripped([bar, (238, 26, "10 mm")])).text == "10 mm"
+    found = find_scale_bar(stripped([bar, (238, 26, "10 mm"), (84, 41, "abcd")]))
+    assert found.value is None
+    assert "stands nearer" in found.note
+
+
+@pytest.mark.parametrize(("bright", "why"), [(0.1, ""), (0.45, "stands before '5 um'")])
+def test_a_number_that_begins_on_something_bright_is_a_doubt(bright, why):
+    """The 2 and the point of "2.5" may be one with a particle."""
+    ink = (lettered([(210, "5 um", 255)])[348:390].astype(float) - 110) / 145
+    rows, columns = np.nonzero(ink)
+    spot = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+    before = ink[:, spot[0] - 60 : spot[0]]
+    np.maximum(before, bright, out=before)
+    said = doubt(Found(PrintedLength(5.0, "um", "5 um", 0.9, (0, 1)), spot, 0.9, ink, spot))
+    assert (why in said) if why else not said
+
+
+@pytest.mark.parametrize("letter", ["5", "6", "8"])
+def test_a_digit_that_may_be_another_is_a_doubt(letter):
+    likely = np.full((30, 16), 1e-6)
+    likely[:, 0] = 1.0
+    for at, (what, share) in {
+        5: (letter, 0.7),
+        9: ("u", 0.99),
+        14: ("m", 0.99),
+    }.items():
+        likely[at, 0] = 0.0
+        likely[at, 1 + ALPHABET.index(what)] = share
+    likely[5, 1 + ALPHABET.index("3")] = 0.3
+    assert _next_best(likely, letter, "um") == "3 um"
+    likely[5, 1 + ALPHABET.index("3")] = 0.01
+    assert _next_best(likely, letter, "um") == ""
+
+
+@pytest.mark.parametrize(("up", "down", "tone"), [(0, 6, 250), (6, 0, 250), (1, 1, 238)])
+def test_something_bright_at_the_end_of_a_bar_is_a_doubt(up, down, tone):
+    """It goes on for four pixels with nearly the bar's tone: the bar would be that much longer."""
+    pixels = lettered([(210, "5 um", 255)])
+    assert find_scale_bar(pixels).text == "5 um"
+    pixels[340 - up : 345 + down, 300:304] = tone
+    found = find_scale_bar(pixels)
+    assert found.value is None
+    assert "where it ends is not clear" in found.note
+
+
+@pytest.mark.parametrize("thick", [1, 2])
+def test_a_thin_bar_that_jpeg_made_uneven_is_found_whole(thick):
+    pixels = stripped([(120, 20, 360, thick), (280, 34, "5 µm")]).astype(float)
+    noise = np.random.default_rng(3).normal(0, 12, pixels.shape)
+    pixels[330:] += noise[330:]
+    found = find_scale_bar(np.clip(pixels, 0, 255).astype(np.uint8))
+    assert found.ends[::2] == pytest.approx((119.5, 479.5), abs=0.6)
+
+
+def test_small_letters_of_a_picture_made_smaller_are_read():
+    large = stripped([(60, 14, 300, 4), (180, 30, "10 µm")])
+    picture = PIL.Image.fromarray(large)
+    part = 0.6
+    small = picture.resize((round(520 * part), round(400 * part)), PIL.Image.Resampling.BILINEAR)
+    found = find_scale_bar(np.array(small))
+    assert found.text == "10 um"
+    ends = [(x + 0.5) * part - 0.5 for x in (59.5, 359.5)]
+    assert found.ends[::2] == pytest.approx(ends, abs=0.6)
+
+
+@pytest.mark.parametrize("x", [0, 1, 2])
+def test_a_text_at_the_rim_is_looked_at(x):
+    pixels = stripped([(60, 20, 120, 3), (60, 34, "5 µm")])[:, 60 - x :]
+    found = find_scale_bar(pixels)
+    assert not found or found.text in ("", "5 um")
+    ink = np.zeros((40, 60))
+    ink[10:24, x : x + 40 : 4] = 255.0
+    box, own = (x, 10, x + 40, 24), (5.0, 30.0, 50.0, 34.0)
+    assert another(ink, 255.0, box, own, [box]) == ""

@@ -9,12 +9,15 @@ from scipy import ndimage
 
 _STEP = 22  # grey levels of 255 that a bar stands out by
 _EVEN = 16  # neighbours along a bar differ by less (JPEG, resampling)
+_NOISE = 45  # levels by which JPEG moves the tone of a thin bar at most
 _MOST = 24  # candidates that are looked at more closely
 _CONTRAST = 30  # levels of a colour in which ends are measured
 _OUTSIDE = (4, 10)  # columns beyond an end that are its ground
 _BEYOND = 28  # columns beyond an end in which the bar does not go on
 _SHARP = (3.0, 4.0)  # pixels in which the tone of a sharp, a clear end falls from 0.8 to 0.2
 _MOVED = (2.0, 0.8)  # pixels by which two measurements of such an end differ at most
+_TONE = (0.88, 0.92)  # share of its contrast that a bar has before its ends, least and median
+_LAST = 2  # last columns beside a bar that are not all of its tone
 _RAGGED = 1.25  # pixels by which the rows of a bar end elsewhere at most
 
 
@@ -83,7 +86,27 @@ def _starts(grey: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _rectangle(grey: np.ndarray, row: int, a: int, b: int, skip: int = 2) -> Bar | None:
-    """The rectangle of one tone that begins with this run, if it ends like a drawn one."""
+    """The rectangle of one tone that begins with this run, if it ends like a drawn one.
+
+    JPEG breaks the run of a thin bar: it goes on where the tone does.
+    """
+    wide = _whole_run(grey, row, a, b)
+    bar = _of_run(grey, row, *wide, skip) if wide != (a, b) else None
+    return bar or _of_run(grey, row, a, b, skip)
+
+
+def _whole_run(grey: np.ndarray, row: int, a: int, b: int) -> tuple[int, int]:
+    """First and end column of what has a run's tone, and not its ground's, on both sides of it."""
+    level = float(np.median(grey[row, a:b]))
+    ground = float(np.median(grey[max(row - 2, 0), a:b]))
+    near = np.abs(grey[row] - level) <= min(_NOISE, abs(level - ground) / 3)
+    left, right = np.flatnonzero(~near[:a]), np.flatnonzero(~near[b:])
+    a = int(left[-1]) + 1 if len(left) else a
+    return a, b + int(right[0]) if len(right) else b
+
+
+def _of_run(grey: np.ndarray, row: int, a: int, b: int, skip: int) -> Bar | None:
+    """The rectangle of one tone that a run begins."""
     height = len(grey)
     middle = grey[:, a + 1 : b - 1]
     level = float(np.median(middle[row]))
@@ -327,6 +350,10 @@ def _clear_end(picture: np.ndarray, bar: Bar) -> float | None:
         fall = _fall(line, at)
         if fall is None or abs(fall[0] - where) > _RAGGED:
             return None
+    tone = share[bar.top : bar.bottom + 1].mean(axis=0)[max(at - 5, 0) : at - 1]
+    # what goes on at the end is not quite as the bar
+    if tone.min() < _TONE[0] or np.median(tone[1:]) < _TONE[1]:
+        return None
     alike = np.abs(picture - inner).max(axis=2) < 0.4 * float(apart.max())
     stroke = max(4, round(1.5 * (bar.bottom - bar.top + 1)) + 1) if bar.kind == "ticks" else 1
     beyond = alike[bar.top : bar.bottom + 1, at + 3 : at + _BEYOND].mean(axis=0) > 0.9
@@ -335,7 +362,8 @@ def _clear_end(picture: np.ndarray, bar: Bar) -> float | None:
         if outside is None:
             continue
         same = alike[outside, at - depth : at + 1 - stroke]
-        if same.sum() > 0.4 * same.size:
+        # at the end, what is beside the bar goes on with it
+        if len(same) and (same.sum() > 0.4 * same.size or same[-_LAST:].all()):
             return None
         beyond &= ~alike[outside, at + 3 : at + _BEYOND]
     on = ndimage.uniform_filter1d(beyond.astype(float), 5, mode="constant")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 
+from particle_nb.core.image._whose import another
 from particle_nb.core.image.scale_text import (
+    HEIGHT,
     PrintedLength,
     prepared,
     probabilities,
@@ -17,9 +20,12 @@ from particle_nb.core.image.scale_text import (
 
 _FAINT = 0.3  # ink from which a pixel belongs to a stroke
 _POINT = 0.4  # ink from which a pixel between digits belongs to what may be a point
+_COVERS = 0.35  # ink from which letters on it may not be seen
 _CERTAIN = 0.5  # confidence from which a line is read once
 _OTHERWISE = 0.04  # share of its probability with which a length with a point is a doubt
 _SURE = 0.7  # confidence from which only a point in another reading is a doubt
+_BLACK_ON_WHITE = 200  # levels from letters to ground from which half tones are strokes, too
+_MARGIN = 0.1  # share of its probability with which a length of one other digit is a doubt
 _SECOND = 0.5  # confidence from which another reading of the same line is a doubt
 _USUAL = {"1", "15", "2", "25", "3", "4", "5", "6", "75", "8"}
 
@@ -33,10 +39,15 @@ class Found:
     score: float  # confidence, less for a text that stands far from the bar
     ink: np.ndarray | None = field(default=None, repr=False, compare=False)  # around the text
     spot: tuple[int, int, int, int] = (0, 0, 0, 0)  # its box in `ink`
+    whose: str = ""  # why it may not be the length of this bar
 
 
 def length_near(
-    grey: np.ndarray, bar: tuple[float, float, float, float], level: float, inside: bool = False
+    grey: np.ndarray,
+    bar: tuple[float, float, float, float],
+    level: float,
+    ground: float,
+    inside: bool = False,
 ) -> Found | None:
     """Return the printed length that belongs to a bar, None where none can be read.
 
@@ -48,6 +59,8 @@ def length_near(
         Ends of the bar, pixel centres at integers, and its rows with ticks, the last one excluded.
     level : float
         Its grey value.
+    ground : float
+        Grey value around it.
     inside : bool
         Whether the text stands between two strokes of the bar.
     """
@@ -60,19 +73,22 @@ def length_near(
     part = grey[top:bottom, left:right]
     own = (x0 - left, y0 - top, x1 - left, y1 - top)
     best: Found | None = None
+    best_tone = level
     seen: set[tuple[int, int, int, int]] = set()
     for tone in _tones(part, level):
-        for box in _lines(part, tone, own, inside):
+        wide = abs(tone - ground) >= _BLACK_ON_WHITE
+        for box in _lines(part, tone, own, inside, (45.0, 90.0, 135.0) if wide else (45.0, 90.0)):
             if box in seen:
                 continue
             seen.add(box)
             found = _read(part, tone, box, own)
             if found is not None and (best is None or found.score > best.score):
-                best = found
+                best, best_tone = found, tone
     if best is None:
         return None
+    whose = "" if inside else another(part, best_tone, best.box, own, sorted(seen))
     a, b, c, d = best.box
-    return replace(best, box=(a + left, b + top, c + left, d + top))
+    return replace(best, box=(a + left, b + top, c + left, d + top), whose=whose)
 
 
 def _tones(part: np.ndarray, level: float) -> list[float]:
@@ -85,11 +101,15 @@ def _tones(part: np.ndarray, level: float) -> list[float]:
 
 
 def _lines(
-    part: np.ndarray, tone: float, own: tuple[float, float, float, float], inside: bool
+    part: np.ndarray,
+    tone: float,
+    own: tuple[float, float, float, float],
+    inside: bool,
+    tolerances: tuple[float, ...],
 ) -> list[tuple[int, int, int, int]]:
-    """Boxes of what may be lines of text in one tone."""
+    """Boxes of what may be lines of text in one tone; small letters do not reach it everywhere."""
     boxes: list[tuple[int, int, int, int]] = []
-    for tolerance in (45.0, 90.0):
+    for tolerance in tolerances:
         ink = np.abs(part - tone) < tolerance
         # the bar itself is no letter, and letters may touch it
         x0, y0, x1, y1 = own
@@ -198,13 +218,14 @@ def doubt(found: Found) -> str:
 
     The point of "0.5" or "1.00" is the smallest thing in the picture, and losing it is the worst.
     """
+    if found.whose:
+        return f"{found.whose} '{found.printed.text}'"
     number = found.printed.text.split()[0]
     said = f"'{found.printed.text}' may have lost its decimal point"
-    if "." not in number:
-        if number.startswith("0"):
-            return said
-        if number.rstrip("0") not in _USUAL:
-            return f"'{found.printed.text}' is no usual length of a bar"
+    if "." not in number and number.startswith("0"):
+        return said
+    if not _usual(number):
+        return f"'{found.printed.text}' is no usual length of a bar"
     if found.ink is None:
         return ""
     line = prepared(found.ink, found.spot)
@@ -222,15 +243,32 @@ def doubt(found: Found) -> str:
         line_of = _digit_rows(found.ink, spot)
         if line_of is None or _speck(found.ink, spot, line_of, len(number)):
             return said
-        if _before(found.ink, spot, line_of):
+        if _before(found.ink, spot, line_of) or _covered(found.ink, spot[0], line_of):
             return f"something stands before '{found.printed.text}' that was not read"
-    for other in map(read_line, _variants(found.ink, found.spot)):
-        if other is None or other.confidence < _SECOND:
+    other = _next_best(likely, number, found.printed.unit)
+    if other:
+        return f"'{found.printed.text}' may as well be '{other}'"
+    for again in map(_reading, _variants(found.ink, found.spot)):
+        if again is None or again.confidence < _SECOND:
             continue
-        differs = (other.value, other.unit) != (found.printed.value, found.printed.unit)
-        pointed = "." in other.text and "." not in number
-        if differs and (pointed or found.printed.confidence < _SURE) and _usual(other.text):
-            return f"'{found.printed.text}' may as well be '{other.text}'"
+        differs = (again.value, again.unit) != (found.printed.value, found.printed.unit)
+        pointed = "." in again.text and "." not in number
+        if differs and (pointed or found.printed.confidence < _SURE) and _usual(again.text):
+            return f"'{found.printed.text}' may as well be '{again.text}'"
+    return ""
+
+
+def _next_best(likely: np.ndarray, number: str, unit: str) -> str:
+    """A usual length that differs in one digit, or in its unit, and is not much less probable."""
+    others = [(number, other) for other in ("nm", "um", "mm") if other != unit]
+    for k, letter in enumerate(number):
+        if letter != ".":
+            digits = (digit for digit in "0123456789" if digit != letter)
+            others += [(number[:k] + digit + number[k + 1 :], unit) for digit in digits]
+    least = _MARGIN * spelled(likely, number + unit)
+    for one, other in others:
+        if _usual(one) and spelled(likely, one + other) > least:
+            return f"{one} {other}"
     return ""
 
 
@@ -272,6 +310,19 @@ def _before(ink: np.ndarray, spot: tuple[int, int, int, int], rows: tuple[int, i
             if near and (digit or point):
                 return True
     return False
+
+
+def _covered(ink: np.ndarray, x0: int, rows: tuple[int, int]) -> bool:
+    """Whether something of nearly the letters' tone lies before a number, to which it reaches.
+
+    A digit on a bright particle is one with it.
+    """
+    top, foot = rows
+    near, far = (
+        ink[top:foot, max(x0 - round(share * (foot - top)), 0) : max(x0 - 1, 0)] > _COVERS
+        for share in (0.5, 1.1)
+    )
+    return bool(near.size) and near.mean() > 0.1 and far.mean() > 0.5
 
 
 def _speck(
@@ -320,16 +371,26 @@ def _grown(ink: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, int, i
     return x0 - more["left"], y0 - more["top"], x1 + more["right"], y1 + more["foot"]
 
 
+@lru_cache(4096)
+def _once(line: bytes) -> PrintedLength | None:
+    return read_line(np.frombuffer(line, np.uint8).reshape(HEIGHT, -1).astype(np.float32) / 255)
+
+
+def _reading(line: np.ndarray) -> PrintedLength | None:
+    """Read a line as `prepared` gives it; many bars of a picture lie near the same text."""
+    return _once(np.rint(255 * line).astype(np.uint8).tobytes())
+
+
 def _most_certain(ink: np.ndarray, box: tuple[int, int, int, int]) -> PrintedLength | None:
     """Read a line; one that is not read so, also bolder, fainter and with its faint strokes.
 
     None where these read it in two ways.
     """
-    first = read_line(prepared(ink, box))
+    first = _reading(prepared(ink, box))
     whole = _grown(ink, _grown(ink, box))
     if (first is None and whole == box) or (first is not None and first.confidence >= _CERTAIN):
         return first
-    others = map(read_line, _variants(ink, box))
+    others = map(_reading, _variants(ink, box))
     found = [printed for printed in (first, *others) if printed is not None]
     best = max(found, key=lambda printed: printed.confidence, default=None)
     if best is None or any(

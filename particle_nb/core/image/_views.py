@@ -89,7 +89,7 @@ def _length(grey: np.ndarray, bar: Bar, turn: int) -> Found:
         x0, y0, x1, y1 = turned(own, grey.shape, quarters)
         place = (x0 - 0.5, y0, x1 - 0.5, y1) if quarters else (bar.x0, y0, bar.x1, y1)
         view = np.ascontiguousarray(np.rot90(grey, quarters))
-        found = length_near(view, place, bar.level, bar.kind == "split")
+        found = length_near(view, place, bar.level, bar.ground, bar.kind == "split")
         if found is not None and found.score > best.score:
             best = replace(found, box=turned(found.box, view.shape, -quarters))
     return best

@@ -45,11 +45,23 @@ def _weights() -> dict[str, np.ndarray]:
 
 def _convolved(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, pad: int) -> np.ndarray:
     """Convolve (C, H, W) with (O, C, h, w): "same" along the line, across it as `pad` says."""
-    h, w = weight.shape[2:]
-    x = np.pad(x, ((0, 0), (pad, pad), (w // 2, w // 2)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(1, 2))
-    out = np.tensordot(weight, windows, axes=((1, 2, 3), (0, 3, 4)))
-    return out + bias[:, None, None]
+    out, channels, h, w = weight.shape
+    wide = x.shape[2]
+    padded = np.zeros((channels, x.shape[1] + 2 * pad, wide + w - 1), np.float32)
+    padded[:, pad : pad + x.shape[1], w // 2 : w // 2 + wide] = x
+    tall = padded.shape[1] - h + 1
+    c, down, right = padded.strides
+    shape, strides = (channels, h, w, tall, wide), (c, down, right, down, right)
+    windows = np.ndarray(shape, np.float32, padded, 0, strides).reshape(channels * h * w, -1)
+    return (weight.reshape(out, -1) @ windows + bias[:, None]).reshape(out, tall, wide)
+
+
+def _pooled(x: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The largest value of each block of (C, H, W)."""
+    down = [x[:, k::rows] for k in range(rows)]
+    x = down[0] if rows == 1 else np.maximum(*down)
+    along = [x[:, :, k::columns] for k in range(columns)]
+    return along[0] if columns == 1 else np.maximum(*along)
 
 
 def probabilities(line: np.ndarray) -> np.ndarray:
@@ -67,9 +79,7 @@ def probabilities(line: np.ndarray) -> np.ndarray:
     for k, pool in enumerate(_POOLS):
         x = np.maximum(_convolved(x, weights[f"w{k}"], weights[f"b{k}"], 1 if k < 3 else 0), 0)
         if pool:
-            channels, height, width = x.shape
-            x = x.reshape(channels, height // pool[0], pool[0], width // pool[1], pool[1])
-            x = x.max(axis=(2, 4))
+            x = _pooled(x, *pool)
     score = _convolved(x, weights["w5"], weights["b5"], 0)[:, 0].T
     score = np.exp(score - score.max(axis=1, keepdims=True))
     return score / score.sum(axis=1, keepdims=True)
@@ -112,7 +122,7 @@ def read_line(line: np.ndarray) -> PrintedLength | None:
     True
     """
     likely = probabilities(line)
-    best = likely.argmax(axis=1)
+    best = likely.argmax(axis=1).tolist()
     steps = [t for t in range(len(best)) if best[t] and (t == 0 or best[t] != best[t - 1])]
     text = "".join(ALPHABET[best[t] - 1] for t in steps)
     matches = list(_LENGTH.finditer(text))
