@@ -219,6 +219,19 @@ def test_weights_between_old_and_new_are_taken_where_all_the_way_forgets(
         torch.testing.assert_close(value, expected.half().float(), rtol=2e-3, atol=2e-4)
 
 
+def test_what_must_not_be_forgotten_is_drawn_and_rendered() -> None:
+    """Drawings alone did not show what real images lost: those rendered do."""
+    lessons = running.remembered(pnb.TuneSettings())
+    names = [lesson.name.split()[0] for lesson in lessons]
+    kinds = len(running.REMEMBERED)
+    assert names == ["drawn"] * kinds + ["rendered"] * 5
+    assert sum(len(lesson.masks) for lesson in lessons[kinds:]) > 50
+    again = running.remembered(pnb.TuneSettings())
+    assert all(
+        (a.image.pixels == b.image.pixels).all() for a, b in zip(lessons, again, strict=True)
+    )
+
+
 def test_judges_between_two_are_means_of_their_weights() -> None:
     judges = embedded.load(device="cpu").judges
     assert judges is not None

@@ -16,6 +16,8 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage, spatial
 
+from particle_nb.core.synthetic import random_settings, scene
+
 EDGE = 448
 Drawn = tuple[np.ndarray, np.ndarray]
 
@@ -431,6 +433,12 @@ FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator], Drawn]]] = {
     "net": (0.06, net),
     "nothing": (0.05, nothing),
 }
+
+
+def rendered(rng: np.random.Generator, side: int = 320) -> Drawn:
+    """A rendered scene as one of its detectors sees it: more like a micrograph than a drawing."""
+    made = scene(random_settings(rng, (side, side)), rng)
+    return next(iter(made.detectors.values())), made.primaries.astype(np.int32)
 
 
 def draw_field(rng: np.random.Generator, family: str | None = None) -> tuple[str, Drawn]:

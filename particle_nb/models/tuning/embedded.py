@@ -31,7 +31,7 @@ from particle_nb.models.tuning.crops import (
     targets,
     vary_intensity,
 )
-from particle_nb.models.tuning.drawings import draw_field
+from particle_nb.models.tuning.drawings import draw_field, rendered
 from particle_nb.models.tuning.judging import KnownPicture, refit
 from particle_nb.models.tuning.lessons import Lesson
 from particle_nb.models.tuning.losses import dense_loss
@@ -73,14 +73,13 @@ class Rehearsal:
     def drawn(
         cls, network: PromptableNetwork, settings: TuneSettings, rng: np.random.Generator
     ) -> Rehearsal:
-        """Crops of drawings of every family, varied in scale and grey values."""
+        """Crops of drawings of every family and of rendered scenes, varied in scale and greys."""
         device = next(network.parameters()).device
         generator = torch.Generator(device).manual_seed(settings.seed + 1)
         images = []
-        for _ in range(settings.rehearsed):
-            _, (grey, labels) = draw_field(rng)
-            scene = TrainingScene.of("drawing", grey, labels, device)
-            planes = crop(scene, settings.side, rng)
+        for number in range(settings.rehearsed):
+            grey, labels = rendered(rng) if number % 2 else draw_field(rng)[1]
+            planes = crop(TrainingScene.of("drawing", grey, labels, device), settings.side, rng)
             marks = torch.from_numpy(compact(planes[1].round().to(torch.int32).cpu().numpy()))
             images.append(vary_intensity(planes[0], marks.to(device), rng, generator))
         stack = torch.stack(images)[:, None]

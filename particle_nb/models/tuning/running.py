@@ -18,7 +18,7 @@ from particle_nb.core.errors import DataError, ModelError, check_number
 from particle_nb.core.image import Image
 from particle_nb.core.masks import MaskSet
 from particle_nb.models.protocols import Segmenter
-from particle_nb.models.tuning.drawings import draw_field
+from particle_nb.models.tuning.drawings import draw_field, rendered
 from particle_nb.models.tuning.lessons import Lesson, parted, read_lessons
 from particle_nb.models.tuning.scoring import confidence_error, mean_f1, scores_of
 from particle_nb.models.tuning.settings import TuneSettings
@@ -33,6 +33,8 @@ LOOKS = (0.34, 0.67)
 QUICK = 0.1
 #: Drawn pictures that are scored before and after, to see what was forgotten.
 REMEMBERED = ("field", "primaries", "boulders", "heap", "dots")
+#: And rendered ones.
+RENDERED = 5
 #: What may be lost on them, and clicks on what is held out, without a warning; what is lost beyond
 #: it counts so many times what is gained.
 MAY_LOSE, WEIGHT = 0.02, 3.0
@@ -303,8 +305,8 @@ class _Run:
         drawn = float(lost[scores["kind"] == "rehearsed"].mean())
         if drawn > MAY_LOSE:
             notes.append(
-                f"on drawn pictures of other kinds automatic F1 fell by {drawn:.3f}: use these "
-                "weights for pictures like the annotated ones only."
+                f"on drawn and rendered pictures of other kinds automatic F1 fell by {drawn:.3f}: "
+                "use these weights for pictures like the annotated ones only."
             )
         clicks = float((scores["click_before"] - scores["click_after"]).mean())
         if clicks > MAY_LOSE:
@@ -359,12 +361,16 @@ class _Run:
 
 
 def remembered(settings: TuneSettings) -> list[Lesson]:
-    """Drawn pictures of kinds that should not be forgotten."""
+    """Drawn and rendered pictures of kinds that should not be forgotten."""
     out = []
     for number, family in enumerate(REMEMBERED[: settings.rehearsed // 2]):
         _, (grey, labels) = draw_field(np.random.default_rng([settings.seed, 77, number]), family)
         grey, labels = grey[:288, :288].copy(), labels[:288, :288].astype(np.int64)
         out.append(Lesson(f"drawn {family}", Image(grey, name=family), MaskSet.from_labels(labels)))
+    for number in range(min(RENDERED, settings.rehearsed // 4)):
+        grey, marks = rendered(np.random.default_rng([settings.seed, 78, number]))
+        image, masks = Image(grey, name="scene"), MaskSet.from_labels(marks.astype(np.int64))
+        out.append(Lesson(f"rendered {number + 1}", image, masks))
     return out
 
 
