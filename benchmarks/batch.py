@@ -18,6 +18,7 @@ one worker finds; a second call does none of them again.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import resource
 import sys
@@ -62,15 +63,16 @@ def cluster_of(count: int, dask: bool) -> Any:
 
 def draw_large(path: Path, number: int) -> None:
     """One of twelve pictures, moved round its edges so that no two files are alike."""
-    from benchmarks.embedded import picture
-
-    if number % 12 not in _drawn:
-        _drawn[number % 12] = picture(1200, 1920, 260, seed=number % 12).pixels
-    moved = np.roll(_drawn[number % 12], (37 * (number // 12), 71 * (number // 12)), (0, 1))
+    times, seed = divmod(number, 12)
+    moved = np.roll(balls(seed), (37 * times, 71 * times), (0, 1))
     PIL.Image.fromarray(moved).save(path)
 
 
-_drawn: dict[int, np.ndarray] = {}
+@functools.cache
+def balls(seed: int) -> np.ndarray:
+    from benchmarks.embedded import picture
+
+    return picture(1200, 1920, 260, seed=seed).pixels
 
 
 def stamps(out: Path) -> dict[str, int]:

@@ -34,7 +34,7 @@ from training.segmenter.evaluate import read_folder
 Runtime = Callable[[torch.Tensor], np.ndarray]
 
 
-def compiled(model: object, example: torch.Tensor) -> Runtime:
+def compiled(model: object) -> Runtime:
     """An OpenVINO model on one thread of this processor, float32 unless it holds int8."""
     import openvino as ov
 
@@ -80,13 +80,13 @@ def main() -> None:
 
     with torch.no_grad():
         whole = ov.convert_model(network.encoder, example_input=image, input=[1, 1, -1, -1])
-    ways["openvino, float32"] = compiled(whole, image)
+    ways["openvino, float32"] = compiled(whole)
     if given.data is not None:
         import nncf
 
         images = [one for one, _ in itertools.islice(read_folder(given.data, "train"), 0, 320, 40)]
         data = nncf.Dataset([seen(model, one) for one in images], lambda x: x.numpy())
-        ways["openvino, int8"] = compiled(nncf.quantize(whole, data, subset_size=8), image)
+        ways["openvino, int8"] = compiled(nncf.quantize(whole, data, subset_size=8))
     spent: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
         maps = {name: run(image) for name, run in ways.items()}

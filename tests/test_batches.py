@@ -22,6 +22,7 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
+import particle_nb as pnb
 from particle_nb.batches import BatchSettings, batch, read_batch, running, summarise
 from particle_nb.batches.store import Store
 from particle_nb.batches.work import Job, work
@@ -108,6 +109,9 @@ def test_particles_carry_classes(folder: Path, tmp_path: Path) -> None:
         f"(digest of its weights {result.images['weights'].iloc[0][:16]})",
     ):
         assert part in page, part
+    both = pnb.methods_text([table, table])  # two batches, say
+    assert "8 micrographs were segmented" in both
+    assert f"Of {2 * proposed} proposed masks 72 were kept" in both
 
     before = parts(tmp_path / "out")
     batch(images, settings, tmp_path / "out", progress=False)

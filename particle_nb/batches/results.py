@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from particle_nb.batches.running import pool_of, run
-from particle_nb.batches.store import Store, finish
+from particle_nb.batches.store import Store, counts_of, finish
 from particle_nb.batches.work import BatchSettings, Job, scale_text, whole
 from particle_nb.core.errors import DataError
 from particle_nb.core.exports.methods import model_text
@@ -91,17 +91,12 @@ def _provenance(images: pd.DataFrame) -> dict[str, Any]:
         values = set(done[name]) if name in done else {""}
         if len(values) == 1 and values != {""}:
             found[name] = values.pop()
-    if "filters" in found and {"proposed", "removed"} <= set(done):
-        found["filters"] = json.loads(found["filters"])
-        found["proposed"] = int(done["proposed"].sum())
+    if "filters" in found:
         removed: Counter[str] = Counter()
         for text in done["removed"]:
-            for part in filter(None, str(text).split(", ")):
-                count, stage = part.split(" ", 1)
-                removed[stage] += int(count)
-        found["removed"] = dict(removed)
-    else:
-        found.pop("filters", None)
+            removed.update(counts_of(text))
+        found["filters"] = json.loads(found["filters"])
+        found |= {"proposed": int(done["proposed"].sum()), "removed": dict(removed)}
     return found
 
 

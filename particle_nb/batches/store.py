@@ -165,20 +165,27 @@ def _join(folder: Path, rows: list[dict[str, Any]], store: Store) -> None:
     write_csv(images, folder / "images.csv")
 
 
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return how many masks each stage removed, as the table of images has it.
+
+    Examples
+    --------
+    >>> counts_text({"size": 3, "form": 1}), counts_of("3 size, 1 form")
+    ('3 size, 1 form', {'size': 3, 'form': 1})
+    """
+    return ", ".join(f"{count} {stage}" for stage, count in counts.items())
+
+
+def counts_of(text: str) -> dict[str, int]:
+    """Return what `counts_text` made a text of."""
+    pairs = (part.split(" ", 1) for part in text.split(", ") if part)
+    return {stage: int(count) for count, stage in pairs}
+
+
 def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     texts = ["image", "path", "status", "scale", "image_digest", "masks_digest", "segmenter"]
-    texts += [
-        "weights",
-        "estimator",
-        "filters",
-        "classes",
-        "features",
-        "notes",
-        "error",
-        "message",
-        "error_at",
-        "part",
-    ]
+    texts += ["weights", "estimator", "filters", "classes", "features", "notes"]
+    texts += ["error", "message", "error_at", "part"]
     table = pd.DataFrame(rows)
     for name in texts:
         column = table[name] if name in table else pd.Series("", index=table.index)
@@ -192,10 +199,7 @@ def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table["seconds"] = table["seconds"].astype(float) if "seconds" in table else np.nan
     removed = table.pop("removed") if "removed" in table else pd.Series(None, index=table.index)
     table["removed"] = [
-        ", ".join(f"{count} {stage}" for stage, count in entry.items())
-        if isinstance(entry, Mapping)
-        else ""
-        for entry in removed
+        counts_text(entry) if isinstance(entry, Mapping) else "" for entry in removed
     ]
     order = ["image", "status", "n", "proposed", "removed", "seconds", "message", "error"]
     order += ["notes", "path", "height_px", "width_px", "scale", "segmenter", "weights"]

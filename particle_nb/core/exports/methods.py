@@ -86,7 +86,7 @@ def methods_text(
         )
     parts = [
         _segmented(tables, images, session),
-        _filtered(audits, tables[0].attrs),
+        _filtered(audits, tables),
         f"{corrected.strip().rstrip('.')}." if corrected.strip() else "",
         _measured(tables),
         _sized(distribution) if distribution is not None else "",
@@ -148,7 +148,7 @@ def _segmented(tables: Sequence[pd.DataFrame], images: int, session: Any) -> str
     text = f"{where} segmented with particle_nb {_version()}"
     if session is None:
         models = {table.attrs.get("model", "") for table in tables}
-        known = " and ".join(sorted(models)) if models and all(models) else ""
+        known = " and ".join(sorted(models)) if all(models) else ""
         return f"{text} by the model {known}." if known else f"{text}; the model was not recorded."
     model = getattr(session, "segmenter", None)
     name, digest = getattr(model, "name", ""), getattr(model, "digest", "")
@@ -168,26 +168,32 @@ def model_text(name: str, digest: str) -> str:
     return f"{name!r} (digest of its weights {str(digest)[:16]})"
 
 
-def _filtered(audits: Sequence[pd.DataFrame], known: Mapping[Any, Any]) -> str:
-    """The filters, from audits, or from what a batch says of itself."""
-    stages: Counter[str] = Counter()
-    if audits:
-        settings = {str(dict(audit.attrs["settings"])): audit.attrs["settings"] for audit in audits}
-        proposed = sum(int(a.attrs.get("proposals", a["mask"].nunique())) for a in audits)
-        for audit in audits:
-            removed = audit[audit["verdict"] == "removed"].drop_duplicates("mask")
-            stages.update(map(str, removed["stage"]))
-    elif "filters" in known:
-        settings = {"": known["filters"]}
-        proposed = int(known["proposed"])
-        stages.update(known["removed"])
-    else:
+def _filtered(audits: Sequence[pd.DataFrame], tables: Sequence[pd.DataFrame]) -> str:
+    """The filters, from audits, or from what the tables of batches say of themselves."""
+    known: list[Mapping[Any, Any]] = [_audited(audit) for audit in audits]
+    known = known or [table.attrs for table in tables]
+    if not all("filters" in one for one in known):
         return "Filters of the proposed masks were not recorded."
+    settings = {str(one["filters"]): one["filters"] for one in known}
+    proposed = sum(int(one["proposed"]) for one in known)
+    stages: Counter[str] = Counter()
+    for one in known:
+        stages.update(one["removed"])
     told = ", ".join(f"{count} by {name.replace('_', ' ')}" for name, count in stages.items())
     tail = f" ({told} removed)" if told else ""
     filters = "; or, on other images, ".join(_settings_text(one) for one in settings.values())
     kept = proposed - stages.total()
     return f"Of {proposed} proposed masks {kept} were kept{tail}; filters: {filters}."
+
+
+def _audited(audit: pd.DataFrame) -> dict[str, Any]:
+    """What an audit says, as the table of a batch says it."""
+    removed = audit[audit["verdict"] == "removed"].drop_duplicates("mask")
+    return {
+        "filters": dict(audit.attrs["settings"]),
+        "proposed": audit.attrs.get("proposals", audit["mask"].nunique()),
+        "removed": Counter(map(str, removed["stage"])),
+    }
 
 
 def _settings_text(settings: Mapping[str, Any]) -> str:

@@ -31,9 +31,8 @@ LAST = 0.25
 LOOKS = (0.34, 0.67)
 #: A look that takes more than this share of the minutes is not taken while it goes on.
 QUICK = 0.1
-#: Drawn pictures that are scored before and after, to see what was forgotten.
+#: Drawn and rendered pictures that are scored before and after, to see what was forgotten.
 REMEMBERED = ("field", "primaries", "boulders", "heap", "dots")
-#: And rendered ones.
 RENDERED = 5
 #: What may be lost on them, and clicks on what is held out, without a warning; what is lost beyond
 #: it counts so many times what is gained.
@@ -362,16 +361,17 @@ class _Run:
 
 def remembered(settings: TuneSettings) -> list[Lesson]:
     """Drawn and rendered pictures of kinds that should not be forgotten."""
-    out = []
+    made = {}
     for number, family in enumerate(REMEMBERED[: settings.rehearsed // 2]):
-        _, (grey, labels) = draw_field(np.random.default_rng([settings.seed, 77, number]), family)
-        grey, labels = grey[:288, :288].copy(), labels[:288, :288].astype(np.int64)
-        out.append(Lesson(f"drawn {family}", Image(grey, name=family), MaskSet.from_labels(labels)))
+        _, both = draw_field(np.random.default_rng([settings.seed, 77, number]), family)
+        made[f"drawn {family}"] = tuple(plane[:288, :288].copy() for plane in both)
     for number in range(min(RENDERED, settings.rehearsed // 4)):
-        grey, marks = rendered(np.random.default_rng([settings.seed, 78, number]))
-        image, masks = Image(grey, name="scene"), MaskSet.from_labels(marks.astype(np.int64))
-        out.append(Lesson(f"rendered {number + 1}", image, masks))
-    return out
+        rng = np.random.default_rng([settings.seed, 78, number])
+        made[f"rendered {number + 1}"] = rendered(rng)
+    return [
+        Lesson(name, Image(grey, name=name), MaskSet.from_labels(labels.astype(np.int64)))
+        for name, (grey, labels) in made.items()
+    ]
 
 
 @contextmanager
