@@ -378,6 +378,7 @@ def test_damaged_records_are_done_again_and_damaged_tables_named(
         "[]", "1", "[" * 5000, *(json.dumps({**about, **change}) for change in (
             {"seconds": "abc"}, {"stamps": True}, {"stamps": [[1]]}, {"n": -1}, {"n": 10**30},
             {"removed": []}, {"status": "x"}, {"bytes": None}, {"path": 3}, {"table_digest": 1},
+            {"removed": {"size": "x"}}, {"filters": "{"}, {"estimator": 3},
         ))
     ):  # fmt: skip
         record.write_text(bad)
@@ -388,6 +389,13 @@ def test_damaged_records_are_done_again_and_damaged_tables_named(
         data[place] ^= 0xFF
         part.write_bytes(data)
         assert batch([image], SETTINGS, out, progress=False).images["n"].tolist() == [12]
+    images = pd.read_parquet(out / "images.parquet")
+    for name, text in (("filters", "{"), ("filters", "[1]"), ("removed", "size 3")):
+        images.assign(**{name: text}).to_parquet(out / "images.parquet")
+        with pytest.raises(DataError, match=r"images\.parquet is damaged"):
+            read_batch(out).particles()
+    images.to_parquet(out / "images.parquet")
+    assert read_batch(out).particles().attrs["filters"]["min_area"] == 30
     table = (out / "images.parquet").read_bytes()
     (out / "images.parquet").write_bytes(table[: len(table) // 2])
     with pytest.raises(DataError, match="damaged"):

@@ -57,7 +57,8 @@ class BatchResult:
         """
         with _named_damage(self.folder / "particles.parquet") as path:
             table = pq.read_table(path).to_pandas()
-        table.attrs.update(_provenance(self.images))
+        with _named_damage(self.folder / "images.parquet"):
+            table.attrs.update(_provenance(self.images))
         return table
 
     def by_image(self) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -95,7 +96,7 @@ def _provenance(images: pd.DataFrame) -> dict[str, Any]:
         removed: Counter[str] = Counter()
         for text in done["removed"]:
             removed.update(counts_of(text))
-        found["filters"] = json.loads(found["filters"])
+        found["filters"] = dict(json.loads(found["filters"]))
         found |= {"proposed": int(done["proposed"].sum()), "removed": dict(removed)}
     return found
 

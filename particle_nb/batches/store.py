@@ -119,6 +119,9 @@ def _is_record(record: Any) -> bool:
         and all(type(record.get(name)) is int and record[name] >= 0 for name in _COUNTS)
         and type(record.get("seconds")) in (int, float)
         and isinstance(record.get("removed"), dict)
+        and all(type(count) is int and count >= 0 for count in record["removed"].values())
+        and isinstance(record.get("estimator", ""), str)
+        and isinstance(record.get("filters", {}), dict)
         and max(record[name] for name in _COUNTS) < 2**62
     )
 
@@ -187,6 +190,10 @@ def _images_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     texts += ["weights", "estimator", "filters", "classes", "features", "notes"]
     texts += ["error", "message", "error_at", "part"]
     table = pd.DataFrame(rows)
+    if "filters" in table:
+        table["filters"] = [
+            json.dumps(entry) if isinstance(entry, Mapping) else "" for entry in table["filters"]
+        ]
     for name in texts:
         column = table[name] if name in table else pd.Series("", index=table.index)
         # a path need not be text

@@ -302,7 +302,7 @@ def work(job: Job, settings: BatchSettings) -> tuple[dict[str, Any], bytes]:
         "image_digest": image.digest,
         "masks_digest": masks.digest,
         "estimator": ESTIMATOR,
-        "filters": json.dumps(dataclasses.asdict(settings.filters)),
+        "filters": dataclasses.asdict(settings.filters),
         "segmenter": session.segmenter.name,
         "weights": session.segmenter.digest,
         **classes,
