@@ -188,6 +188,7 @@ BAD = {
         lambda: pnb.TuneSettings(rate="fast"),
         lambda: pnb.TuneSettings(side=100),
         lambda: pnb.TuneSettings(crops=1.5),
+        lambda: pnb.TuneSettings(everywhere="no"),
     ],
     "Unet": [],  # a plain value that `train_unet` makes
     "UnetSettings": [

@@ -103,8 +103,8 @@ def main(argv: list[str] | None = None) -> None:
     spent = time.process_time() - before
     sys.stdout.write(f"{len(pairs)} pictures, {given.steps} steps, {spent:.0f} CPU s\n")
     for name, session in (
-        ("trained on the set alone", pnb.Session(segmenter=net, cache_bytes=0)),
-        ("classical", pnb.Session(segmenter="classical", cache_bytes=0)),
+        ("trained on the set alone", pnb.Session(segmenter=net)),
+        ("classical", pnb.Session(segmenter="classical")),
     ):
         sys.stdout.write(f"{name}: {scored(session, given.data, given.every)}\n")
 

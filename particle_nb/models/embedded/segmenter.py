@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from particle_nb.core.errors import DataError, ModelError, PromptError
 from particle_nb.core.image import Image
@@ -20,7 +23,8 @@ from particle_nb.core.masks import Mask, MaskSet, Prompt
 from particle_nb.models.embedded import inference
 from particle_nb.models.embedded.automatic import OnePassSettings, propose
 from particle_nb.models.embedded.close_ups import Place
-from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork
+from particle_nb.models.embedded.familiar import Familiar, centre
+from particle_nb.models.embedded.network import STRIDE, NetworkSettings, PromptableNetwork
 from particle_nb.models.embedded.pyramid import view_of
 from particle_nb.models.embedded.settling import Judges
 from particle_nb.models.embedded.views import Decoded, View, cell_px, main_part, pixel_mask
@@ -32,8 +36,9 @@ from particle_nb.models.weights import (
     read_weights,
 )
 
-#: What the names of the judges' tensors begin with.
-JUDGE = "judge."
+#: What the names of the judges' tensors begin with, those of the weights that answer elsewhere, and
+#: those of what tells where that is.
+JUDGE, ELSEWHERE, FAMILIAR = "judge.", "elsewhere.", "familiar."
 WEIGHTS = Path(__file__).with_name("segmenter.safetensors")
 #: Pixels of the finest view: larger windows are scaled down to MOST_PIXELS, smaller ones zoomed
 #: up to AIM_PIXELS, but no more than LARGEST_ZOOM (more to reach LEAST_SIDE).
@@ -44,6 +49,48 @@ VIEWS, COARSEST_SIDE = 3, 100
 #: Windows that a prompt on a larger image is answered in: sides of the first, and the grid that
 #: they lie on, so that prompts near each other share what was encoded.
 WINDOW_SIDE, WINDOW_GRID = 1024, 256
+#: A picture is glanced at so much coarser than its finest view, to see whether it is familiar.
+GLANCE = 0.5
+#: Pictures of which is remembered which weights answer.
+REMEMBERED = 256
+
+
+class UnfamiliarWarning(UserWarning):
+    """A picture is unlike those that the weights were tuned on; those before tuning answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """What answers for pictures that are not familiar: the weights before tuning.
+
+    Parameters
+    ----------
+    segmenter : EmbeddedSegmenter
+    familiar : Familiar
+        In the space of its network.
+    quiet : bool
+        Without a warning.
+    answers : dict
+        By digest of the image, whether it is unlike them; filled as images come.
+    """
+
+    segmenter: EmbeddedSegmenter
+    familiar: Familiar
+    quiet: bool = False
+    answers: OrderedDict[str, bool] = field(default_factory=OrderedDict, repr=False)
+
+    def holds(self, image: Image) -> bool:
+        """Whether an image is unlike the annotated ones."""
+        if image.digest not in self.answers:
+            place = self.place(self.segmenter.glance(image))
+            self.answers[image.digest] = self.familiar.score(place) <= 0.0
+            while len(self.answers) > REMEMBERED:
+                self.answers.popitem(last=False)
+        return self.answers[image.digest]
+
+    def place(self, picture: Tensor) -> np.ndarray:
+        """Coordinates (K,) of a glance."""
+        return self.familiar.space.place(self.segmenter.network, picture)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +109,9 @@ class EmbeddedSegmenter:
     device : torch.device
     judges : Judges or None
         What the automatic mode needs besides the network.
+    elsewhere : Elsewhere or None
+        Of tuned weights: what answers for pictures unlike those that they were tuned on. None to
+        answer for all.
     """
 
     network: PromptableNetwork
@@ -72,6 +122,11 @@ class EmbeddedSegmenter:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     judges: Judges | None = None
     about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
+    elsewhere: Elsewhere | None = field(default=None, repr=False)
+
+    def answers(self, image: Image) -> bool:
+        """Whether these weights answer for an image; else those before tuning do."""
+        return self.elsewhere is None or not self.elsewhere.holds(image)
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
@@ -81,6 +136,10 @@ class EmbeddedSegmenter:
         ImageError
             If the window does not lie on the image.
         """
+        other = self._other(image, again=False)
+        if other is not None:
+            made = other.encode(image, window)
+            return replace(made, meta={**made.meta, "elsewhere": True})
         x0, y0, x1, y1 = checked_window(window, image.shape)
         part = self._normalised(image, (x0, y0, x1, y1))
         arrays: dict[str, Tensor] = {}
@@ -136,6 +195,8 @@ class EmbeddedSegmenter:
             If the prompt lies outside the image or says only what is not meant.
         """
         prompt.check(embedding.shape)
+        if self.elsewhere is not None and embedding.meta.get("elsewhere"):
+            return self.elsewhere.segmenter.predict(embedding, prompt)
         views = self.views(embedding)
         points = self._points(prompt)
         positive = bool((points[:, 2] > 0.5).any())
@@ -158,6 +219,9 @@ class EmbeddedSegmenter:
         self, image: Image, encode: Encode | None = None, progress: Progress | None = None
     ) -> MaskSet:
         """Propose every particle of the image; each comes once, better ones first."""
+        other = self._other(image)
+        if other is not None:
+            return other.generate(image, encode, progress)
         if self.judges is None:
             raise ModelError(
                 f"the weights {self.name} ({self.digest}) lack the judges of the automatic mode; "
@@ -200,6 +264,35 @@ class EmbeddedSegmenter:
             yield edges[0], edges[2], edges[1], edges[3]
             side *= 2.5
         yield None
+
+    def glance(self, image: Image) -> Tensor:
+        """Grey values (1, 1, h, w) of an image at a coarse scale, of the middle of a large one;
+        sides are multiples of `STRIDE`."""
+        x0, y0, x1, y1 = window = centre(*image.shape, MOST_PIXELS)
+        scale = GLANCE * view_scales(x1 - x0, y1 - y0)[0]
+        size = [max(STRIDE, STRIDE * round(n * scale / STRIDE)) for n in (y1 - y0, x1 - x0)]
+        return F.interpolate(
+            self._normalised(image, window), size=size, mode="bilinear", antialias=True
+        )
+
+    def _other(self, image: Image, again: bool = True) -> EmbeddedSegmenter | None:
+        """What answers for an image in place of these weights; a warning says so, the first time
+        or `again`."""
+        if self.elsewhere is None:
+            return None
+        first = image.digest not in self.elsewhere.answers
+        if not self.elsewhere.holds(image):
+            return None
+        if self.elsewhere.quiet or not (first or again):
+            return self.elsewhere.segmenter
+        warnings.warn(
+            f"{image.name or 'this image'} is unlike the pictures that {self.name} was tuned on: "
+            f"{self.elsewhere.segmenter.name}, from before tuning, answers for it. Annotate some "
+            "like it and tune again, or tune with TuneSettings(everywhere=True).",
+            UnfamiliarWarning,
+            stacklevel=3,
+        )
+        return self.elsewhere.segmenter
 
     def _normalised(self, image: Image, window: Window) -> Tensor:
         """Grey values (1, 1, h, w) of a window, stretched as the whole image is."""
@@ -345,7 +438,27 @@ def stored_tensors(segmenter: EmbeddedSegmenter) -> dict[str, Tensor]:
     if segmenter.judges is not None:
         for key, value in segmenter.judges.stored().items():
             tensors[JUDGE + key] = torch.from_numpy(value)
+    if segmenter.elsewhere is not None:
+        others = stored_tensors(segmenter.elsewhere.segmenter)
+        # judges share what tuning leaves alone, which a file must hold twice
+        tensors |= {ELSEWHERE + key: value.clone() for key, value in others.items()}
+        for key, value in segmenter.elsewhere.familiar.stored().items():
+            tensors[FAMILIAR + key] = torch.from_numpy(np.asarray(value, np.float32))
     return tensors
+
+
+def stored_facts(segmenter: EmbeddedSegmenter) -> dict[str, Any]:
+    """What a weights file says of a segmenter besides its tensors."""
+    facts = {
+        "settings": asdict(segmenter.network.settings),
+        "calibration": segmenter.calibration,
+        "automatic": asdict(segmenter.settings),
+    }
+    if segmenter.elsewhere is not None:
+        other = segmenter.elsewhere.segmenter
+        named = {"name": other.name, "digest": other.digest}
+        facts["elsewhere"] = {key: json.dumps(v) for key, v in stored_facts(other).items()} | named
+    return facts
 
 
 def _made(
@@ -355,18 +468,21 @@ def _made(
     where: torch.device,
 ) -> EmbeddedSegmenter:
     path, digest = origin
+    inner, stored = _parted(stored, ELSEWHERE)
+    known, stored = _parted(stored, FAMILIAR)
+    elsewhere = None
     try:
+        if inner:
+            facts = json.loads(metadata["elsewhere"])
+            other = _made(inner, facts, (path, str(facts["digest"])), where)
+            familiar = Familiar.read({k: v.numpy().astype(float) for k, v in known.items()})
+            elsewhere = Elsewhere(other, familiar)
         settings: dict[str, Any] = json.loads(metadata["settings"])
         network = PromptableNetwork(NetworkSettings(**{k: tuple(v) for k, v in settings.items()}))
-        arrays = {
-            key.removeprefix(JUDGE): value.float().numpy()
-            for key, value in stored.items()
-            if key.startswith(JUDGE)
-        }
+        judged, stored = _parted(stored, JUDGE)
+        arrays = {key: value.float().numpy() for key, value in judged.items()}
         judges = Judges.read(arrays) if arrays else None
-        network.load_state_dict(
-            {key: value.float() for key, value in stored.items() if not key.startswith(JUDGE)}
-        )
+        network.load_state_dict({key: value.float() for key, value in stored.items()})
         knots, values = json.loads(metadata.get("calibration", "[[0, 1], [0, 1]]"))
         automatic = OnePassSettings(**json.loads(metadata.get("automatic", "{}")))
     except (KeyError, TypeError, ValueError, RuntimeError, DataError) as error:
@@ -381,9 +497,18 @@ def _made(
         automatic,
         where,
         judges,
+        elsewhere=elsewhere,
     )
     parents = parentage(metadata)
     return replace(made, about=parents) if parents else made
+
+
+def _parted(
+    stored: Mapping[str, Tensor], prefix: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors whose names begin with a prefix, without it, and the others."""
+    own = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+    return own, {k: v for k, v in stored.items() if not k.startswith(prefix)}
 
 
 def parentage(metadata: Mapping[str, str]) -> str:

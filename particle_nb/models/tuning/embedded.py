@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from particle_nb.core.image import Image
 from particle_nb.models.embedded.close_ups import SMALL
+from particle_nb.models.embedded.familiar import Familiar, known_space
 from particle_nb.models.embedded.network import PromptableNetwork
 from particle_nb.models.embedded.regions import FEATURES
 from particle_nb.models.embedded.segmenter import (
+    Elsewhere,
     EmbeddedSegmenter,
     parsed,
+    stored_facts,
     stored_tensors,
     view_scales,
 )
@@ -59,6 +63,8 @@ WAYS = ((0.35, 0.3), (0.6, 0.5))
 AVERAGE = 0.97
 #: The way down of the encoder learns so much more slowly.
 SLOWER = 0.3
+#: Parts of each annotated picture that tell what is like it, and their share of its sides.
+PARTS, PART = 5, (0.6, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +156,36 @@ def lesson_batch(
     return targets(torch.stack(images), labels, torch.stack(planes)[:, 2], host)
 
 
+def elsewhere_of(base: EmbeddedSegmenter, lessons: Sequence[Lesson]) -> Elsewhere | None:
+    """What answers for pictures unlike those of the lessons, and of earlier tuning.
+
+    None where the space of the first weights is not known.
+    """
+    before = base.elsewhere
+    first = base if before is None else before.segmenter
+    space = known_space(first.digest) if before is None else before.familiar.space
+    if space is None:
+        return None
+    rng = np.random.default_rng(0)
+    pictures = []
+    for lesson in lessons:
+        grey = lesson.grey
+        pictures += [grey, *(_turned_part(grey, rng) for _ in range(PARTS))]
+    seen = [space.place(first.network, first.glance(Image(one))) for one in pictures]
+    count = len(lessons)
+    if before is not None:
+        seen, count = [*before.familiar.seen, *seen], count + before.familiar.pictures
+    return Elsewhere(first, Familiar(space, np.array(seen), count), quiet=True)
+
+
+def _turned_part(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of grey values (H, W), turned or mirrored."""
+    sides = [int(n * rng.uniform(*PART)) for n in grey.shape]
+    y, x = (int(rng.integers(n - side + 1)) for n, side in zip(grey.shape, sides, strict=True))
+    part = np.rot90(grey[y : y + sides[0], x : x + sides[1]], int(rng.integers(4)))
+    return np.ascontiguousarray(part[::-1] if rng.random() < 0.5 else part)
+
+
 class EmbeddedLearner:
     """A copy of an embedded segmenter's network while it learns.
 
@@ -171,6 +207,7 @@ class EmbeddedLearner:
         self.scenes = [LessonScene.of(lesson, base.device) for lesson in lessons]
         self.rng = np.random.default_rng([settings.seed, 1])
         self.generator = torch.Generator(base.device).manual_seed(settings.seed)
+        self.elsewhere = None if settings.everywhere else elsewhere_of(base, self.lessons)
         self.network = copy.deepcopy(base.network).requires_grad_(True).train()
         self.average = copy.deepcopy(base.network).eval()
         self.rehearsal = Rehearsal.drawn(base.network, settings, self.rng)
@@ -226,7 +263,7 @@ class EmbeddedLearner:
     def segmenter(self) -> EmbeddedSegmenter:
         """The averaged network behind the judges of the old one."""
         network = copy.deepcopy(self.average).eval().requires_grad_(False)
-        return replace(self.base, network=network)
+        return replace(self.base, network=network, elsewhere=self.elsewhere)
 
     def finished(self, going: Callable[[], bool] = lambda: True) -> EmbeddedSegmenter:
         """The averaged network with judges that were fitted to it."""
@@ -286,10 +323,8 @@ class EmbeddedLearner:
                 KIND: "embedded",
                 "name": name,
                 "licence": "MIT",
-                "settings": asdict(made.network.settings),
-                "calibration": made.calibration,
-                "automatic": asdict(made.settings),
                 "parentage": about,
+                **stored_facts(made),
             },
         )
         return parsed(data, "the tuned weights", made.device), data

@@ -283,18 +283,25 @@ class _Run:
                 f"to {mean_f1(after):.3f} and clicks by {clicks:+.3f}; the old weights stay."
             )
         else:
-            notes += self.warnings(scores)
+            notes += self.warnings(scores, made)
         about = self.about(scores, kept)
         segmenter, data = self.learner.packed(made if kept else self.base, about)
         self.now = mean_f1(after)
         self.tell("done")
         return Tuned(segmenter, scores, kept, tuple(notes), about, data)
 
-    def warnings(self, scores: pd.DataFrame) -> list[str]:
-        notes = [
-            "judges refitted on these images and on drawings: confidences hold for pictures like "
-            "these; on others check them, or use the old weights."
-        ]
+    def warnings(self, scores: pd.DataFrame, made: Segmenter) -> list[str]:
+        answers = getattr(made, "answers", None)
+        if answers is None or getattr(made, "elsewhere", None) is None:
+            notes = [
+                "judges refitted on these images and on drawings: confidences hold for pictures "
+                "like these; on others check them, or use the old weights."
+            ]
+        else:
+            notes = ["for pictures unlike the annotated ones the old weights answer."]
+            strange = [lesson.name for lesson in self.held if not answers(lesson.image)]
+            if strange:
+                notes.append(f"so they do for {len(strange)} held-out pictures: {strange[0]}, ...")
         if self.way < 1.0:
             notes.append(
                 f"the weights lie {100 * self.way:.0f} % of the way from the old to the learned "

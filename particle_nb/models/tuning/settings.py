@@ -29,6 +29,9 @@ class TuneSettings:
     rehearsed : int
         Drawn pictures on which the network must go on to say what it said before; a few of them
         are scored before and after.
+    everywhere : bool
+        Whether the new weights answer for pictures unlike the annotated ones, too; by default the
+        old ones do.
     seed : int
         Of all that is drawn.
 
@@ -51,6 +54,7 @@ class TuneSettings:
     side: int = 256
     prompts: int = 4
     rehearsed: int = 32
+    everywhere: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class TuneSettings:
         whole |= {"rehearsed": (2, 1000), "seed": (0, 2**31)}
         for name, (low, high) in whole.items():
             check_whole(name, getattr(self, name), low, high)
+        if not isinstance(self.everywhere, bool):
+            raise DataError(f"everywhere is True or False, not {self.everywhere!r}.")
         check_number("held_out", self.held_out, 0.05, 0.9)
         check_number("least_gain", self.least_gain, 0.0, 1.0)
         check_number("rate", self.rate, 1e-7, 1e-1)

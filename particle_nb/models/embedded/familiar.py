@@ -1,0 +1,164 @@
+"""Whether a picture is like those that a network was tuned on, told from pooled maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from particle_nb.models.embedded.network import PromptableNetwork
+
+#: Coordinates of the pictures that the weights of the package were trained on.
+TRAITS = Path(__file__).with_name("traits.safetensors")
+#: Annotated pictures are few: so many made-up ones, spread by WIDE of the variance of all pictures
+#: around their mean, count beside them.
+MADE_UP, WIDE = 3.0, 0.3
+#: Coordinates beyond this are cut, in standard deviations of a trait.
+FAR = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class TraitSpace:
+    """Coordinates in which pictures that a network was trained on are standard normal.
+
+    Parameters
+    ----------
+    middle, spread : float (F,)
+        Mean and standard deviation of each trait.
+    axes : float (F, K)
+        Principal axes, scaled.
+    """
+
+    middle: np.ndarray
+    spread: np.ndarray
+    axes: np.ndarray
+
+    def place(self, network: PromptableNetwork, picture: Tensor) -> np.ndarray:
+        """Coordinates (K,) of a normalised picture (1, 1, H, W) at the scale it is looked at."""
+        return self.coordinates(traits(network, picture))
+
+    def coordinates(self, found: np.ndarray) -> np.ndarray:
+        """Coordinates (..., K) of traits (..., F)."""
+        standard = ((found - self.middle) / self.spread).clip(-FAR, FAR)
+        return np.asarray(standard @ self.axes)
+
+    @classmethod
+    def of(cls, found: np.ndarray, weights: np.ndarray, count: int) -> TraitSpace:
+        """Space of `count` coordinates of traits (N, F) with weights (N,)."""
+        share = (weights / weights.sum())[:, None]
+        middle = (share * found).sum(0)
+        spread = np.sqrt((share * (found - middle) ** 2).sum(0)) + 1e-6
+        _, length, axes = np.linalg.svd(
+            np.sqrt(share) * (found - middle) / spread, full_matrices=False
+        )
+        return cls(middle, spread, axes[:count].T / length[:count])
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, np.ndarray]) -> TraitSpace:
+        """One of stored arrays; KeyError where one lacks."""
+        return cls(arrays["middle"], arrays["spread"], arrays["axes"])
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Arrays that `read` makes it of again."""
+        return {"middle": self.middle, "spread": self.spread, "axes": self.axes}
+
+
+def traits(network: PromptableNetwork, picture: Tensor) -> np.ndarray:
+    """Mean and standard deviation over a picture (1, 1, H, W) of every map of a network, (F,).
+
+    Its sides are multiples of the network's `STRIDE`.
+    """
+    with torch.inference_mode():
+        encoder = network.encoder
+        kept = encoder.pyramid(picture.contiguous(memory_format=torch.channels_last))
+        top = encoder.decoded(kept)
+        levels = [*kept[1:], torch.cat([encoder.features(top), encoder.dense(top)], 1)]
+        rows = [level[0].flatten(1).float() for level in levels]
+        pooled = [part for row in rows for part in (row.mean(1), row.std(1, correction=0))]
+    return torch.cat(pooled).cpu().numpy().astype(float)
+
+
+@lru_cache(maxsize=1)
+def known_space(digest: str) -> TraitSpace | None:
+    """The space that comes with the package for the weights of this digest; None for others."""
+    with safe_open(str(TRAITS), framework="np") as stream:
+        if (stream.metadata() or {}).get("weights") != digest:
+            return None
+        return TraitSpace.read(
+            {key: stream.get_tensor(key).astype(float) for key in stream.keys()}  # noqa: SIM118
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Familiar:
+    """Tells pictures like the annotated ones from others.
+
+    Two normal laws in the space: that of the pictures a network was first trained on, and one
+    around the annotated ones.
+
+    Parameters
+    ----------
+    space : TraitSpace
+    seen : float (N, K)
+        Coordinates of annotated pictures and of parts of them.
+    pictures : int
+        Annotated pictures that they come from.
+    """
+
+    space: TraitSpace
+    seen: np.ndarray
+    pictures: int
+
+    @cached_property
+    def _law(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Mean (K,), whitening (K, K) and logarithm of the determinant of the annotated ones."""
+        middle = self.seen.mean(0)
+        off = self.seen - middle
+        own, size = off.T @ off / len(off), len(middle)
+        spread = (self.pictures * own + MADE_UP * WIDE * np.eye(size)) / (self.pictures + MADE_UP)
+        lower = np.linalg.cholesky(spread)
+        return middle, np.linalg.inv(lower), 2.0 * float(np.log(np.diag(lower)).sum())
+
+    def score(self, place: np.ndarray) -> float:
+        """How much likelier coordinates (K,) are among the annotated pictures, as a logarithm."""
+        middle, white, scale = self._law
+        own = white @ (place - middle)
+        return float(0.5 * (place @ place - own @ own - scale))
+
+    @classmethod
+    def read(cls, arrays: Mapping[str, np.ndarray]) -> Familiar:
+        """One of stored arrays; KeyError where one lacks, ValueError where they do not fit."""
+        space, seen = TraitSpace.read(arrays), np.atleast_2d(arrays["seen"])
+        pictures = int(arrays["pictures"].reshape(-1)[0])
+        count = space.axes.shape[1]
+        if not (
+            space.middle.shape == space.spread.shape == space.axes.shape[:1]
+            and seen.shape[1] == count
+            and len(seen) >= pictures >= 1
+            and all(np.isfinite(one).all() for one in (*space.stored().values(), seen))
+        ):
+            raise ValueError("what tells familiar pictures is damaged")
+        return cls(space, seen, pictures)
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Arrays that `read` makes it of again."""
+        return self.space.stored() | {"seen": self.seen, "pictures": np.array([self.pictures])}
+
+
+def centre(height: int, width: int, most: int) -> tuple[int, int, int, int]:
+    """The middle (x0, y0, x1, y1) of a picture, of its form and at most so many pixels.
+
+    >>> centre(100, 200, 5000)
+    (50, 25, 150, 75)
+    """
+    share = min(1.0, math.sqrt(most / (height * width)))
+    rows, columns = max(1, round(height * share)), max(1, round(width * share))
+    y, x = (height - rows) // 2, (width - columns) // 2
+    return x, y, x + columns, y + rows
