@@ -204,6 +204,7 @@ def measured(pairs: list[Truth], seconds: float, out: Path | None) -> tuple[dict
         "f1_after": round(mean_f1(after), 3),
         "click_before": round(float(np.mean([row["click"] for row in before])), 3),
         "click_after": round(float(np.mean([row["click"] for row in after])), 3),
+        "answered": sum(tuned.segmenter.answers(test.image) for test in tests),
         "notes": tuned.notes,
         "held_out": tuned.scores.reset_index().round(3).to_dict("records"),
     }, tuned
@@ -215,7 +216,9 @@ def forgotten(folder: Path, model: str, every: int) -> dict[str, float]:
     tests = [Lesson(image.name or "", image, masks) for image, masks in chosen]
     out = {"images": float(len(tests))}
     for name, source in (("before", ""), ("after", model)):
-        out[name] = round(mean_f1(scores_of(load(source, "cpu"), tests, clicks=False)), 4)
+        segmenter = load(source, "cpu")
+        out[name] = round(mean_f1(scores_of(segmenter, tests, clicks=False)), 4)
+    out["answered by the new weights"] = float(sum(segmenter.answers(t.image) for t in tests))
     return out
 
 

@@ -83,13 +83,29 @@ def test_the_score_is_the_difference_of_two_normal_laws() -> None:
     rng = np.random.default_rng(0)
     space = TraitSpace(np.zeros(3), np.ones(3), np.eye(3))
     seen = np.array([1.0, -2.0, 0.5]) + rng.normal(0, 0.4, (12, 3))
-    known = Familiar(space, seen, pictures=2)
+    known = Familiar(space, seen, np.repeat([0, 1], 6))
     spread = (2 * np.cov(seen.T, bias=True) + 3 * 0.3 * np.eye(3)) / 5
     for place in rng.normal(size=(5, 3)):
         own = multivariate_normal(seen.mean(0), spread).logpdf(place)
         every = multivariate_normal(np.zeros(3), np.eye(3)).logpdf(place)
         assert known.score(place) == pytest.approx(own - every)
     assert known.score(seen.mean(0)) > 0 > known.score(np.array([-1.0, 2.0, 0.0]))
+
+
+def test_annotated_pictures_of_many_kinds_lower_the_limit() -> None:
+    """Else the new weights would answer for every second picture like them only."""
+    rng = np.random.default_rng(2)
+    space, whose = TraitSpace(np.zeros(8), np.ones(8), np.eye(8)), np.repeat(np.arange(12), 6)
+    one = Familiar(space, np.full(8, 0.8) + rng.normal(0, 0.2, (72, 8)), whose)
+    assert one.limit == 0
+    middles = np.repeat(rng.normal(size=(12, 8)), 6, axis=0)
+    many = Familiar(space, middles + rng.normal(0, 0.2, (72, 8)), whose)
+    places = rng.normal(size=(400, 8))
+    held = np.mean([many.holds(place) for place in places])
+    plain = np.mean([many.score(place) > 0 for place in places])
+    assert many.limit < 0
+    assert plain < 0.6 < 0.75 < held
+    assert Familiar(space, middles[:6], whose[:6]).limit == 0
 
 
 def test_the_space_makes_pictures_standard_normal_by_their_weights() -> None:
@@ -179,13 +195,12 @@ def test_a_file_holds_both_weights(base: Any, tuned: Any, tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("key", ["seen", "pictures", "axes", "middle"])
+@pytest.mark.parametrize("key", ["seen", "whose", "axes", "middle"])
 def test_a_damaged_file_is_refused(tuned: Any, key: str) -> None:
     facts = {"name": tuned.name, **embedded.stored_facts(tuned)}
     tensors = embedded.stored_tensors(tuned)
     where = torch.device("cpu")
-    bad = torch.zeros(2, 3) if key != "pictures" else torch.full((1,), 1e6)
-    changed = packed({**tensors, f"familiar.{key}": bad}, facts)
+    changed = packed({**tensors, f"familiar.{key}": torch.zeros(2, 3)}, facts)
     with pytest.raises(pnb.ModelError, match="holds no weights"):
         embedded.parsed(changed, "this file", where)
     lacking = {name: v for name, v in tensors.items() if name != f"familiar.{key}"}
@@ -202,7 +217,7 @@ def test_tuned_again_the_first_weights_answer_elsewhere_and_all_lessons_count(
     again = elsewhere_of(tuned, lessons)
     assert again is not None
     assert again.segmenter is tuned.elsewhere.segmenter
-    assert again.familiar.pictures == 4
+    assert len(np.unique(again.familiar.whose)) == 4
     assert not again.holds(balls(51))
     assert not again.holds(weave(50)[0])
 

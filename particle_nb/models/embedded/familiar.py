@@ -20,6 +20,8 @@ TRAITS = Path(__file__).with_name("traits.safetensors")
 #: Annotated pictures are few: so many made-up ones, spread by WIDE of the variance of all pictures
 #: around their mean, count beside them.
 MADE_UP, WIDE = 3.0, 0.3
+#: Share of the annotated pictures that may be unlike the others.
+EXCEPTIONS = 0.2
 #: Coordinates beyond this are cut, in standard deviations of a trait.
 FAR = 8.0
 
@@ -108,48 +110,81 @@ class Familiar:
     space : TraitSpace
     seen : float (N, K)
         Coordinates of annotated pictures and of parts of them.
-    pictures : int
-        Annotated pictures that they come from.
+    whose : int (N,)
+        Which annotated picture each is of.
     """
 
     space: TraitSpace
     seen: np.ndarray
-    pictures: int
+    whose: np.ndarray
 
-    @cached_property
-    def _law(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Mean (K,), whitening (K, K) and logarithm of the determinant of the annotated ones."""
-        middle = self.seen.mean(0)
-        off = self.seen - middle
-        own, size = off.T @ off / len(off), len(middle)
-        spread = (self.pictures * own + MADE_UP * WIDE * np.eye(size)) / (self.pictures + MADE_UP)
-        lower = np.linalg.cholesky(spread)
-        return middle, np.linalg.inv(lower), 2.0 * float(np.log(np.diag(lower)).sum())
+    def holds(self, place: np.ndarray) -> bool:
+        """Whether a picture at these coordinates (K,) is like the annotated ones."""
+        return self.score(place) > self.limit
 
     def score(self, place: np.ndarray) -> float:
         """How much likelier coordinates (K,) are among the annotated pictures, as a logarithm."""
-        middle, white, scale = self._law
-        own = white @ (place - middle)
-        return float(0.5 * (place @ place - own @ own - scale))
+        return self._law.score(place)
+
+    @cached_property
+    def limit(self) -> float:
+        """Least score of a familiar picture: 0, or less where annotated ones are of many kinds.
+
+        Each of them, judged by the others, passes it with few exceptions.
+        """
+        numbers = np.unique(self.whose)
+        if len(numbers) < 2:
+            return 0.0
+        held = []
+        for number in numbers:
+            own = self.whose == number
+            law = _Law.of(self.seen[~own], len(numbers) - 1)
+            held.append(np.median([law.score(place) for place in self.seen[own]]))
+        return min(0.0, float(np.quantile(held, EXCEPTIONS)))
+
+    @cached_property
+    def _law(self) -> _Law:
+        return _Law.of(self.seen, len(np.unique(self.whose)))
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> Familiar:
         """One of stored arrays; KeyError where one lacks, ValueError where they do not fit."""
-        space, seen = TraitSpace.read(arrays), np.atleast_2d(arrays["seen"])
-        pictures = int(arrays["pictures"].reshape(-1)[0])
-        count = space.axes.shape[1]
+        space, seen, whose = TraitSpace.read(arrays), arrays["seen"], arrays["whose"]
         if not (
-            space.middle.shape == space.spread.shape == space.axes.shape[:1]
-            and seen.shape[1] == count
-            and len(seen) >= pictures >= 1
-            and all(np.isfinite(one).all() for one in (*space.stored().values(), seen))
+            space.axes.ndim == seen.ndim == 2
+            and space.middle.shape == space.spread.shape == space.axes.shape[:1]
+            and seen.shape[1] == space.axes.shape[1]
+            and whose.shape == seen.shape[:1] != (0,)
+            and all(np.isfinite(one).all() for one in (*space.stored().values(), seen, whose))
         ):
             raise ValueError("what tells familiar pictures is damaged")
-        return cls(space, seen, pictures)
+        return cls(space, seen, whose.astype(int))
 
     def stored(self) -> dict[str, np.ndarray]:
         """Arrays that `read` makes it of again."""
-        return self.space.stored() | {"seen": self.seen, "pictures": np.array([self.pictures])}
+        return self.space.stored() | {"seen": self.seen, "whose": self.whose}
+
+
+@dataclass(frozen=True, eq=False)
+class _Law:
+    """A normal law around annotated pictures: mean (K,), whitening (K, K), log determinant."""
+
+    middle: np.ndarray
+    white: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, seen: np.ndarray, pictures: int) -> _Law:
+        middle = seen.mean(0)
+        off = seen - middle
+        own, made_up = off.T @ off / len(off), WIDE * np.eye(len(middle))
+        spread = (pictures * own + MADE_UP * made_up) / (pictures + MADE_UP)
+        lower = np.linalg.cholesky(spread)
+        return cls(middle, np.linalg.inv(lower), 2.0 * float(np.log(np.diag(lower)).sum()))
+
+    def score(self, place: np.ndarray) -> float:
+        own = self.white @ (place - self.middle)
+        return float(0.5 * (place @ place - own @ own - self.scale))
 
 
 def centre(height: int, width: int, most: int) -> tuple[int, int, int, int]:

@@ -83,7 +83,7 @@ class Elsewhere:
         """Whether an image is unlike the annotated ones."""
         if image.digest not in self.answers:
             place = self.place(self.segmenter.glance(image))
-            self.answers[image.digest] = self.familiar.score(place) <= 0.0
+            self.answers[image.digest] = not self.familiar.holds(place)
             while len(self.answers) > REMEMBERED:
                 self.answers.popitem(last=False)
         return self.answers[image.digest]

@@ -167,15 +167,18 @@ def elsewhere_of(base: EmbeddedSegmenter, lessons: Sequence[Lesson]) -> Elsewher
     if space is None:
         return None
     rng = np.random.default_rng(0)
-    pictures = []
-    for lesson in lessons:
-        grey = lesson.grey
-        pictures += [grey, *(_turned_part(grey, rng) for _ in range(PARTS))]
-    seen = [space.place(first.network, first.glance(Image(one))) for one in pictures]
-    count = len(lessons)
+    pictures = [
+        one
+        for lesson in lessons
+        for one in (lesson.grey, *(_turned_part(lesson.grey, rng) for _ in range(PARTS)))
+    ]
+    seen = np.array([space.place(first.network, first.glance(Image(one))) for one in pictures])
+    whose = np.repeat(np.arange(len(lessons)), PARTS + 1)
     if before is not None:
-        seen, count = [*before.familiar.seen, *seen], count + before.familiar.pictures
-    return Elsewhere(first, Familiar(space, np.array(seen), count), quiet=True)
+        known = before.familiar
+        seen = np.concatenate([known.seen, seen])
+        whose = np.concatenate([known.whose, whose + known.whose.max() + 1])
+    return Elsewhere(first, Familiar(space, seen, whose), quiet=True)
 
 
 def _turned_part(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
