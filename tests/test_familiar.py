@@ -26,6 +26,7 @@ from particle_nb.models.tuning.embedded import EmbeddedLearner, elsewhere_of  # 
 from particle_nb.models.tuning.lessons import read_lessons  # noqa: E402
 from particle_nb.models.tuning.running import Outlook  # noqa: E402
 from particle_nb.models.weights import packed, parse_weights  # noqa: E402
+from particle_nb.validation.results import provenance  # noqa: E402
 
 CLICK = Prompt(points=((60.0, 70.0),))
 
@@ -171,6 +172,9 @@ def test_a_session_keeps_both_kinds_of_embeddings(base: Any, tuned: Any, tmp_pat
         assert session.predict(other, CLICK).digest == expected
         assert session.propose(other, progress=False).digest == base.generate(other).digest
     assert session.cache_info().disk_hits == 1
+    about = provenance(session, [other, weave(31)[0]])["images"]
+    assert about[0]["answered by"] == f"{base.name} ({base.digest})"
+    assert "answered by" not in about[1]
     with pytest.raises(pnb.ModelError, match="made by"):
         base.predict(replace(base.encode(other), weights=tuned.digest), CLICK)
 

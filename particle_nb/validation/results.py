@@ -18,6 +18,7 @@ from particle_nb.core.files import atomic, parse_json, read_regular
 from particle_nb.core.image import Image
 
 if TYPE_CHECKING:
+    from particle_nb.models import Segmenter
     from particle_nb.session import Session
 
 _LARGEST_RESULTS = 2**28
@@ -82,12 +83,20 @@ def provenance(session: Session, images: Sequence[Image]) -> dict[str, Any]:
                 "height": image.shape[0],
                 "width": image.shape[1],
                 "scale": str(image.calibration) if image.calibration is not None else "none",
+                **_answered(model, image),
                 **{key: plain(value) for key, value in image.info.items()},
             }
             for image in images
         ],
         "software": software(),
     }
+
+
+def _answered(model: Segmenter, image: Image) -> dict[str, str]:
+    """Whose weights answer for an image, where they are not the model's own."""
+    answering = getattr(model, "answering", None)
+    who = answering(image) if callable(answering) else model
+    return {} if who is model else {"answered by": f"{who.name} ({who.digest})"}
 
 
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:

@@ -126,7 +126,13 @@ class EmbeddedSegmenter:
 
     def answers(self, image: Image) -> bool:
         """Whether these weights answer for an image; else those before tuning do."""
-        return self.elsewhere is None or not self.elsewhere.holds(image)
+        return self.answering(image) is self
+
+    def answering(self, image: Image) -> EmbeddedSegmenter:
+        """What answers for an image: this, or of tuned weights those before tuning."""
+        if self.elsewhere is None or not self.elsewhere.holds(image):
+            return self
+        return self.elsewhere.segmenter
 
     def encode(self, image: Image, window: Window | None = None) -> Embedding:
         """Encode the window of an image (all of it if None).
