@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import particle_nb as pnb
+from particle_nb import reconstruction
 from particle_nb.core.rebuilding import (
     Course,
     Terms,
@@ -15,7 +16,7 @@ from particle_nb.core.rebuilding import (
 from particle_nb.core.rebuilding.blocks import COUNTS, block_view, coarsened
 from particle_nb.core.rebuilding.counts import _pooled, counted
 from particle_nb.core.volume import diffusivity, two_point
-from particle_nb.reconstruction import section_errors
+from particle_nb.reconstruction import framed, section_errors
 from particle_nb.resolution import GroupsWarning
 
 
@@ -151,6 +152,60 @@ def test_counts_after_many_changes_are_those_of_a_fresh_count(move) -> None:
         for a, b in zip(one, other, strict=True):
             assert np.allclose(a, b, rtol=1e-4)
     assert fresh.energy() < before
+
+
+def quarters(index: np.ndarray) -> list[np.ndarray]:
+    """The volume moved round by every number of quarters of its edges."""
+    return [
+        np.roll(index, [k * n // 4 for k, n in zip(steps, index.shape, strict=True)], (0, 1, 2))
+        for steps in np.ndindex(4, 4, 4)
+    ]
+
+
+def worst(index: np.ndarray, sections) -> float:
+    found = section_errors(pnb.Volume(index, names=("a", "b", "c")), sections)
+    return max(one["S2"] for one in found.values())
+
+
+def test_the_frame_is_laid_where_its_inside_is_like_the_section_and_like_its_kin() -> None:
+    index, sections = blobs(8, (24, 24, 24), 3.0), sections_of(SECTION)
+    run = Course(None, sections.names, float("inf"))
+    found = framed(index, sections, run)
+    views = quarters(index)
+    assert any(np.array_equal(found, view) for view in views)
+    off = np.array([worst(view, sections) for view in views])
+    nearest = np.argsort(off, kind="stable")[:8]
+    assert worst(found, sections) <= off[nearest].max()
+    seen = np.array(
+        [
+            [np.mean([diffusivity(views[i], p, a).effective for a in "zyx"]) for p in range(3)]
+            for i in nearest
+        ]
+    )
+    mean = seen.mean(axis=0)
+    typical = nearest[(((seen - mean) / np.maximum(mean, 1e-12)) ** 2).sum(axis=1).argmin()]
+    assert np.array_equal(found, views[typical])
+    # the choice is one: frames differ, and most are farther from the section
+    assert np.median(off) > 1.2 * worst(found, sections)
+
+
+def test_a_frame_that_is_interrupted_is_the_nearest_so_far(monkeypatch) -> None:
+    index, sections = blobs(8, (24, 24, 24), 3.0), sections_of(SECTION)
+    run = Course(None, sections.names, float("inf"))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reconstruction, "_conducted", stop)
+    found = framed(index, sections, run)
+    assert run.stopped == "interrupted on the frame"
+    assert worst(found, sections) == min(worst(view, sections) for view in quarters(index))
+
+
+def test_large_volumes_stay_where_they_are(monkeypatch) -> None:
+    index, sections = blobs(8, (24, 24, 24), 3.0), sections_of(SECTION)
+    monkeypatch.setattr(reconstruction, "_LOOKED", index.size)
+    assert framed(index, sections, Course(None, sections.names, 0.0)) is index
 
 
 def test_windows_of_a_volume_are_looked_up_and_vote_for_their_cells() -> None:
