@@ -24,6 +24,8 @@ from particle_nb.models.embedded.segmenter import Elsewhere, EmbeddedSegmenter, 
 from particle_nb.models.tuning.drawings import draw_field, rendered
 from particle_nb.models.tuning.embedded import elsewhere_of
 from particle_nb.models.tuning.lessons import read_lessons
+from particle_nb.models.tuning.running import remembered
+from particle_nb.models.tuning.settings import TuneSettings
 from training.segmenter.evaluate import read_folder
 
 GIVEN = (1, 2, 4, 8)
@@ -81,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     emps = list(read_folder(args.emps)) if args.emps else []
     if emps:
         others["EMPS"] = places(base, (np.asarray(image.grey) for image, _ in emps))
+    kept = remembered(TuneSettings())
     kinds = {kind: drawn(kind) for kind in KINDS}
     if args.alloy:
         kinds["alloy"] = alloy(args.alloy)
@@ -92,14 +95,15 @@ def main(argv: list[str] | None = None) -> None:
             for name, change in CHANGES.items()
         }
         for count in GIVEN:
-            known = elsewhere_of(base, read_lessons(pairs[:count]))
+            known = elsewhere_of(base, read_lessons(pairs[:count]), kept)
             assert known is not None
             every = {"own": own, **others, **changed}
+            print(kind, count, f"limit {known.familiar.limit:.1f}", end=" ")
             line = {name: share(known, at) for name, at in every.items()}
-            print(kind, count, line, flush=True)
+            print(line, flush=True)
     for draw in range(6 if emps else 0):
         order = np.random.default_rng(draw).permutation(len(emps))
-        known = elsewhere_of(base, read_lessons([emps[k] for k in order[:TRAIN]]))
+        known = elsewhere_of(base, read_lessons([emps[k] for k in order[:TRAIN]]), kept)
         assert known is not None
         rest = [others["EMPS"][k] for k in order[TRAIN:]]
         print("EMPS", TRAIN, {"own": share(known, rest)}, flush=True)

@@ -84,7 +84,7 @@ def test_the_score_is_the_difference_of_two_normal_laws() -> None:
     rng = np.random.default_rng(0)
     space = TraitSpace(np.zeros(3), np.ones(3), np.eye(3))
     seen = np.array([1.0, -2.0, 0.5]) + rng.normal(0, 0.4, (12, 3))
-    known = Familiar(space, seen, np.repeat([0, 1], 6))
+    known = Familiar(space, seen, np.repeat([0, 1], 6), np.zeros((0, 3)))
     spread = (2 * np.cov(seen.T, bias=True) + 3 * 0.3 * np.eye(3)) / 5
     for place in rng.normal(size=(5, 3)):
         own = multivariate_normal(seen.mean(0), spread).logpdf(place)
@@ -97,16 +97,36 @@ def test_annotated_pictures_of_many_kinds_lower_the_limit() -> None:
     """Else the new weights would answer for every second picture like them only."""
     rng = np.random.default_rng(2)
     space, whose = TraitSpace(np.zeros(8), np.ones(8), np.eye(8)), np.repeat(np.arange(12), 6)
-    one = Familiar(space, np.full(8, 0.8) + rng.normal(0, 0.2, (72, 8)), whose)
+    none = np.zeros((0, 8))
+    one = Familiar(space, np.full(8, 0.8) + rng.normal(0, 0.2, (72, 8)), whose, none)
     assert one.limit == 0
     middles = np.repeat(rng.normal(size=(12, 8)), 6, axis=0)
-    many = Familiar(space, middles + rng.normal(0, 0.2, (72, 8)), whose)
+    many = Familiar(space, middles + rng.normal(0, 0.2, (72, 8)), whose, none)
     places = rng.normal(size=(400, 8))
     held = np.mean([many.holds(place) for place in places])
     plain = np.mean([many.score(place) > 0 for place in places])
     assert many.limit < 0
     assert plain < 0.6 < 0.75 < held
-    assert Familiar(space, middles[:6], whose[:6]).limit == 0
+    assert Familiar(space, middles[:6], whose[:6], none).limit == 0
+
+
+def test_pictures_of_other_kinds_raise_the_limit_where_annotated_ones_leave_room() -> None:
+    rng = np.random.default_rng(3)
+    space, whose = TraitSpace(np.zeros(8), np.ones(8), np.eye(8)), np.repeat(np.arange(8), 6)
+    seen = np.full(8, 0.8) + rng.normal(0, 0.2, (48, 8))
+    plain = Familiar(space, seen, whose, np.zeros((0, 8)))
+    near, nearer, far = (np.full(8, value) for value in (0.4, 0.79, -1.0))
+    assert plain.limit == 0 < plain.score(near) < 4 < plain.score(nearer)
+    assert replace(plain, others=far[None]).limit == 0
+    one = replace(plain, others=np.array([far, near]))
+    assert one.limit == pytest.approx(plain.score(near))
+    assert not one.holds(near)
+    assert one.holds(near + 0.05)
+    # a picture in the middle of the annotated ones puts none of them elsewhere
+    same = replace(plain, others=nearer[None])
+    assert 0 < same.limit < plain.score(nearer) - 3
+    assert same.holds(nearer)
+    assert np.mean([same.holds(place) for place in seen]) > 0.95
 
 
 def test_the_space_makes_pictures_standard_normal_by_their_weights() -> None:
@@ -199,7 +219,7 @@ def test_a_file_holds_both_weights(base: Any, tuned: Any, tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("key", ["seen", "whose", "axes", "middle"])
+@pytest.mark.parametrize("key", ["seen", "whose", "others", "axes", "middle"])
 def test_a_damaged_file_is_refused(tuned: Any, key: str) -> None:
     facts = {"name": tuned.name, **embedded.stored_facts(tuned)}
     tensors = embedded.stored_tensors(tuned)

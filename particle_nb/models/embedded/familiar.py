@@ -22,6 +22,9 @@ TRAITS = Path(__file__).with_name("traits.safetensors")
 MADE_UP, WIDE = 3.0, 0.3
 #: Share of the annotated pictures that may be unlike the others.
 EXCEPTIONS = 0.2
+#: What the limit leaves between itself and what nearly all annotated pictures score, where pictures
+#: of other kinds would pass without it.
+ROOM = 4.0
 #: Coordinates beyond this are cut, in standard deviations of a trait.
 FAR = 8.0
 
@@ -112,11 +115,14 @@ class Familiar:
         Coordinates of annotated pictures and of parts of them.
     whose : int (N,)
         Which annotated picture each is of.
+    others : float (M, K)
+        Coordinates of pictures known to be of other kinds.
     """
 
     space: TraitSpace
     seen: np.ndarray
     whose: np.ndarray
+    others: np.ndarray
 
     def holds(self, place: np.ndarray) -> bool:
         """Whether a picture at these coordinates (K,) is like the annotated ones."""
@@ -130,7 +136,8 @@ class Familiar:
     def limit(self) -> float:
         """Least score of a familiar picture: 0, or less where annotated ones are of many kinds.
 
-        Each of them, judged by the others, passes it with few exceptions.
+        Each of them, judged by the others, passes it with few exceptions. It is more where pictures
+        of other kinds score more and annotated ones leave ROOM above them.
         """
         numbers = np.unique(self.whose)
         if len(numbers) < 2:
@@ -140,7 +147,9 @@ class Familiar:
             own = self.whose == number
             law = _Law.of(self.seen[~own], len(numbers) - 1)
             held.append(np.median([law.score(place) for place in self.seen[own]]))
-        return min(0.0, float(np.quantile(held, EXCEPTIONS)))
+        usual = float(np.quantile(held, EXCEPTIONS))
+        strangest = max((self.score(place) for place in self.others), default=-np.inf)
+        return max(min(0.0, usual), min(strangest, usual - ROOM))
 
     @cached_property
     def _law(self) -> _Law:
@@ -150,19 +159,23 @@ class Familiar:
     def read(cls, arrays: Mapping[str, np.ndarray]) -> Familiar:
         """One of stored arrays; KeyError where one lacks, ValueError where they do not fit."""
         space, seen, whose = TraitSpace.read(arrays), arrays["seen"], arrays["whose"]
+        others = arrays["others"]
+        every = (*space.stored().values(), seen, whose, others)
         if not (
-            space.axes.ndim == seen.ndim == 2
+            space.axes.ndim == seen.ndim == others.ndim == 2
+            and others.shape[1] == seen.shape[1]
             and space.middle.shape == space.spread.shape == space.axes.shape[:1]
             and seen.shape[1] == space.axes.shape[1]
             and whose.shape == seen.shape[:1] != (0,)
-            and all(np.isfinite(one).all() for one in (*space.stored().values(), seen, whose))
+            and all(np.isfinite(one).all() for one in every)
         ):
             raise ValueError("what tells familiar pictures is damaged")
-        return cls(space, seen, whose.astype(int))
+        return cls(space, seen, whose.astype(int), others)
 
     def stored(self) -> dict[str, np.ndarray]:
         """Arrays that `read` makes it of again."""
-        return self.space.stored() | {"seen": self.seen, "whose": self.whose}
+        own = {"seen": self.seen, "whose": self.whose, "others": self.others}
+        return self.space.stored() | own
 
 
 @dataclass(frozen=True, eq=False)

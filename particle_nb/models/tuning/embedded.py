@@ -156,10 +156,13 @@ def lesson_batch(
     return targets(torch.stack(images), labels, torch.stack(planes)[:, 2], host)
 
 
-def elsewhere_of(base: EmbeddedSegmenter, lessons: Sequence[Lesson]) -> Elsewhere | None:
+def elsewhere_of(
+    base: EmbeddedSegmenter, lessons: Sequence[Lesson], others: Sequence[Lesson] = ()
+) -> Elsewhere | None:
     """What answers for pictures unlike those of the lessons, and of earlier tuning.
 
-    None where the space of the first weights is not known.
+    `others` are pictures of kinds that must not be forgotten. None where the space of the first
+    weights is not known.
     """
     before = base.elsewhere
     first = base if before is None else before.segmenter
@@ -172,13 +175,17 @@ def elsewhere_of(base: EmbeddedSegmenter, lessons: Sequence[Lesson]) -> Elsewher
         for lesson in lessons
         for one in (lesson.grey, *(_turned_part(lesson.grey, rng) for _ in range(PARTS)))
     ]
-    seen = np.array([space.place(first.network, first.glance(Image(one))) for one in pictures])
+    seen, strange = (
+        np.array([space.place(first.network, first.glance(Image(one))) for one in given])
+        for given in (pictures, [lesson.grey for lesson in others])
+    )
+    strange = strange.reshape(len(others), seen.shape[1])
     whose = np.repeat(np.arange(len(lessons)), PARTS + 1)
     if before is not None:
         known = before.familiar
         seen = np.concatenate([known.seen, seen])
         whose = np.concatenate([known.whose, whose + known.whose.max() + 1])
-    return Elsewhere(first, Familiar(space, seen, whose), quiet=True)
+    return Elsewhere(first, Familiar(space, seen, whose, strange), quiet=True)
 
 
 def _turned_part(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -197,6 +204,8 @@ class EmbeddedLearner:
     base : EmbeddedSegmenter
     lessons : sequence of Lesson
     settings : TuneSettings
+    others : sequence of Lesson
+        Pictures of kinds that must not be forgotten.
     """
 
     def __init__(
@@ -204,13 +213,14 @@ class EmbeddedLearner:
         base: EmbeddedSegmenter,
         lessons: Sequence[Lesson],
         settings: TuneSettings,
+        others: Sequence[Lesson] = (),
     ) -> None:
         self.base, self.settings = base, settings
         self.lessons = list(lessons)
         self.scenes = [LessonScene.of(lesson, base.device) for lesson in lessons]
         self.rng = np.random.default_rng([settings.seed, 1])
         self.generator = torch.Generator(base.device).manual_seed(settings.seed)
-        self.elsewhere = None if settings.everywhere else elsewhere_of(base, self.lessons)
+        self.elsewhere = None if settings.everywhere else elsewhere_of(base, self.lessons, others)
         self.network = copy.deepcopy(base.network).requires_grad_(True).train()
         self.average = copy.deepcopy(base.network).eval()
         self.rehearsal = Rehearsal.drawn(base.network, settings, self.rng)

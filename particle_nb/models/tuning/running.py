@@ -105,8 +105,10 @@ class Learner(Protocol):
         ...
 
 
-def learner_of(segmenter: Any, lessons: Sequence[Lesson], settings: TuneSettings) -> Learner:
-    """What can tune this segmenter.
+def learner_of(
+    segmenter: Any, lessons: Sequence[Lesson], settings: TuneSettings, others: Sequence[Lesson] = ()
+) -> Learner:
+    """What can tune this segmenter; `others` are pictures of kinds that must not be forgotten.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def learner_of(segmenter: Any, lessons: Sequence[Lesson], settings: TuneSettings
     if isinstance(segmenter, EmbeddedSegmenter):
         from particle_nb.models.tuning.embedded import EmbeddedLearner
 
-        return EmbeddedLearner(segmenter, lessons, settings)
+        return EmbeddedLearner(segmenter, lessons, settings, others)
     if isinstance(segmenter, Sam):
         from particle_nb.models.tuning.sam import SamLearner
 
@@ -179,9 +181,9 @@ class _Run:
         self.base, self.settings, self.outlook = base, settings, outlook
         self.given = given
         self.begin = outlook.clock()
-        self.learner = learner_of(base, list(learned), settings)
-        self.held = [lesson.small() for lesson in held]
         self.drawn = remembered(settings)
+        self.learner = learner_of(base, list(learned), settings, self.drawn)
+        self.held = [lesson.small() for lesson in held]
         self.learned = learned
         self.best: tuple[float, Segmenter] | None = None
         self.way = 1.0
