@@ -198,9 +198,17 @@ class Notebook:
         return self.page.locator(f"{READY} canvas.pnb-top")
 
     def python(self, expression: str) -> Any:
-        """Evaluate an expression in the kernel."""
+        """Evaluate an expression in the kernel, once it has answered what widgets asked of it.
+
+        Their messages and code come to it on two channels, so that code may overtake them.
+        """
         found = self.page.evaluate(
             """async (expression) => {
+                const asked = (node) => node.view?.link?.pending?.size > 0;
+                for (let look = 0; look < 200; look += 1) {
+                    if (![...document.querySelectorAll(".pnb")].some(asked)) break;
+                    await new Promise((go) => setTimeout(go, 25));
+                }
                 const context = window.jupyterapp.shell.currentWidget.context;
                 const kernel = context.sessionContext.session.kernel;
                 const future = kernel.requestExecute({code: "", silent: false,
