@@ -207,6 +207,7 @@ def test_a_file_holds_both_weights(base: Any, tuned: Any, tmp_path: Path) -> Non
     path.write_bytes(data)
     model = pnb.Session(segmenter=str(path), device="cpu").segmenter
     first = model.elsewhere.segmenter
+    assert len(repr(model)) < 800
     assert (first.name, first.digest) == (base.name, base.digest)
     for seed in (40, 41):
         assert model.answers(weave(seed)[0])

@@ -114,13 +114,13 @@ class EmbeddedSegmenter:
         answer for all.
     """
 
-    network: PromptableNetwork
+    network: PromptableNetwork = field(repr=False)
     name: str
     digest: str
     calibration: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0, 1.0), (0.0, 1.0))
     settings: OnePassSettings = field(default_factory=OnePassSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    judges: Judges | None = None
+    judges: Judges | None = field(default=None, repr=False)
     about: str = "small segmenter trained by this project, not Segment Anything; see its model card"
     elsewhere: Elsewhere | None = field(default=None, repr=False)
 
