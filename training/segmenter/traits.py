@@ -12,14 +12,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PilImage
 from safetensors.numpy import save_file
 
 from particle_nb.core.image import Image
 from particle_nb.models.embedded.familiar import TRAITS, TraitSpace, traits
 from particle_nb.models.embedded.segmenter import load
 from particle_nb.models.tuning.drawings import draw_field, rendered
-from training.segmenter.data import is_validation
+from training.segmenter.evaluate import read_folder
 
 #: Coordinates; drawings and rendered scenes, which together weigh half of the real pictures.
 COORDINATES, DRAWN, RENDERED = 8, 150, 100
@@ -36,11 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     model = load(device="cpu")
     rng = np.random.default_rng(args.seed)
-    pictures = []
-    for path in sorted((args.data / "images").glob("*.png")):
-        if not is_validation(path.name):
-            with PilImage.open(path) as opened:
-                pictures.append(np.asarray(opened.convert("L")))
+    pictures = [np.asarray(image.pixels) for image, _ in read_folder(args.data, "train")]
     weights = [1.0 / len(pictures)] * len(pictures)
     pictures += [draw_field(rng)[1][0] for _ in range(DRAWN)]
     pictures += [rendered(rng)[0] for _ in range(RENDERED)]

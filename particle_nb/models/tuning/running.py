@@ -292,16 +292,15 @@ class _Run:
         self.tell("done")
         return Tuned(segmenter, scores, kept, tuple(notes), about, data)
 
-    def warnings(self, scores: pd.DataFrame, made: Segmenter) -> list[str]:
-        answers = getattr(made, "answers", None)
-        if answers is None or getattr(made, "elsewhere", None) is None:
+    def warnings(self, scores: pd.DataFrame, made: Any) -> list[str]:
+        if getattr(made, "elsewhere", None) is None:
             notes = [
                 "judges refitted on these images and on drawings: confidences hold for pictures "
                 "like these; on others check them, or use the old weights."
             ]
         else:
             notes = ["for pictures unlike the annotated ones the old weights answer."]
-            strange = [lesson.name for lesson in self.held if not answers(lesson.image)]
+            strange = [lesson.name for lesson in self.held if not made.answers(lesson.image)]
             if strange:
                 notes.append(f"so they do for {len(strange)} held-out pictures: {strange[0]}, ...")
         if self.way < 1.0:
