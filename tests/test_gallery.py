@@ -127,6 +127,28 @@ def test_the_kernel_lets_go_of_what_was_open(folder):
     assert gone() is None
 
 
+def test_widgets_are_closed_once_a_page_has_built_them(folder):
+    gallery = pnb.Gallery(Proposing(), folder)
+    said = sent(gallery)
+    gallery._answered("1", "ready", {})
+    gone = weakref.ref(gallery.open("a.png").image)
+    widgets = len(ipywidgets.widgets.widget._instances)
+    canvas = gallery.editor._canvas
+    gallery.open("b.png")
+    left = next(message["ids"] for message in said if message["kind"] == "left")
+    assert canvas.model_id in left
+    assert canvas.comm is not None
+    gc.collect()
+    assert gone() is None  # the image and its masks are not kept till then
+    gallery._answered("2", "ready", {})  # the page was loaded again before it answered
+    assert [message["ids"] for message in said if message["kind"] == "left"] == [left, left]
+    gallery._answered("3", "left", {"ids": left})
+    assert said[-1]["re"] == "3"
+    gallery._answered("4", "left", {"ids": [*left, "no such widget"]})
+    assert canvas.comm is None
+    assert len(ipywidgets.widgets.widget._instances) == widgets
+
+
 def test_messages(folder):
     gallery = pnb.Gallery(Proposing(), folder, pixel_size="0.5 um")
     said = sent(gallery)

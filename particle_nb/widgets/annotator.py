@@ -100,6 +100,11 @@ class Annotator(Annotation):
         """Let "learn" also learn from what `others` gives then, as `Session.tune` takes it."""
         self._lessons.others = others
 
+    def rest(self) -> None:
+        """Let the widgets know nothing of this annotation any more; they answer no message."""
+        self._canvas.rest()
+        self._strip.rest()
+
     def select(self, numbers: Any) -> None:
         """Select particles by their numbers, in the canvas, the list and the histogram."""
         super().select(numbers)

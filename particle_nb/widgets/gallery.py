@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ class Gallery:
         self.album = Album(images, out, pixel_size)
         self.editor: Annotator | None = None
         self._open: Page | None = None
+        self._shown = False  # whether a page has shown the grid
+        self._leaving: dict[str, ipywidgets.Widget] = {}  # closed once the page has built them
         self._grid = GalleryGrid(self._answered)
         self._stage = ipywidgets.VBox([])
         self.widget = ipywidgets.VBox([self._grid, self._stage])
@@ -123,8 +125,27 @@ class Gallery:
         if self.editor is None:
             return
         self._stage.children = []
-        _close(self.editor.widget)
+        self.editor.rest()
+        self._leaving.update((part.model_id, part) for part in _parts(self.editor.widget))
         self.editor = self._open = None
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close the widgets of images that were open, once the page is done with them.
+
+        A page builds a widget step by step, and a part that is closed meanwhile is an error there.
+        """
+        names = list(self._leaving)
+        if self._shown:
+            self._grid.reply(None, "left", {"ids": names})
+        else:
+            self._close(names)
+
+    def _close(self, names: Sequence[str]) -> None:
+        for name in names:
+            part = self._leaving.pop(name, None)
+            if part is not None:
+                part.close()
 
     def next(self, step: int = 1) -> Annotator | None:
         """Open the next image (or the one `step` away); None at the end.
@@ -247,6 +268,7 @@ class Gallery:
             "open": lambda request, c: self._opened(request, lambda: self.open(int(c["index"]))),
             "step": lambda request, c: self._opened(request, lambda: self.next(int(c["by"]))),
             "doubtful": lambda request, _: self._opened(request, self.most_doubtful),
+            "left": self._left,
         }
         if kind not in answers:
             raise DataError(f"the browser sent an unknown message {kind!r}; reload the page.")
@@ -256,6 +278,9 @@ class Gallery:
         pages = [self._message(k, page) for k, page in enumerate(self.album.pages)]
         message = {"pages": pages, "open": self._place(), **self._pooled()}
         self._grid.reply(request, "pages", message)
+        self._shown = True
+        if self._leaving:
+            self._leave()  # a page that was closed or loaded again has not answered
 
     def _thumbnail(self, request: str, content: Mapping[str, Any]) -> None:
         index = int(content["index"])
@@ -277,6 +302,10 @@ class Gallery:
     def _opened(self, request: str, run: Callable[[], Any]) -> None:
         moved = run() is not None
         self._grid.reply(request, "opened", {"open": self._place(), "moved": moved})
+
+    def _left(self, request: str, content: Mapping[str, Any]) -> None:
+        self._close(content["ids"])
+        self._grid.reply(request, "closed", {})
 
     def _place(self) -> int | None:
         return None if self._open is None else self.album.pages.index(self._open)
@@ -342,13 +371,13 @@ class Gallery:
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _close(widget: Any) -> None:
-    """Close a widget and all that it holds, so that the kernel lets go of them."""
+def _parts(widget: Any) -> Iterator[ipywidgets.Widget]:
+    """Yield all that a widget holds, and the widget itself last."""
     # an ipycanvas of several layers has these beside its children
     for child in (*getattr(widget, "children", ()), *getattr(widget, "_canvases", ())):
-        _close(child)
+        yield from _parts(child)
     for name in ("layout", "style"):
         part = getattr(widget, name, None)
         if isinstance(part, ipywidgets.Widget):
-            part.close()
-    widget.close()
+            yield part
+    yield widget

@@ -42,7 +42,7 @@ class HistoryStrip(ipywidgets.HBox):
     """
 
     def __init__(self, tones: Tones, jump: Callable[[int], None]) -> None:
-        self._tones = tones
+        self._tones: Tones | None = tones
         self._jump = jump
         self._drawn: list[Step | None] = []
         self._tiles: dict[Step | None, np.ndarray] = {}
@@ -66,6 +66,14 @@ class HistoryStrip(ipywidgets.HBox):
             [self._back, self.canvas, self._on, self._place],
             layout=ipywidgets.Layout(align_items="center", overflow="hidden"),
         )
+
+    def rest(self) -> None:
+        """Draw nothing more, and let go of the image and its history."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._tones = self._history = None
+        self._jump = lambda _: None
+        self._drawn, self._tiles = [], {}
 
     def show(self, history: History, again: bool = False) -> None:
         """Draw soon what is new in the history, or everything now (`again`) after a reload."""
@@ -122,7 +130,7 @@ class HistoryStrip(ipywidgets.HBox):
         return steps[self._first : self._first + self._slots]
 
     def _paint(self) -> None:
-        if self._history is None:
+        if self._history is None or self._tones is None:
             return
         pictures, frame = self.canvas[0], self.canvas[1]
         shown = self._shown()
@@ -133,7 +141,7 @@ class HistoryStrip(ipywidgets.HBox):
             same = next((i for i in range(kept) if self._drawn[i] is not shown[i]), kept)
             for slot in range(same, max(len(shown), len(self._drawn))):
                 pictures.clear_rect(self._left(slot) - 2, 0, _SIDE + _GAP, self.canvas.height)
-            self._paint_tiles(same, shown)
+            self._paint_tiles(self._tones, same, shown)
             for slot in range(same, len(shown)):
                 self._paint_step(slot, shown[slot])
             self._drawn = shown
@@ -160,14 +168,14 @@ class HistoryStrip(ipywidgets.HBox):
         finally:
             self._place.observe(self._typed, "value")
 
-    def _paint_tiles(self, first: int, shown: list[Step | None]) -> None:
+    def _paint_tiles(self, tones: Tones, first: int, shown: list[Step | None]) -> None:
         """Thumbnails from slot `first` on; each is made once and sent as a picture of its own, as
         several side by side would share JPEG's blocks, which pales the rims."""
         known = self._tiles
         self._tiles = {step: known[step] for step in shown if step in known}
         for slot, step in enumerate(shown[first:], first):
             if step not in self._tiles:
-                small = thumbnail(self._tones, step.focus if step is not None else (), _SIDE)
+                small = thumbnail(tones, step.focus if step is not None else (), _SIDE)
                 self._tiles[step] = np.ascontiguousarray(small)
             self.canvas[0].put_image_data(self._tiles[step], self._left(slot), _GAP)
 

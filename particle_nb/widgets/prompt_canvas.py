@@ -56,6 +56,10 @@ class PromptCanvas(anywidget.AnyWidget):
         """Send one message; `request` is the id it answers, or None."""
         self.send({"re": request, "kind": kind, **content}, list(buffers))
 
+    def rest(self) -> None:
+        """Answer no message any more, and let go of who answered."""
+        self._answer = lambda *_: None
+
     def _received(self, _: Any, content: Any, __: Any) -> None:
         if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
             return

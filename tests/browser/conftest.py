@@ -334,7 +334,7 @@ def open_notebook(lab: Lab, chromium: Any) -> Iterator[Callable[..., Notebook]]:
         contexts.append(context)
         page = context.new_page()
         notebook = Notebook(page)
-        page.on("pageerror", lambda error: notebook.errors.append(str(error)))
+        page.on("pageerror", lambda error: notebook.errors.append(f"{name}: {error}"))
 
         def asked(request: Any) -> None:
             if not request.url.startswith(

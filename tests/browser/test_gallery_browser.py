@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,27 @@ def test_a_folder_is_worked_through_in_one_cell(
     # run again, everything is as it was
     nb.run_all()
     expect(grid).to_contain_text("4 proposed, 1 corrected", timeout=WAIT)
+
+
+def test_images_opened_faster_than_the_page_builds_them(
+    lab: Any, open_notebook: Callable, clean: Callable
+) -> None:
+    from playwright.sync_api import expect
+
+    _images(lab.folder / "gallery_haste")
+    code = SHOW.replace("gallery_images", "gallery_haste")
+    nb = clean(open_notebook("haste.ipynb", [code], wait=False))
+    expect(nb.page.locator(GRID)).to_have_attribute("data-state", "ready", timeout=2 * WAIT)
+    widgets = "len(__import__('ipywidgets').widgets.widget._instances)"
+    nb.python("gallery.open(0) is None")
+    expect(nb.page.locator(READY)).to_have_count(1, timeout=WAIT)
+    one = nb.python(widgets)
+    for last in (4, 2):
+        nb.python(f"[gallery.open(k) is None for k in (0, 1, 2, 3, {last})]")
+        expect(nb.page.locator(GRID)).to_have_attribute("data-open", str(last), timeout=WAIT)
+        expect(nb.page.locator(READY)).to_have_count(1, timeout=WAIT)
+    deadline = time.monotonic() + 60
+    while (now := nb.python(widgets)) > one and time.monotonic() < deadline:
+        nb.page.wait_for_timeout(200)
+    assert now == one  # all that was left is closed
+    nb.page.wait_for_timeout(2500)  # anywidget says after 2 s that a module was not loaded

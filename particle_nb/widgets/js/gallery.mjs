@@ -3,6 +3,7 @@
 import { element, svg } from "./elements.mjs";
 import { Link } from "./link.mjs";
 
+const LOADING = 2500; // milliseconds, more than anywidget waits for a module
 const WORDS = { new: "new", proposed: "proposed", corrected: "corrected", doubtful: "doubtful", failed: "cannot be read" };
 const MARKS = { new: "○", proposed: "◐", corrected: "●", doubtful: "⚑", failed: "✕" };
 
@@ -43,8 +44,21 @@ export function barsOf(edges, shares) {
   });
 }
 
+/** Wait until a page has built a widget and its views; false if it shows none of it. */
+async function builtBy(manager, id) {
+  try {
+    const model = await manager.get_model(id);
+    const views = Object.values(model.views ?? {});
+    await Promise.all([model.state_change, ...views]);
+    return views.length > 0;
+  } catch {
+    return true; // it is gone
+  }
+}
+
 class Gallery {
   constructor(model, el) {
+    this.manager = model.widget_manager;
     this.pages = [];
     this.at = 0;
     this.shown = "all";
@@ -93,6 +107,8 @@ class Gallery {
   receive(message, buffers) {
     if (message.kind === "error") { this.busy(false); this.warn(message.message); return; }
     if (message.kind === "thumbnail") { this.picture(message.index, buffers[0]); return; }
+    if (message.kind === "left") { this.leave(message.ids); return; }
+    if (message.kind === "closed") return;
     if (message.kind === "pages") {
       this.pages = message.pages;
       this.root.dataset.state = "ready";
@@ -248,6 +264,13 @@ class Gallery {
     this.waiting = on;
     this.root.setAttribute("aria-busy", String(on));
     for (const button of [this.previous, this.following, this.doubtful]) button.disabled = on;
+  }
+
+  /** Tell the kernel which widgets it may close: those that this page builds no more. */
+  async leave(ids) {
+    const parts = await Promise.all(ids.map((id) => builtBy(this.manager, id)));
+    if (parts.includes(false)) await new Promise((go) => setTimeout(go, LOADING));
+    if (!this.link.lost) this.link.request("left", { ids });
   }
 
   warn(text) {
