@@ -74,3 +74,35 @@ def test_learning_is_started_watched_stopped_and_used(monkeypatch: pytest.Monkey
     asyncio.run(learn())
     editor.session = FakeSession()
     assert "can be tuned" in ask("start")[0]["message"]
+
+
+def test_the_cell_says_that_weights_from_before_tuning_answer() -> None:
+    old = SimpleNamespace(name="small", digest="1")
+
+    class Tuned(SimpleNamespace):
+        def answering(self, image: Image) -> Any:
+            return old if image.name == "foreign" else self
+
+    session = FakeSession()
+    session.segmenter = Tuned(name="small, tuned", digest="0")
+    told = {}
+    for name in ("own", "foreign"):
+        editor = annotator.Annotator(session, Image(squares().pixels, name=name), autosave=False)
+        sent: list[Any] = []
+        editor._canvas.send = lambda c, b=None, sent=sent: sent.append(c)
+        line = {"action": "polygon", "path": [[2, 2], [9, 2], [9, 9], [2, 9]]}
+        editor._canvas._received(None, {"id": "1", "kind": "do", "line": line}, [])
+        assert "learn" not in [m["kind"] for m in sent]  # the segmenter was not asked
+        for number in (2, 3):
+            line = {"action": "point", "x": 43, "y": 43}
+            editor._canvas._received(None, {"id": str(number), "kind": "do", "line": line}, [])
+        told[name] = [m["answers"] for m in sent if m["kind"] == "learn"]
+    assert told["own"] == []
+    (once,) = told["foreign"]
+    assert "unlike those that small, tuned was tuned on, so small, from before" in once
+    sent.clear()
+    editor._canvas._received(None, {"id": "4", "kind": "ready"}, [])
+    assert [m["answers"] for m in sent if m["kind"] == "learn"] == [once]
+    session.segmenter = old  # not tuned
+    editor.attend()
+    assert sent[-1]["answers"] == ""

@@ -39,6 +39,8 @@ from particle_nb.widgets.prompt_canvas import (
 )
 from particle_nb.widgets.still_output import StillOutput
 
+#: Actions that the segmenter answers.
+_ASKING = ("point", "box", "sketch")
 #: What was copied last: it can be pasted into every annotator of the kernel.
 _CLIPBOARD: list[Mask] = []
 
@@ -100,6 +102,10 @@ class Annotator(Annotation):
         """Let "learn" also learn from what `others` gives then, as `Session.tune` takes it."""
         self._lessons.others = others
 
+    def attend(self) -> None:
+        """Say in the cell where weights from before tuning answer for the picture."""
+        self._lessons.attend()
+
     def rest(self) -> None:
         """Let the widgets know nothing of this annotation any more; they answer no message."""
         self._canvas.rest()
@@ -153,6 +159,8 @@ class Annotator(Annotation):
     def _done(self, request: str, content: Mapping[str, Any]) -> None:
         line, before = dict(content["line"]), set(self.state.particles)
         self._act(line, request)
+        if line.get("action") in _ASKING:
+            self._lessons.attend()
         if line.get("action") in ("duplicate", "paste"):
             self.select(n for n in self.state.particles if n not in before)
 

@@ -114,6 +114,8 @@ class Gallery:
         editor = Annotator(self.session, image, masks, autosave=self.album.file(page))
         self._kept(page, editor, masks)
         editor.learn_from(self._lessons)
+        if masks is not None:
+            editor.attend()
         self.editor, self._open = editor, page
         editor.watch(lambda one: self._changed(page, one))
         self._changed(page, editor)

@@ -33,6 +33,22 @@ class LearnBoard:
         self.others: Callable[[], list[Any]] = list
         self._told = 0.0
         self._used = False
+        self._answers = ""
+
+    def attend(self) -> None:
+        """Say so where the weights from before tuning answer for the picture, or no longer do."""
+        model = getattr(self._editor.session, "segmenter", None)
+        answering = getattr(model, "answering", None)
+        who = answering(self._editor.image) if callable(answering) else model
+        said = self._answers
+        self._answers = ""
+        if model is not None and who is not None and who is not model:
+            self._answers = (
+                f"This picture is unlike those that {model.name} was tuned on, so {who.name}, from "
+                "before tuning, answers for it. Correct it and learn again to teach it."
+            )
+        if self._answers != said:
+            self.tell()
 
     def do(self, content: Mapping[str, Any]) -> None:
         """Start, stop or use what was learned, as the browser asks.
@@ -53,6 +69,7 @@ class LearnBoard:
             self.run.stop()
         elif step == "use":
             self._used = self.run.use()
+            self.attend()
         else:
             raise DataError(f"learning is started, stopped or used, not {step!r:.40}.")
         self.tell()
@@ -85,25 +102,26 @@ class LearnBoard:
         self.run = BackgroundTune(session, given, minutes, watch=watch).start()
 
     def tell(self) -> None:
-        """Say how far it is, and in the end what came out."""
+        """Say who answers for the picture, how far a run is, and in the end what came out."""
+        self._send({**self._progress(), "answers": self._answers})
+
+    def _progress(self) -> dict[str, Any]:
         run = self.run
         if run is None:
-            return
+            return {"state": "none"}
         progress, result = run.progress, run.result
         before, now = (
             None if math.isnan(v) else round(v, 4) for v in (progress.before, progress.now)
         )
-        self._send(
-            {
-                "state": run.state,
-                "images": len(run.lessons),
-                "doing": progress.doing,
-                "share": round(progress.share, 4),
-                "before": before,
-                "now": now,
-                "kept": bool(result is not None and result.kept),
-                "used": self._used,
-                "notes": [] if result is None else list(result.notes),
-                "error": "" if run.error is None else str(run.error),
-            }
-        )
+        return {
+            "state": run.state,
+            "images": len(run.lessons),
+            "doing": progress.doing,
+            "share": round(progress.share, 4),
+            "before": before,
+            "now": now,
+            "kept": bool(result is not None and result.kept),
+            "used": self._used,
+            "notes": [] if result is None else list(result.notes),
+            "error": "" if run.error is None else str(run.error),
+        }

@@ -4,7 +4,8 @@ import { element, textButton } from "./elements.mjs";
 
 /** What is said of a run; before the first one, what the button does. */
 export function learnText(run) {
-  if (!run) return "Correct all particles of the image, then learn from them. Clicks go on being answered meanwhile.";
+  if (run?.answers) return `${run.answers} ${learnText({ ...run, answers: "" })}`;
+  if (!run || run.state === "none") return "Correct all particles of the image, then learn from them. Clicks go on being answered meanwhile.";
   const { state, doing, before, now, kept, used, notes, error, images } = run;
   const scores = before != null && now != null ? ` F1 of held-out particles ${before.toFixed(2)} → ${now.toFixed(2)}.` : "";
   if (state === "failed") return `Nothing was learned: ${error}`;
@@ -15,8 +16,9 @@ export function learnText(run) {
 }
 
 export class Learning {
-  constructor({ link }) {
+  constructor({ link, notices }) {
     this.run = null;
+    this.notices = notices;
     const ask = (step) => () => link.request("learn", { step, minutes: Number(this.minutes.value) || 5 });
     this.minutes = element("input", {
       type: "number", class: "pnb-input pnb-minutes", value: 5, min: 1, max: 120, "aria-label": "Minutes to learn",
@@ -32,6 +34,7 @@ export class Learning {
   }
 
   receive(run) {
+    if (run.answers && run.answers !== this.run?.answers) this.notices.say(run.answers);
     this.run = run;
     this.show();
   }
