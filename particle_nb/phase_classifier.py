@@ -59,7 +59,7 @@ class PhaseSettings:
     most_pixels : int
         Painted pixels that are learned from at most; of more a random part, of each phase alike.
     linear : bool
-        Whether a linear discriminant on the filters votes beside the forests.
+        Whether a linear discriminant on each family of features votes beside its forest.
     smooth : int
         Half the side of the squares in pixels within which votes are smoothed along the image's
         edges; 0 for none.
@@ -103,7 +103,7 @@ class PhaseClassifier:
 
     The features are a bank of filters at several scales on every channel (so of several detectors
     each counts), and beside it the maps of a network. Each family of features has a forest of its
-    own, a linear discriminant judges the filters, and their votes are averaged. One classifier
+    own and a linear discriminant beside it, and their votes are averaged. One classifier
     serves a stack or a folder.
 
     Parameters

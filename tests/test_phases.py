@@ -9,16 +9,19 @@ import pytest
 import tifffile
 from scipy import ndimage
 from scipy.stats import norm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
 
 import particle_nb as pnb
 from particle_nb.core.errors import DataError, ImageError, PromptError
 from particle_nb.core.phases import (
+    Committee,
     DenseFeatures,
     Growth,
     Plane,
     Stroke,
     StrokeLog,
+    appoint,
     channels_of,
     filter_bank,
     grow,
@@ -145,6 +148,37 @@ def test_arrays_that_are_no_forest_are_refused() -> None:
     ):
         with pytest.raises(DataError, match="no forest"):
             Forest(**{**arrays, name: values}, width=3)
+
+
+def test_every_family_of_features_has_a_forest_and_a_linear_judge() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(300, 5)).astype(np.float32)
+    targets = (rows[:, 0] + rows[:, 3] > 0).astype(int) + (rows[:, 1] > 1)
+    families = ["filters", "filters", "filters", "network", "network"]
+    made = appoint(rows, targets, families, Growth(trees=9))
+    asked = rng.normal(size=(200, 5)).astype(np.float32)
+    votes = []
+    for part in (slice(0, 3), slice(3, 5)):
+        own, its = rows[:, part], asked[:, part]
+        votes.append(grow(own, targets, Growth(trees=9)).probabilities(its))
+        middle, spread = own.mean(axis=0), own.std(axis=0)
+        peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[1 / 3] * 3)
+        peer.fit((own - middle) / spread, targets)
+        votes.append(peer.predict_proba((its - middle) / spread))
+    np.testing.assert_allclose(made.probabilities(asked), np.mean(votes, axis=0), atol=1e-5)
+    arrays = made.arrays()
+    same = Committee.of_arrays(arrays, 5)
+    np.testing.assert_array_equal(same.probabilities(asked), made.probabilities(asked))
+    # files of before hold the linear judge of the filters alone
+    older = {**arrays, "slopes": arrays["slopes"][0], "levels": arrays["levels"][0]}
+    np.testing.assert_allclose(
+        Committee.of_arrays(older, 5).probabilities(asked),
+        np.mean([votes[0], votes[1], votes[2]], axis=0),
+        atol=1e-5,
+    )
+    for name, values in (("slopes", arrays["slopes"][:1]), ("levels", arrays["levels"][:, :2])):
+        with pytest.raises(DataError, match="no forest"):
+            Committee.of_arrays({**arrays, name: values}, 5)
 
 
 # ------------------------------------------------------------------------------- classifier

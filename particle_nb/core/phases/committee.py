@@ -1,4 +1,4 @@
-"""Several judges of a pixel, whose votes are averaged: a forest a family, and a linear one."""
+"""Several judges of a pixel, whose votes are averaged: a forest and a linear one a family."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from scipy import special
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from particle_nb.core.errors import DataError
-from particle_nb.core.phases.filters import FAMILY
 from particle_nb.core.phases.forest import Forest, Growth, grow
 
 
 @dataclass(frozen=True, eq=False)
 class Committee:
-    """Forests on columns of D features, and slopes of a linear discriminant of K classes.
+    """Forests on columns of D features, and slopes of J linear discriminants of K classes.
 
     Parameters
     ----------
     forests : tuple of (columns, Forest)
         Columns are an int array (d,) of what the forest looks at.
-    slopes, levels : float arrays (K, D) and (K,), or None
-        Linear discriminant: softmax of ``rows @ slopes.T + levels``.
+    slopes, levels : float arrays (J, K, D) and (J, K), or None
+        Linear discriminants: each the softmax of ``rows @ slopes[j].T + levels[j]``.
 
     Raises
     ------
@@ -42,8 +41,8 @@ class Committee:
         classes = {forest.leaves.shape[1] for _, forest in self.forests}
         fits = len(classes) == 1 and all(len(at) == forest.width for at, forest in self.forests)
         if self.slopes is not None and self.levels is not None:
-            fits = fits and self.slopes.ndim == 2 and self.levels.shape == self.slopes.shape[:1]
-            fits = fits and {len(self.slopes)} == classes
+            fits = fits and self.slopes.ndim == 3 and self.levels.shape == self.slopes.shape[:2]
+            fits = fits and {self.slopes.shape[1]} == classes
             fits = fits and bool(np.isfinite(self.slopes).all() and np.isfinite(self.levels).all())
         if not fits:
             raise DataError("these arrays are no forest: the file is damaged.")
@@ -57,8 +56,10 @@ class Committee:
         """Return the mean of the votes, float32 (N, K) of rows (N, D)."""
         parts = [forest.probabilities(rows[:, at]) for at, forest in self.forests]
         if self.slopes is not None and self.levels is not None:
-            logits = rows @ self.slopes.T.astype(np.float32) + self.levels.astype(np.float32)
-            parts.append(special.softmax(logits, axis=1))
+            for slopes, levels in zip(self.slopes, self.levels, strict=True):
+                own = slopes.any(axis=0)
+                logits = rows[:, own] @ slopes[:, own].T.astype(np.float32)
+                parts.append(special.softmax(logits + levels.astype(np.float32), axis=1))
         return np.asarray(np.mean(parts, axis=0), np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -89,7 +90,9 @@ class Committee:
                 raise DataError("these arrays are no forest: the file is damaged.")
             forests.append((at, Forest(**parts, width=len(at))))
         slopes, levels = arrays.get("slopes"), arrays.get("levels")
-        if slopes is not None and slopes.shape[1:] != (width,):
+        if slopes is not None and levels is not None and slopes.ndim == 2:
+            slopes, levels = slopes[None], levels[None]  # an older file, with one of them
+        if slopes is not None and slopes.shape[2:] != (width,):
             raise DataError("these arrays are no forest: the file is damaged.")
         return cls(tuple(forests), slopes, levels)
 
@@ -97,10 +100,10 @@ class Committee:
 def appoint(
     rows: np.ndarray, targets: np.ndarray, families: Sequence[str], growth: Growth
 ) -> Committee:
-    """Teach a forest for each family of columns, and a linear judge on the filters.
+    """Teach a forest and a linear judge for each family of columns.
 
-    Features of another family do not drown those that tell phases, and a judge that weighs all
-    filters at once sees what single questions do not.
+    Features of another family do not drown those that tell phases. A judge that weighs all of a
+    family at once sees what single questions do not, and errs less on another image.
 
     Parameters
     ----------
@@ -122,13 +125,16 @@ def appoint(
     for family in dict.fromkeys(families):
         at = np.flatnonzero(names == family)
         forests.append((at, grow(rows[:, at], targets, growth)))
-    at = np.flatnonzero(names == FAMILY)
-    if not growth.linear or not len(at) or np.bincount(targets).min() < 2:
+    if not growth.linear or np.bincount(targets).min() < 2:
         return Committee(tuple(forests))
-    slopes, levels = _discriminant(rows[:, at].astype(float), targets)
-    whole = np.zeros((len(slopes), rows.shape[1]))
-    whole[:, at] = slopes
-    return Committee(tuple(forests), whole, levels)
+    judges = []
+    for at, _ in forests:
+        slopes, levels = _discriminant(rows[:, at].astype(float), targets)
+        whole = np.zeros((len(slopes), rows.shape[1]))
+        whole[:, at] = slopes
+        judges.append((whole, levels))
+    slopes, levels = (np.stack(parts) for parts in zip(*judges, strict=True))
+    return Committee(tuple(forests), slopes, levels)
 
 
 def _discriminant(rows: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

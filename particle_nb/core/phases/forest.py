@@ -96,7 +96,7 @@ class Growth:
     """How a forest is grown.
 
     `balance` weighs classes so that each counts alike however much of it was painted; `seed`
-    makes it the same each time; `linear` asks for a linear judge beside the forests.
+    makes it the same each time; `linear` asks for linear judges beside the forests.
     """
 
     trees: int = 100
