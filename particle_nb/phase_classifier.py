@@ -483,7 +483,7 @@ class PhaseClassifier:
             raise DataError(
                 f"the phases were learned from {len(self._kind[0])} features of "
                 f"{', '.join(self._kind[1])}, these are {len(maps.names)} of "
-                f"{', '.join(maps.origin)}."
+                f"{', '.join(maps.origin)}; fit again on these, or use the session of then."
             )
         return forest
 
