@@ -130,3 +130,24 @@ def test_a_set_gives_lessons_detector_by_detector(folder) -> None:
     assert all(picture.shape == labels.shape and labels.any() for picture, labels in both)
     sections = sum(one["kind"] == "composite" for one in document["images"])
     assert len(list(lessons(folder, 10, "composite"))) == 2 * sections
+
+
+def test_a_set_is_written_as_the_segmenter_is_trained_on(folder, tmp_path) -> None:
+    import torch
+
+    from training.on_set import lessons, write_pairs
+    from training.segmenter.data import read_scenes
+
+    both = list(lessons(folder, 10, "all"))
+    assert write_pairs(both, tmp_path) == len(both)
+    read = [
+        scene
+        for side in (True, False)
+        for scene in read_scenes(tmp_path, side, torch.device("cpu"))
+    ]
+    assert len(read) == len(both)
+    for number, (picture, labels) in enumerate(both):
+        name = f"{number:05d}.png"
+        for part, values in (("images", picture), ("labels", labels)):
+            with Picture.open(tmp_path / part / name) as opened:
+                np.testing.assert_array_equal(np.asarray(opened), values)

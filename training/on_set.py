@@ -1,7 +1,12 @@
-"""Train a UNet++ on a synthetic training set alone, and score it on real micrographs.
+"""Train a network on a synthetic training set alone, and score it on real micrographs.
 
     python -m training.on_set SET --data EMPS [--count 200] [--steps 1500] [--every 10]
-        [--patch 256] [--widths 16 32 64 128] [--threads 1]
+        [--patch 256] [--widths 16 32 64 128] [--threads 1]     a UNet++
+    python -m training.on_set SET --pairs FOLDER                pictures for another network:
+    python -m training.segmenter.train --data FOLDER ...
+    python -m training.segmenter.export CHECKPOINT --out FILE
+    python -m training.segmenter.fit_judges --data FOLDER --weights FILE --drawings 0 --scenes 0 ...
+    python -m training.on_set SET --data EMPS --model FILE      its scores
 
 SET is a folder of `pnb.training_set`. EMPS holds ``images/NAME.png`` and ``labels/NAME.png``; none
 of it is trained on. Beside the network stands the classical segmenter, which needs no training.
@@ -15,7 +20,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +45,18 @@ def lessons(folder: Path, count: int, kind: str = "scene") -> Iterator[tuple[np.
             continue
         for name in entry["detectors"].values():
             yield np.asarray(Picture.open(folder / name)), labels
+
+
+def write_pairs(pairs: Iterable[tuple[np.ndarray, ...]], out: Path) -> int:
+    """Write pictures and labels as `training.segmenter.train` reads them; how many there are."""
+    for name in ("images", "labels"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    count = 0
+    for grey, labels in pairs:
+        Picture.fromarray(grey).convert("L").save(out / f"images/{count:05d}.png")
+        Picture.fromarray(labels.astype(np.uint16)).save(out / f"labels/{count:05d}.png")
+        count += 1
+    return count
 
 
 def clicked(
@@ -80,7 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     """Train, save beside the set, print scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("set", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="EMPS")
+    parser.add_argument("--pairs", type=Path, help="only write pictures and labels there")
+    parser.add_argument("--model", help="only score this segmenter, as Session takes it")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--kind", choices=("scene", "composite", "all"), default="scene")
     parser.add_argument("--steps", type=int, default=1500)
@@ -90,8 +109,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves them")
     parser.add_argument("--out", type=Path, default=Path("on_set.safetensors"))
     given = parser.parse_args(argv)
+    if (given.pairs is None) == (given.data is None):
+        parser.error("give --data to score on, or --pairs to write to")
     if given.threads:
         torch.set_num_threads(given.threads)
+    if given.pairs is not None:
+        many = write_pairs(lessons(given.set, given.count, given.kind), given.pairs)
+        sys.stdout.write(f"{many} pictures\n")
+        return
+    if given.model:
+        session = pnb.Session(segmenter=given.model)
+        sys.stdout.write(f"{given.model}: {scored(session, given.data, given.every)}\n")
+        return
     pairs = list(lessons(given.set, given.count, given.kind))
     # bounded by steps, not by the clock: a busy machine trains the same network
     settings = pnb.UnetSettings(
