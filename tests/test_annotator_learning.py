@@ -99,7 +99,7 @@ def test_the_cell_says_that_weights_from_before_tuning_answer() -> None:
         told[name] = [m["answers"] for m in sent if m["kind"] == "learn"]
     assert told["own"] == []
     (once,) = told["foreign"]
-    assert "unlike those that small, tuned was tuned on, so small, from before" in once
+    assert once.startswith("small, from before tuning, answers here: this picture is unlike")
     sent.clear()
     editor._canvas._received(None, {"id": "4", "kind": "ready"}, [])
     assert [m["answers"] for m in sent if m["kind"] == "learn"] == [once]

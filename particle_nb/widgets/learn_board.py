@@ -44,8 +44,8 @@ class LearnBoard:
         self._answers = ""
         if model is not None and who is not None and who is not model:
             self._answers = (
-                f"This picture is unlike those that {model.name} was tuned on, so {who.name}, from "
-                "before tuning, answers for it. Correct it and learn again to teach it."
+                f"{who.name}, from before tuning, answers here: this picture is unlike those that "
+                f"{model.name} was tuned on."
             )
         if self._answers != said:
             self.tell()
