@@ -44,15 +44,13 @@ export function barsOf(edges, shares) {
   });
 }
 
-/** Wait until a page has built a widget and its views; false if it shows none of it. */
+/** Wait until a page has built a widget and the views of it that were begun. */
 async function builtBy(manager, id) {
   try {
     const model = await manager.get_model(id);
-    const views = Object.values(model.views ?? {});
-    await Promise.all([model.state_change, ...views]);
-    return views.length > 0;
+    await Promise.all([model.state_change, ...Object.values(model.views ?? {})]);
   } catch {
-    return true; // it is gone
+    // it is gone
   }
 }
 
@@ -268,8 +266,9 @@ class Gallery {
 
   /** Tell the kernel which widgets it may close: those that this page builds no more. */
   async leave(ids) {
-    const parts = await Promise.all(ids.map((id) => builtBy(this.manager, id)));
-    if (parts.includes(false)) await new Promise((go) => setTimeout(go, LOADING));
+    await Promise.all(ids.map((id) => builtBy(this.manager, id)));
+    // views within a view are begun later, and a module may still be on its way
+    await new Promise((go) => setTimeout(go, LOADING));
     if (!this.link.lost) this.link.request("left", { ids });
   }
 
