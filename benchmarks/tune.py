@@ -234,6 +234,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--forget", type=Path, help="folder of EMPS; scores --weights and the old")
     parser.add_argument("--every", type=int, default=4)
     args = parser.parse_args(argv)
+    if args.weights is not None and args.weights.suffix != ".safetensors":
+        parser.error("--weights is a .safetensors file")  # not after ten minutes of tuning
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     if args.forget:
