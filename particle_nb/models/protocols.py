@@ -107,6 +107,12 @@ def settings_key(model: Any) -> str:
     return repr(getattr(model, "settings", None))
 
 
+def answering(model: Any, image: Image) -> Any:
+    """Return whose weights answer for an image: the model's own, or those before tuning."""
+    ask = getattr(model, "answering", None)
+    return ask(image) if callable(ask) else model
+
+
 @runtime_checkable
 class DepthEstimator(Protocol):
     """Relative height from one image: larger is nearer to the detector."""

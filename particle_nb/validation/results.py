@@ -16,6 +16,7 @@ import numpy as np
 from particle_nb.core.errors import DataError
 from particle_nb.core.files import atomic, parse_json, read_regular
 from particle_nb.core.image import Image
+from particle_nb.models.protocols import answering
 
 if TYPE_CHECKING:
     from particle_nb.models import Segmenter
@@ -94,8 +95,7 @@ def provenance(session: Session, images: Sequence[Image]) -> dict[str, Any]:
 
 def _answered(model: Segmenter, image: Image) -> dict[str, str]:
     """Whose weights answer for an image, where they are not the model's own."""
-    answering = getattr(model, "answering", None)
-    who = answering(image) if callable(answering) else model
+    who = answering(model, image)
     return {} if who is model else {"answered by": f"{who.name} ({who.digest})"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from particle_nb.background import BackgroundTune
 from particle_nb.core.errors import DataError, PromptError
+from particle_nb.models.protocols import answering
 
 #: Seconds between two looks at the progress.
 _PAUSE = 0.5
@@ -37,18 +38,20 @@ class LearnBoard:
 
     def attend(self) -> None:
         """Say so where the weights from before tuning answer for the picture, or no longer do."""
-        model = getattr(self._editor.session, "segmenter", None)
-        answering = getattr(model, "answering", None)
-        who = answering(self._editor.image) if callable(answering) else model
         said = self._answers
+        self._look()
+        if self._answers != said:
+            self.tell()
+
+    def _look(self) -> None:
+        model = getattr(self._editor.session, "segmenter", None)
+        who = answering(model, self._editor.image)
         self._answers = ""
-        if model is not None and who is not None and who is not model:
+        if model is not None and who is not model:
             self._answers = (
                 f"{who.name}, from before tuning, answers here: this picture is unlike those that "
                 f"{model.name} was tuned on."
             )
-        if self._answers != said:
-            self.tell()
 
     def do(self, content: Mapping[str, Any]) -> None:
         """Start, stop or use what was learned, as the browser asks.
@@ -69,7 +72,7 @@ class LearnBoard:
             self.run.stop()
         elif step == "use":
             self._used = self.run.use()
-            self.attend()
+            self._look()
         else:
             raise DataError(f"learning is started, stopped or used, not {step!r:.40}.")
         self.tell()

@@ -57,9 +57,8 @@ class Committee:
         parts = [forest.probabilities(rows[:, at]) for at, forest in self.forests]
         if self.slopes is not None and self.levels is not None:
             for slopes, levels in zip(self.slopes, self.levels, strict=True):
-                own = slopes.any(axis=0)
-                logits = rows[:, own] @ slopes[:, own].T.astype(np.float32)
-                parts.append(special.softmax(logits + levels.astype(np.float32), axis=1))
+                logits = rows @ slopes.T.astype(np.float32) + levels.astype(np.float32)
+                parts.append(special.softmax(logits, axis=1))
         return np.asarray(np.mean(parts, axis=0), np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
