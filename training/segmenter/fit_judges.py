@@ -45,6 +45,7 @@ from particle_nb.models.tuning.examples import (
     scales_for,
 )
 from training.segmenter.data import is_validation
+from training.segmenter.families import KINDS, draw_kind
 from training.segmenter.scenes import training_settings
 
 log = logging.getLogger("particle_nb.fit_judges")
@@ -76,6 +77,10 @@ def pictures(folder: Path, drawings: int, scenes: int, seed: int) -> Iterator[Pi
         for number in range(drawings):
             _, (grey, labels) = draw_field(np.random.default_rng([seed, number, 1]), family)
             yield family, grey, labels.astype(np.int64)
+    for kind in KINDS:
+        for number in range(drawings):
+            _, (grey, labels) = draw_kind(np.random.default_rng([seed, number, 4]), kind)
+            yield kind, grey, labels.astype(np.int64)
     yield from dense_drawings(2 * drawings, seed)
     for number in range(scenes):
         own = np.random.default_rng([seed, number, 2])

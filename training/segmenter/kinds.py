@@ -20,6 +20,7 @@ from particle_nb.models import load_model
 from particle_nb.models.protocols import Segmenter
 from particle_nb.models.tuning.drawings import FAMILIES, draw_field
 from training.segmenter.evaluate import score_automatic
+from training.segmenter.families import KINDS, draw_kind
 from training.segmenter.scenes import training_settings
 
 
@@ -30,7 +31,8 @@ def counts(model: Segmenter, kind: str, number: int) -> tuple[int, int, int]:
         made = scene(training_settings(rng), rng)
         grey, labels = next(iter(made.detectors.values())), made.primaries
     else:
-        _, (grey, labels) = draw_field(np.random.default_rng([99, number]), kind)
+        draw = draw_kind if kind in KINDS else draw_field
+        _, (grey, labels) = draw(np.random.default_rng([99, number]), kind)
     truth = MaskSet.from_labels(np.asarray(labels).astype(np.int64))
     image = Image(np.asarray(grey), name=kind)
     if not len(truth):
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     model = load_model(args.model, "segmenter", "cpu")
     print("| kind | true | false | missed | F1 |\n|---|---|---|---|---|")
-    for kind in (*FAMILIES, "rendered"):
+    for kind in (*FAMILIES, *KINDS, "rendered"):
         many = 10 if kind == "rendered" else args.pictures
         true, false, missed = np.sum([counts(model, kind, n) for n in range(many)], 0).tolist()
         score = f"{2 * true / (2 * true + false + missed):.3f}" if true + missed else ""

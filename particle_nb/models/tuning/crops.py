@@ -183,7 +183,8 @@ def vary_intensity(
             table = table + 0.35 * torch.randn(count, generator=generator, device=image.device)
         table[0] = 0.0
         image = image * rng.uniform(0.6, 1.0) + _blur(table[labels.long()], rng.uniform(0.5, 1.5))
-    if rng.random() < 0.15:
+    # The holes of a foam, inverted, would be particles that touch.
+    if rng.random() < 0.15 and bool(labels.any()):
         image = -image
     if rng.random() < 0.5:
         low, high = float(image.min()), float(image.max())

@@ -20,6 +20,8 @@ from particle_nb.core.synthetic import random_settings, scene
 
 EDGE = 448
 Drawn = tuple[np.ndarray, np.ndarray]
+#: By name how often one is drawn and what draws it.
+Families = dict[str, tuple[float, Callable[[np.random.Generator], Drawn]]]
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -422,7 +424,7 @@ def letters(rng: np.random.Generator, image: np.ndarray, labels: np.ndarray) -> 
     return np.asarray(picture) / 255.0, np.where(hidden, 0, labels)
 
 
-FAMILIES: dict[str, tuple[float, Callable[[np.random.Generator], Drawn]]] = {
+FAMILIES: Families = {
     "field": (0.22, field),
     "squares": (0.08, squares),
     "primaries": (0.14, primaries),
@@ -448,16 +450,29 @@ def draw_field(rng: np.random.Generator, family: str | None = None) -> tuple[str
     >>> name, image.shape, bool(labels.max() > 3)
     ('field', (448, 448), True)
     """
-    names = list(FAMILIES)
-    shares = np.array([FAMILIES[name][0] for name in names])
+    return drawn(FAMILIES, rng, family)
+
+
+def drawn(
+    families: Families,
+    rng: np.random.Generator,
+    family: str | None = None,
+    print_share: float = 0.15,
+) -> tuple[str, Drawn]:
+    """Name, image uint8 and labels int32 of one drawing of a family, or of one by their shares.
+
+    It comes out of focus, with noise and, as often as `print_share` says, with print on it.
+    """
+    names = list(families)
+    shares = np.array([families[name][0] for name in names])
     name = family or str(rng.choice(names, p=shares / shares.sum()))
-    image, labels = FAMILIES[name][1](rng)
+    image, labels = families[name][1](rng)
     image = ndimage.gaussian_filter(
         image, log_uniform(rng, 0.4, 2.2 if rng.random() < 0.25 else 1.0)
     )
     if rng.random() < 0.7:
         image = image + log_uniform(rng, 0.005, 0.07) * rng.standard_normal(image.shape)
-    if rng.random() < 0.15:
+    if rng.random() < print_share:
         image, labels = letters(rng, image, labels)
     sizes = np.bincount(labels.ravel())
     labels = np.where(sizes[labels] < 9, 0, labels)  # slivers that nobody would mark
