@@ -23,7 +23,10 @@ from particle_nb.models import sam  # noqa: E402
 from particle_nb.models.embedded import segmenter as embedded  # noqa: E402
 from particle_nb.models.embedded.judges import Judge  # noqa: E402
 from particle_nb.models.embedded.network import NetworkSettings, PromptableNetwork  # noqa: E402
-from particle_nb.models.tuning import running  # noqa: E402
+from particle_nb.models.embedded.one_pass import Dense  # noqa: E402
+from particle_nb.models.embedded.pyramid import view_of  # noqa: E402
+from particle_nb.models.tuning import examples, running  # noqa: E402
+from particle_nb.models.tuning.crops import normalise  # noqa: E402
 from particle_nb.models.tuning.embedded import EmbeddedLearner  # noqa: E402
 from particle_nb.models.tuning.judging import refitted  # noqa: E402
 from particle_nb.models.tuning.lessons import Lesson, parted, read_lessons  # noqa: E402
@@ -402,3 +405,24 @@ def test_the_decoder_of_sam_is_tuned_and_kept_beside_it(tmp_path: Path) -> None:
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(pnb.ModelError, match="Put it beside"):
         _ = pnb.Session(segmenter=str(path)).segmenter
+
+
+def test_particles_that_lie_between_the_pixels_of_a_magnified_view_are_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 40 px a view has five cells a pixel: the last label may be on none that is looked at."""
+    model, grey = embedded.load(device="cpu"), np.full((40, 40), 90, np.uint8)
+    labels = np.zeros((40, 40), int)
+    labels[10:20, 10:20] = 1
+    scale = 9.6
+    with torch.inference_mode():
+        part = torch.from_numpy(normalise(grey))[None, None]
+        dense = Dense.of(view_of(model.network, part, scale, (0.0, 0.0)))
+    found = np.zeros(dense.logit.shape, np.int32)
+    found[48:96, 48:96] = 1
+    found[0, 0] = 2
+    monkeypatch.setattr(examples, "relabelled", lambda pieces, group: found)
+    features, iou = examples.instance_examples(dense, labels, scale, model.judges.joining)
+    assert features.shape == (2, 27)
+    assert iou[0] > 0.9
+    assert iou[1] == 0

@@ -59,7 +59,8 @@ def fibres(rng: np.random.Generator) -> Drawn:
     spread = rng.uniform(0, 0.2)
     for number in range(1, count + 1):
         width = wide * math.exp(rng.normal(0, spread))
-        u, v = _turned(*rng.uniform(0, EDGE, 2), rng.uniform(0, math.pi))
+        x, y = rng.uniform(0, EDGE, 2)
+        u, v = _turned(x, y, rng.uniform(0, math.pi))
         v = v + rng.normal(0, 0.15) * u * u / EDGE + rng.normal(0, 3) * np.sin(u / 60)
         here = (np.abs(u) < rng.uniform(0.15, 0.9) * EDGE) & (np.abs(v) < width / 2)
         labels[here] = number
@@ -85,7 +86,8 @@ def plates(rng: np.random.Generator) -> Drawn:
     corners_of = int(rng.integers(3, 9)) if rng.random() < 0.5 else 0
     for number in range(1, count + 1):
         corners = corners_of or int(rng.integers(3, 9))
-        u, v = _turned(*rng.uniform(0, EDGE, 2), rng.uniform(0, math.pi))
+        x, y = rng.uniform(0, EDGE, 2)
+        u, v = _turned(x, y, rng.uniform(0, math.pi))
         squash = rng.uniform(squash_least, 1)
         reach = 0.5 * size * math.exp(rng.normal(0, 0.15))
         faces = 2 * math.pi * np.arange(corners) / corners + rng.normal(0, 0.08, corners)

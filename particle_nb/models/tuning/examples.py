@@ -41,9 +41,9 @@ def on_cells(labels: np.ndarray, shape: tuple[int, int], scale: float) -> np.nda
     return np.asarray(labels[np.ix_(rows, columns)])
 
 
-def table_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Common pixels (n, m) of the labels of two maps, 0 included."""
-    rows, columns = int(a.max()) + 1, int(b.max()) + 1
+def table_of(a: np.ndarray, b: np.ndarray, rows: int = 0) -> np.ndarray:
+    """Common pixels (n, m) of the labels of two maps, 0 included; at least `rows` of the first."""
+    rows, columns = max(int(a.max()) + 1, rows), int(b.max()) + 1
     key = a.astype(np.int64).ravel() * columns + b.ravel()
     return np.bincount(key, minlength=rows * columns).reshape(rows, columns)
 
@@ -93,7 +93,8 @@ def instance_examples(
         for n, extent in zip(found.shape, labels.shape, strict=True)
     )
     wide = found[np.ix_(rows, columns)]
-    common = table_of(wide, labels)
+    # magnified views are taken apart into more cells than pixels: some labels lie between these
+    common = table_of(wide, labels, int(found.max()) + 1)
     areas, true = common.sum(1)[1:, None], common.sum(0)[None, 1:]
     inner = common[1:, 1:]
     iou = (inner / (areas + true - inner).clip(1)).max(1, initial=0.0)
